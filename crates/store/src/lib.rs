@@ -1,0 +1,1 @@
+//! An embedded XenStore server over unix sockets.

@@ -1,0 +1,1 @@
+//! A XenStore client in pure Rust.

@@ -1,0 +1,61 @@
+import js from '@eslint/js';
+import { defineConfig } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** Files matching `within` may not import what matches `regex`. */
+const forbid = (within, regex, message) => ({
+  files: within,
+  rules: { '@typescript-eslint/no-restricted-imports': ['error', { patterns: [{ regex, message }] }] },
+});
+
+const machine = '^(node:)?(fs|child_process)(/|$)';
+
+export default defineConfig(
+  { ignores: ['build/', 'dist/', 'native/', 'target/', '.cache/'] },
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      eqeqeq: ['error', 'always'],
+      '@typescript-eslint/switch-exhaustiveness-check': 'error',
+      '@typescript-eslint/return-await': ['error', 'in-try-catch'],
+      '@typescript-eslint/explicit-module-boundary-types': 'error',
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+    },
+  },
+  { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+  forbid(['ts/api/**'], '^([.][.]/|node:|#)', 'api is the leaf: types and errors only'),
+  forbid(
+    ['ts/{network,accounts,crypto}/**'],
+    `${machine}|^#|/(host|daemon|commands|communication|cli|controller)/`,
+    'network, accounts and crypto are pure: facts in, plan out',
+  ),
+  forbid(
+    ['ts/{commands,communication}/**'],
+    `${machine}|^#|/(host|daemon|cli|controller)/`,
+    'reach the machine only through the Host that you are handed',
+  ),
+  forbid(
+    ['ts/{daemon,cli,controller}/**', 'ts/main.ts'],
+    '^#',
+    'only ts/host imports the addon',
+  ),
+  forbid(['ts/daemon/**'], `${machine}|^#|/(cli|controller)/`, 'the daemon reaches the machine through ts/host'),
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      '@typescript-eslint/no-floating-promises': [
+        'error',
+        { allowForKnownSafeCalls: [{ from: 'package', name: ['test', 'describe', 'it', 'suite'], package: 'node:test' }] },
+      ],
+      '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+  {
+    files: ['**/*.js'],
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', setTimeout: 'readonly' } },
+  },
+);

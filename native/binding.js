@@ -1,0 +1,15 @@
+// Loads the addon that stands beside this file, by its own name and from nowhere else: a daemon that runs as root
+// must not take its native code from wherever an environment variable points.
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const names = [`binding.${process.platform}-${process.arch}-gnu.node`, `binding.${process.platform}-${process.arch}-musl.node`];
+const paths = names.map((name) => fileURLToPath(new URL(name, import.meta.url)));
+const path = paths.find((candidate) => existsSync(candidate));
+if (path === undefined) {
+  throw new Error(`guestwire's native addon is missing: looked for ${paths.join(' and ')}; build it with 'npm run build:native'`);
+}
+
+const addon = createRequire(import.meta.url)(path);
+export const { FileLock, KeyExchange, StoreServer, Watch, XenStore, commit, copyAttributes, hashPassword, notify } = addon;

@@ -1,0 +1,48 @@
+import type { Logger } from 'pino';
+import type { Reply } from './communication.js';
+
+export interface CommandContext {
+  readonly log: Logger;
+  /** Aborts when the agent is asked to stop. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * `serial` commands touch the machine: they run one at a time, in the order of arrival, and are journaled so that a
+ * crash never runs them twice. `immediate` ones only tell something: they are answered at once, past whatever runs.
+ */
+export type Lane = 'serial' | 'immediate';
+
+/** A command as the dispatcher sees it: a name on the wire and a handler. */
+export interface Command {
+  readonly name: string;
+  readonly lane: Lane;
+  handle(value: unknown, context: CommandContext): Promise<Reply>;
+}
+
+/** A group of commands that share state, such as the two halves of a key exchange. */
+export interface CommandModule {
+  readonly name: string;
+  readonly commands: readonly Command[];
+}
+
+export interface CommandDefinition<Args> {
+  readonly name: string;
+  readonly lane: Lane;
+  /** Turns the wire value into arguments, or throws AgentError. */
+  parse(value: unknown): Args;
+  /** Does the work; the string returned is the reply's message. */
+  run(args: Args, context: CommandContext): Promise<string | Reply>;
+}
+
+/** Ties `parse` to `run` and forgets the argument type, so modules can hold unlike commands in one list. */
+export function command<Args>(definition: CommandDefinition<Args>): Command {
+  return {
+    name: definition.name,
+    lane: definition.lane,
+    async handle(value, context) {
+      const result = await definition.run(definition.parse(value), context);
+      return typeof result === 'string' ? { returncode: '0', message: result } : result;
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * Every error the agent reports. The key is `error.code`, for logs and tests; the number is the `returncode` that
+ * the host is sent; the template becomes the message. A test holds this table against docs/errors.md.
+ *
+ * Templates say what was wrong, what was wanted and what was there. They hold no `"` and no `\`, because the
+ * host's tools break on both.
+ */
+export const AGENT_ERRORS = {
+  GW_REQUEST_MALFORMED: [500, 'Request is malformed: expected %s, got %s'],
+  GW_REQUEST_NO_NAME: [500, "Request is missing 'name' key"],
+  GW_REQUEST_INTERRUPTED: [500, 'Interrupted: the agent was stopped while it ran %s; %s'],
+  GW_COMMAND_UNKNOWN: [404, "No such agent command '%s'"],
+  GW_ARGUMENT_INVALID: [500, 'Invalid %s: expected %s, got %s'],
+  GW_KEY_MISSING: [500, 'Password without key exchange'],
+  GW_PASSWORD_UNDECODABLE: [500, "Couldn't decode base64 data"],
+  GW_PASSWORD_UNREADABLE: [500, 'Invalid password data received: %s'],
+  GW_PASSWORD_EMPTY: [500, 'Refused: the new password is empty'],
+  GW_USER_UNKNOWN: [500, "No user '%s' in %s"],
+  GW_FILE_UNDECODABLE: [500, 'Error doing base64 decoding of data'],
+  GW_FILE_REFUSED: [500, 'Refused to write %s: %s'],
+  GW_FILE_FAILED: [500, 'Could not write %s: %s'],
+  GW_NETWORK_EMPTY: [500, 'No network data in %s; nothing was changed'],
+  GW_NETWORK_INVALID: [500, 'Invalid network data; nothing was changed: %s'],
+  GW_NETWORK_UNSUPPORTED: [500, 'No supported network configuration found: looked for %s'],
+  GW_NETWORK_MISMATCH: [500, 'Network was put back: wanted %s, got %s'],
+  GW_NETWORK_PARTIAL: [500, 'Configured %s; left alone: %s'],
+  GW_RUN_FAILED: [500, '%s failed: %s'],
+  GW_CONFIG_INVALID: [500, '%s'],
+  GW_INTERNAL: [500, 'Internal error: %s'],
+} as const satisfies Record<string, readonly [returncode: number, template: string]>;
+
+export type AgentErrorCode = keyof typeof AGENT_ERRORS;
+
+/** An error with a code from {@link AGENT_ERRORS}; the only kind a command throws on purpose. */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  readonly code: AgentErrorCode;
+  /** What the host is sent, as the decimal text it compares with. */
+  readonly returncode: string;
+
+  /** `args` fill the template's `%s` in order. */
+  constructor(code: AgentErrorCode, args: readonly string[] = [], options?: ErrorOptions) {
+    const [returncode, template] = AGENT_ERRORS[code];
+    let next = 0;
+    super(
+      template.replaceAll('%s', () => args[next++] ?? ''),
+      options,
+    );
+    this.code = code;
+    this.returncode = String(returncode);
+  }
+}

@@ -1,0 +1,6 @@
+/** All that a plugin may import. */
+export * from './command.js';
+export * from './communication.js';
+export * from './errors.js';
+export * from './host.js';
+export * from './secret.js';
