@@ -4,6 +4,8 @@
 //! kept *loosely* reduced, below 2^107 + 2^5, so that one such fold after each product is enough; [`canonical`]
 //! does the last step.
 
+use std::hint::black_box;
+
 /// Width of the prime.
 const BITS: u32 = 107;
 /// The prime, which is also the mask of the low 107 bits.
@@ -11,97 +13,142 @@ pub(crate) const P: u128 = (1 << BITS) - 1;
 /// The generator that nova uses.
 const G: u128 = 5;
 
-/// Exponents are read in digits of four bits, which fit a table of sixteen powers.
+/// An exponent is read in digits of four bits for any base, where a digit costs one product beside four squarings
+/// and a table of powers is made for each base.
 const DIGIT_BITS: u32 = 4;
 const DIGITS: usize = BITS.div_ceil(DIGIT_BITS) as usize;
-const POWERS: usize = 1 << DIGIT_BITS;
+/// For the generator there are no squarings and the tables are made at compile time: reading them is what costs, and
+/// smaller ones are read faster.
+const GENERATOR_DIGIT_BITS: u32 = 3;
+const GENERATOR_DIGITS: usize = BITS.div_ceil(GENERATOR_DIGIT_BITS) as usize;
+/// Two chains of products take turns at the digits.
+const _: () = assert!(GENERATOR_DIGITS.is_multiple_of(2));
 
-/// `GENERATOR_POWERS[i][d]` is g^(d * 16^i): a power of g costs one product a digit, and no squaring.
-static GENERATOR_POWERS: [[u128; POWERS]; DIGITS] = generator_powers();
+/// `GENERATOR_POWERS[i]` selects g^(d * 8^i) for a digit d: a power of g is one product a digit.
+static GENERATOR_POWERS: [Table<8>; GENERATOR_DIGITS] = generator_powers();
 
-const fn generator_powers() -> [[u128; POWERS]; DIGITS] {
-    let mut table = [[1; POWERS]; DIGITS];
+const fn generator_powers() -> [Table<8>; GENERATOR_DIGITS] {
+    let mut tables = [Table([0; 8]); GENERATOR_DIGITS];
     let mut base = G;
     let mut i = 0;
-    while i < DIGITS {
-        table[i] = powers(base);
-        base = multiply(table[i][POWERS - 1], base);
+    while i < GENERATOR_DIGITS {
+        let powers: [u128; 8] = powers(base);
+        tables[i] = Table::new(powers);
+        base = multiply(powers[7], base);
         i += 1;
     }
-    table
+    tables
 }
 
-const fn powers(base: u128) -> [u128; POWERS] {
-    let mut table = [1; POWERS];
-    table[1] = base;
+const fn powers<const N: usize>(base: u128) -> [u128; N] {
+    let mut powers = [1; N];
+    powers[1] = base;
     let mut i = 2;
-    while i < POWERS {
+    while i < N {
         // Even powers by squaring: half as deep a chain, so the processor overlaps the products.
-        table[i] = if i % 2 == 0 {
-            square(table[i / 2])
+        powers[i] = if i % 2 == 0 {
+            square(powers[i / 2])
         } else {
-            multiply(table[i - 1], base)
+            multiply(powers[i - 1], base)
         };
         i += 1;
     }
-    table
+    powers
 }
 
 /// g to the power of `exponent`, which is below 2^107.
 pub(crate) fn generator_power(exponent: u128) -> u128 {
     // Two chains of products that do not wait for one another.
-    let mut even = select(&GENERATOR_POWERS[0], digit(exponent, 0));
-    let mut odd = select(&GENERATOR_POWERS[1], digit(exponent, 1));
-    let mut i = 2;
-    while i + 1 < DIGITS {
-        even = multiply(even, select(&GENERATOR_POWERS[i], digit(exponent, i)));
-        odd = multiply(
-            odd,
-            select(&GENERATOR_POWERS[i + 1], digit(exponent, i + 1)),
-        );
-        i += 2;
+    let mut results = [1; 2];
+    let digits = Digits::new(exponent, GENERATOR_DIGIT_BITS);
+    for (i, pair) in GENERATOR_POWERS.chunks_exact(2).enumerate() {
+        results[0] = multiply(results[0], digits.select(&pair[0], 2 * i));
+        results[1] = multiply(results[1], digits.select(&pair[1], 2 * i + 1));
     }
-    if i < DIGITS {
-        even = multiply(even, select(&GENERATOR_POWERS[i], digit(exponent, i)));
-    }
-    canonical(multiply(even, odd))
+    canonical(multiply(results[0], results[1]))
 }
 
 /// `base` to the power of `exponent`, which is below 2^107.
 pub(crate) fn power(base: u128, exponent: u128) -> u128 {
-    let table = powers(base);
-    let mut result = select(&table, digit(exponent, DIGITS - 1));
+    let table: Table<16> = Table::new(powers(base));
+    let digits = Digits::new(exponent, DIGIT_BITS);
+    let mut result = digits.select(&table, DIGITS - 1);
     for i in (0..DIGITS - 1).rev() {
         for _ in 0..DIGIT_BITS {
             result = square(result);
         }
-        result = multiply(result, select(&table, digit(exponent, i)));
+        result = multiply(result, digits.select(&table, i));
     }
     canonical(result)
+}
+
+/// Elements that are selected by a secret index without a branch or an address that depends on it.
+///
+/// Each bit of an entry is a function of the bits of its index. What is kept is that function's algebraic normal
+/// form: the entry is the exclusive or of `form[s]` over all s whose bits are all set in the index. Evaluated like
+/// Horner's rule, that takes one AND and one XOR a coefficient, less than comparing every index.
+#[derive(Clone, Copy)]
+struct Table<const N: usize>([u128; N]);
+
+impl<const N: usize> Table<N> {
+    const fn new(entries: [u128; N]) -> Self {
+        let mut form = entries;
+        let mut bit = 1;
+        while bit < N {
+            let mut i = 0;
+            while i < N {
+                if i & bit != 0 {
+                    form[i] ^= form[i ^ bit];
+                }
+                i += 1;
+            }
+            bit *= 2;
+        }
+        Self(form)
+    }
+}
+
+/// A secret exponent, to be read in digits.
+struct Digits {
+    exponent: u128,
+    bits: u32,
+    /// Zero, but the compiler does not know it. A compiler that sees that a mask is all zeros or all ones makes a
+    /// branch of it.
+    zero: u64,
+}
+
+impl Digits {
+    fn new(exponent: u128, bits: u32) -> Self {
+        Self {
+            exponent,
+            bits,
+            zero: black_box(0),
+        }
+    }
+
+    /// The entry of `table` that the digit at `position`, from the lowest, selects.
+    #[inline(always)]
+    fn select<const N: usize>(&self, table: &Table<N>, position: usize) -> u128 {
+        let mut digit = (self.exponent >> (self.bits * position as u32)) as u64;
+        let mut form = table.0;
+        let mut count = N;
+        while count > 1 {
+            let mask = self.zero.wrapping_sub(digit & 1);
+            let mask = u128::from(mask) << 64 | u128::from(mask);
+            count /= 2;
+            for i in 0..count {
+                form[i] = form[2 * i] ^ (form[2 * i + 1] & mask);
+            }
+            digit >>= 1;
+        }
+        form[0]
+    }
 }
 
 /// Brings an exponent below 2^107 without changing any power: exponents count modulo p - 1, and 2^107 = 2 there.
 pub(crate) const fn reduce_exponent(exponent: u128) -> u128 {
     let once = (exponent & P) + 2 * (exponent >> BITS);
     (once & P) + 2 * (once >> BITS)
-}
-
-const fn digit(exponent: u128, index: usize) -> u64 {
-    (exponent >> (DIGIT_BITS * index as u32)) as u64 & (POWERS as u64 - 1)
-}
-
-/// `table[index]`, having read every entry: which lines of the cache are touched tells nothing about `index`.
-#[inline(always)]
-fn select(table: &[u128; POWERS], index: u64) -> u128 {
-    let mut low = 0;
-    let mut high = 0;
-    for (i, &entry) in table.iter().enumerate() {
-        // All ones when the two are equal, else zero: only 0 - 1 has its top bit set, as both are small.
-        let equal = ((i as u64 ^ index).wrapping_sub(1) >> 63).wrapping_neg();
-        low |= entry as u64 & equal;
-        high |= (entry >> 64) as u64 & equal;
-    }
-    u128::from(high) << 64 | u128::from(low)
 }
 
 #[inline(always)]
