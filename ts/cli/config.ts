@@ -1,0 +1,40 @@
+import { type Config, formatDuration, loadConfig } from '../daemon/config.js';
+import { readConfigFiles } from '../host/system.js';
+import { noMore, print, subcommand } from './command-line.js';
+
+export const config = subcommand({
+  synopsis: ['config [--root DIR] [--config FILE]'],
+  description:
+    'Prints the effective configuration as TOML, with where each key came from: /etc/guestwire/guestwire.toml, then ' +
+    '/etc/guestwire/guestwire.d/*.toml in lexical order; later ones win.',
+  options: {
+    root: { type: 'string', argument: 'DIR', help: 'the system whose files to read' },
+    config: { type: 'string', argument: 'FILE', help: 'read this file and no other' },
+  },
+  async main(values, positionals) {
+    noMore(positionals);
+    const loaded = await loadConfig(await readConfigFiles(values.root ?? '/', values.config ?? null));
+    for (const line of render(loaded.config, loaded.sources)) print(line);
+    return 0;
+  },
+});
+
+const DURATIONS = new Set(['answers.keep', 'requests.poll-interval', 'password.key-lifetime', 'network.verify-timeout']);
+
+function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {
+  const settings = Object.entries(effective).map(([section, keys]) => {
+    const lines = Object.entries(keys as Record<string, unknown>).map(([key, value]) => {
+      const name = `${section}.${key}`;
+      const text = value === null ? null : JSON.stringify(DURATIONS.has(name) ? formatDuration(value as number) : value);
+      // TOML has no null: a key without a value is shown as a comment.
+      return { text: text === null ? `# ${key} is not set` : `${key} = ${text}`, source: sources.get(name) ?? '' };
+    });
+    return { section, lines };
+  });
+  const column = Math.max(...settings.flatMap(({ lines }) => lines.map(({ text }) => text.length))) + 2;
+  return settings.flatMap(({ section, lines }, index) => [
+    ...(index === 0 ? [] : ['']),
+    `[${section}]`,
+    ...lines.map(({ text, source }) => `${text.padEnd(column)}# ${source}`),
+  ]);
+}

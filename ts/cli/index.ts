@@ -1,0 +1,34 @@
+/** The subcommands, in the order that `--help` lists them. Each is loaded only when it is called. */
+import type { Subcommand } from './command-line.js';
+
+export interface Entry {
+  readonly summary: string;
+  load(): Promise<Subcommand>;
+}
+
+export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
+  run: {
+    summary: 'serve the host in the foreground',
+    load: async () => (await import('./run.js')).run,
+  },
+  call: {
+    summary: "be the host: send a guest's agent a request",
+    load: async () => (await import('./call.js')).call,
+  },
+  store: {
+    summary: 'serve an embedded XenStore on a socket, without Xen',
+    load: async () => (await import('./store.js')).store,
+  },
+  demo: {
+    summary: 'show every command on a scratch system',
+    load: async () => (await import('./demo.js')).demo,
+  },
+  config: {
+    summary: 'print the effective configuration and where it came from',
+    load: async () => (await import('./config.js')).config,
+  },
+  plan: {
+    summary: 'print what a command would change, and change nothing',
+    load: async () => (await import('./plan.js')).plan,
+  },
+};

@@ -1,0 +1,98 @@
+/**
+ * Requests and answers as the OpenStack XenAPI driver and its dom0 plugin write and read them: JSON objects that pass
+ * through `xenstore-write` (which turns `\n` in its argument into a raw line feed) and `xenstore-read` (which escapes
+ * what is not printable ASCII, and every backslash). docs/protocol.md has the resulting rules.
+ */
+import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
+import { AgentError } from '../../api/errors.js';
+
+/** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
+const ANSWER_LIMIT = 1900;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+export const codec: Codec = { decode, encode };
+
+function decode(body: Uint8Array): CommandRequest {
+  const request = parse(text(body));
+  if (typeof request !== 'object' || request === null || Array.isArray(request)) {
+    throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', describe(request)]);
+  }
+  if (!Object.hasOwn(request, 'name')) throw new AgentError('GW_REQUEST_NO_NAME');
+  const { name, value = '' } = request as { name: unknown; value?: unknown };
+  if (typeof name !== 'string') {
+    throw new AgentError('GW_REQUEST_MALFORMED', ["text as 'name'", describe(name)]);
+  }
+  return { name, value };
+}
+
+function text(body: Uint8Array): string {
+  try {
+    return utf8.decode(body);
+  } catch {
+    throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
+  }
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch {
+    // The parser's own message quotes the request, which may hold a secret.
+  }
+  try {
+    return JSON.parse(escapeControls(json));
+  } catch {
+    throw new AgentError('GW_REQUEST_MALFORMED', [
+      'a JSON object',
+      json === '' ? 'nothing' : 'text that is not JSON',
+    ]);
+  }
+}
+
+/** Makes JSON of text that holds raw control characters: escaped inside strings, blanks between tokens. */
+function escapeControls(json: string): string {
+  let result = '';
+  let inString = false;
+  let escaped = false;
+  for (const char of json) {
+    if (char < ' ') result += inString ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : ' ';
+    else result += char;
+    if (escaped) escaped = false;
+    else if (inString && char === '\\') escaped = true;
+    else if (char === '"') inString = !inString;
+  }
+  return result;
+}
+
+function describe(value: unknown): string {
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  switch (typeof value) {
+    case 'string':
+      return 'text';
+    case 'number':
+      return 'a number';
+    case 'boolean':
+      return 'true or false';
+    default:
+      return 'an object';
+  }
+}
+
+function encode(reply: Reply): Uint8Array {
+  const returncode = printable(reply.returncode);
+  const head = `{"returncode":"${returncode}","message":"`;
+  const room = ANSWER_LIMIT - head.length - 2;
+  const message = printable(reply.message);
+  const fitted = message.length <= room ? message : `${message.slice(0, room - 3)}...`;
+  return Buffer.from(`${head}${fitted}"}`, 'latin1');
+}
+
+/** Only bytes that the tools of dom0 hand on as they are. */
+function printable(message: string): string {
+  return message
+    .replaceAll('"', "'")
+    .replaceAll('\\', '/')
+    .replace(/[^\x20-\x7e]/gu, '?');
+}

@@ -1,0 +1,394 @@
+/**
+ * Requests appear under `data/host/<id>`, answers go to `data/guest/<id>`; paths are relative to the guest's own part of
+ * XenStore. What wakes us is a watch on `data/host`. XenStore events are hints, not a log: equal ones are merged, some
+ * are spurious, and all watches fire after a resume. So an event only says where to look.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { RawRequest, Transport } from '../../api/communication.js';
+
+const REQUESTS = 'data/host';
+const ANSWERS = 'data/guest';
+
+/** Below the 20 requests that xenstored takes from one guest before it stops listening for a while. */
+const READS_AT_ONCE = 16;
+const BACK_OFF_MS = { first: 50, last: 5000 } as const;
+/** An operation that loses the connection so often is itself the reason. */
+const ATTEMPTS = 10;
+/** No host waits longer for an answer; older ones may go early when the guest's quota of nodes is used up. */
+const HOST_PATIENCE_MS = 300_000;
+/** Within this time the event for a removal of ours arrives, if it ever does. */
+const REMOVAL_EVENT_MS = 5000;
+
+/** What the transport needs of a connection to XenStore. ts/host/store.ts has the real one. */
+export interface XenStoreConnection extends Disposable {
+  /** The node's value, or null when there is no such node. */
+  read(path: string): Promise<Uint8Array | null>;
+  write(path: string, value: Uint8Array): Promise<void>;
+  /** Names of the node's children, or null when there is no such node. */
+  list(path: string): Promise<readonly string[] | null>;
+  makeDirectory(path: string): Promise<void>;
+  /** Quiet when there is no such node. */
+  remove(path: string): Promise<void>;
+  watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void>;
+}
+
+/** Opens a connection; `onClose` is called once when it is lost. Throws when it cannot be opened. */
+export type OpenStore = (onClose: (reason: string) => void) => XenStoreConnection;
+
+export interface XenStoreTransportOptions {
+  readonly openStore: OpenStore;
+  readonly log: Logger;
+  /** How long an answer stays in the store, milliseconds: nobody on the host removes it. */
+  readonly keepAnswers: number;
+  /** How often to look for requests whose event was lost, milliseconds. */
+  readonly pollInterval: number;
+}
+
+/**
+ * `taken`: yielded, or about to be. `retiring`: the removal is under way. `stuck`: could not be read or removed, and is
+ * never to be looked at again.
+ */
+type Standing = 'taken' | 'retiring' | 'stuck';
+
+/** A place in the order of arrival, taken before the value is there: replies may overtake each other. */
+interface Slot {
+  readonly id: string;
+  request: RawRequest | null;
+  done: boolean;
+  /** An event came while the node was being read. */
+  changed: boolean;
+}
+
+interface Waiter {
+  resolve(this: void, connection: XenStoreConnection): void;
+  reject(this: void, error: Error): void;
+}
+
+export class XenStoreTransport implements Transport {
+  readonly #options: XenStoreTransportOptions;
+  readonly #log: Logger;
+  readonly #standing = new Map<string, Standing>();
+  /** When each of our answers was written, or first seen, in that order. */
+  readonly #answers = new Map<string, number>();
+  /** Requests that an earlier run of the agent answered and could not retire any more. */
+  readonly #answeredBefore = new Set<string>();
+  /** Removals of ours whose event is still to come, and until when it is waited for. */
+  readonly #removals = new Map<string, number>();
+  readonly #slots: Slot[] = [];
+  readonly #unread: Slot[] = [];
+  readonly #ready: RawRequest[] = [];
+  readonly #closing = new AbortController();
+  #reading = 0;
+  #scanning = false;
+  #scanAgain = false;
+  #firstScan = true;
+  #connection: XenStoreConnection | null = null;
+  #waiting: Waiter[] = [];
+  #wake: (() => void) | null = null;
+  #pollTimer: NodeJS.Timeout | null = null;
+  #collectTimer: NodeJS.Timeout | null = null;
+
+  private constructor(options: XenStoreTransportOptions) {
+    this.#options = options;
+    this.#log = options.log;
+  }
+
+  /**
+   * Resolves once requests are being watched for. A store that cannot be reached yet is waited for; a machine without
+   * any (XS_NO_ENDPOINT) is an error.
+   */
+  static async open(options: XenStoreTransportOptions): Promise<XenStoreTransport> {
+    const transport = new XenStoreTransport(options);
+    try {
+      await transport.#connect({ retry: (code) => code !== 'XS_NO_ENDPOINT' });
+    } catch (error) {
+      await transport[Symbol.asyncDispose]();
+      throw error;
+    }
+    transport.#pollTimer = setInterval(() => void transport.#scan(), options.pollInterval);
+    return transport;
+  }
+
+  async *requests(signal: AbortSignal): AsyncGenerator<RawRequest, void> {
+    const stop = (): void => this.#wake?.();
+    signal.addEventListener('abort', stop, { once: true });
+    this.#closing.signal.addEventListener('abort', stop, { once: true });
+    try {
+      while (!signal.aborted && !this.#closing.signal.aborted) {
+        const request = this.#ready.shift();
+        if (request !== undefined) yield request;
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async stillWanted(request: RawRequest): Promise<boolean> {
+    const value = await this.#persist((connection) => connection.read(`${REQUESTS}/${request.id}`));
+    if (value === null) this.#standing.delete(request.id);
+    return value !== null;
+  }
+
+  async respond(request: RawRequest, body: Uint8Array): Promise<void> {
+    const path = `${ANSWERS}/${request.id}`;
+    // One write creates the node with its value: a host that finds it empty would take that for the answer.
+    const write = (connection: XenStoreConnection): Promise<void> => connection.write(path, body);
+    try {
+      await this.#persist(write);
+    } catch (error) {
+      // Perhaps the guest's quota of nodes is used up by answers that nobody waits for any more.
+      if ((await this.#collect(HOST_PATIENCE_MS)) === 0) throw error;
+      await this.#persist(write);
+    }
+    this.#answers.delete(request.id);
+    this.#answers.set(request.id, Date.now());
+    this.#scheduleCollection();
+  }
+
+  async retire(request: RawRequest): Promise<void> {
+    const { id } = request;
+    this.#standing.set(id, 'retiring');
+    // xenstored may send the event for our own removal before or after its reply; either way it is no request.
+    this.#removals.set(id, Date.now() + REMOVAL_EVENT_MS);
+    try {
+      await this.#persist((connection) => connection.remove(`${REQUESTS}/${id}`));
+      this.#standing.delete(id);
+    } catch (error) {
+      this.#standing.set(id, 'stuck');
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    if (this.#pollTimer !== null) clearInterval(this.#pollTimer);
+    if (this.#collectTimer !== null) clearTimeout(this.#collectTimer);
+    this.#connection?.[Symbol.dispose]();
+    this.#connection = null;
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the transport is closed'));
+    await Promise.resolve();
+  }
+
+  // Connection ------------------------------------------------------------------------------------------------------
+
+  /** Runs `operation` on the connection, again on the next one whenever it is lost. */
+  async #persist<T>(operation: (connection: XenStoreConnection) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      const connection = this.#connection ?? (await this.#nextConnection());
+      try {
+        return await operation(connection);
+      } catch (error) {
+        if (!isLoss(error) || attempt === ATTEMPTS || this.#closing.signal.aborted) throw error;
+        if (this.#connection === connection) this.#lose(connection, codeOf(error));
+      }
+    }
+  }
+
+  async #nextConnection(): Promise<XenStoreConnection> {
+    this.#closing.signal.throwIfAborted();
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  async #connect({ retry }: { retry: (code: string) => boolean }): Promise<void> {
+    for (let delay: number = BACK_OFF_MS.first; ; delay = Math.min(delay * 2, BACK_OFF_MS.last)) {
+      let connection: XenStoreConnection | null = null;
+      try {
+        const opened = this.#options.openStore((reason) => {
+          this.#lose(opened, reason);
+        });
+        connection = opened;
+        await opened.watch(REQUESTS, (paths) => {
+          if (this.#connection === opened) this.#onEvents(paths);
+        });
+        if (this.#firstScan) await this.#noteEarlierAnswers(opened);
+        this.#firstScan = false;
+        this.#removals.clear();
+        this.#connection = opened;
+        for (const { resolve } of this.#waiting.splice(0)) resolve(opened);
+        await this.#scan();
+        return;
+      } catch (error) {
+        connection?.[Symbol.dispose]();
+        if (this.#closing.signal.aborted || !retry(codeOf(error))) throw error;
+        this.#log.warn({ code: codeOf(error), retryMs: delay }, 'XenStore cannot be reached');
+      }
+      // Many guests lose one store at the same moment; the jitter keeps them from coming back as one.
+      await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#closing.signal });
+    }
+  }
+
+  #lose(connection: XenStoreConnection, reason: string): void {
+    connection[Symbol.dispose]();
+    // A connection that was lost before it was in use is retried by whoever was opening it.
+    if (this.#connection !== connection || this.#closing.signal.aborted) return;
+    this.#connection = null;
+    this.#log.warn({ reason }, 'XenStore connection lost');
+    this.#connect({ retry: () => true }).then(
+      () => {
+        this.#log.info('XenStore connection re-established');
+      },
+      () => undefined,
+    );
+  }
+
+  async #noteEarlierAnswers(connection: XenStoreConnection): Promise<void> {
+    for (const id of (await connection.list(ANSWERS)) ?? []) {
+      this.#answeredBefore.add(id);
+      this.#answers.set(id, Date.now());
+    }
+    this.#scheduleCollection();
+  }
+
+  // Requests --------------------------------------------------------------------------------------------------------
+
+  #onEvents(paths: readonly string[]): void {
+    for (const path of paths) {
+      const id = path.startsWith(`${REQUESTS}/`) ? path.split('/', 3)[2] : undefined;
+      if (id === undefined || id === '') void this.#scan();
+      else if (!this.#isOwnRemoval(id)) this.#take(id);
+    }
+    this.#readNext();
+  }
+
+  #isOwnRemoval(id: string): boolean {
+    const until = this.#removals.get(id);
+    return until !== undefined && this.#removals.delete(id) && Date.now() < until;
+  }
+
+  /** Looks at everything: after a connect, at an event that names no request, and now and then for lost events. */
+  async #scan(): Promise<void> {
+    if (this.#scanning) {
+      this.#scanAgain = true;
+      return;
+    }
+    this.#scanning = true;
+    try {
+      do {
+        this.#scanAgain = false;
+        await this.#scanOnce();
+      } while (this.#scanAgain);
+    } finally {
+      this.#scanning = false;
+    }
+  }
+
+  async #scanOnce(): Promise<void> {
+    const connection = this.#connection;
+    if (connection === null) return;
+    try {
+      const ids = await connection.list(REQUESTS);
+      // Hosts of other makes may expect the guest to have made it, as the Unix agent did.
+      if (ids === null) await connection.makeDirectory(REQUESTS).catch(() => undefined);
+      const there = new Set(ids);
+      for (const [id, standing] of this.#standing) {
+        if (standing === 'stuck' && !there.has(id)) this.#standing.delete(id);
+      }
+      const now = Date.now();
+      for (const [id, until] of this.#removals) if (until < now) this.#removals.delete(id);
+      for (const id of there) this.#take(id);
+      this.#readNext();
+    } catch (error) {
+      if (isLoss(error)) this.#lose(connection, codeOf(error));
+      else this.#log.error({ code: codeOf(error) }, 'requests cannot be listed');
+    }
+  }
+
+  #take(id: string): void {
+    if (this.#standing.has(id)) {
+      const slot = this.#slots.find((candidate) => candidate.id === id);
+      if (slot !== undefined) slot.changed = true;
+      return;
+    }
+    this.#standing.set(id, 'taken');
+    const slot: Slot = { id, request: null, done: false, changed: false };
+    this.#slots.push(slot);
+    this.#unread.push(slot);
+  }
+
+  #readNext(): void {
+    while (this.#reading < READS_AT_ONCE) {
+      const slot = this.#unread.shift();
+      if (slot === undefined) return;
+      this.#reading += 1;
+      void this.#read(slot);
+    }
+  }
+
+  async #read(slot: Slot): Promise<void> {
+    const { id } = slot;
+    try {
+      let body: Uint8Array | null;
+      do {
+        slot.changed = false;
+        body = await this.#persist((connection) => connection.read(`${REQUESTS}/${id}`));
+      } while (body === null && slot.changed);
+      if (body === null) this.#standing.delete(id);
+      else slot.request = { id, body, answered: this.#answeredBefore.delete(id) };
+    } catch (error) {
+      this.#standing.set(id, 'stuck');
+      if (!this.#closing.signal.aborted) this.#log.error({ request: id, code: codeOf(error) }, 'request cannot be read');
+    }
+    slot.done = true;
+    this.#reading -= 1;
+    this.#hand();
+    this.#readNext();
+  }
+
+  /** Hands on what has been read, as far as nothing that came earlier is still being read. */
+  #hand(): void {
+    while (this.#slots[0]?.done === true) {
+      const request = this.#slots.shift()?.request ?? null;
+      if (request !== null) this.#ready.push(request);
+    }
+    if (this.#ready.length > 0) this.#wake?.();
+  }
+
+  // Answers ---------------------------------------------------------------------------------------------------------
+
+  #scheduleCollection(): void {
+    if (this.#collectTimer !== null || this.#closing.signal.aborted) return;
+    const oldest = this.#answers.values().next().value;
+    if (oldest === undefined) return;
+    const delay = Math.max(oldest + this.#options.keepAnswers - Date.now(), 100);
+    this.#collectTimer = setTimeout(() => {
+      this.#collectTimer = null;
+      void this.#collect(this.#options.keepAnswers).finally(() => {
+        this.#scheduleCollection();
+      });
+    }, delay).unref();
+  }
+
+  /** Removes our answers older than `age` milliseconds and returns how many went. */
+  async #collect(age: number): Promise<number> {
+    let removed = 0;
+    for (const [id, time] of [...this.#answers]) {
+      if (time + age > Date.now()) break;
+      this.#answers.delete(id);
+      if (this.#standing.has(id)) {
+        // Its request still stands: without the answer, the next run of the agent would carry it out again.
+        this.#answers.set(id, Date.now());
+        continue;
+      }
+      try {
+        await this.#persist((connection) => connection.remove(`${ANSWERS}/${id}`));
+        removed += 1;
+      } catch (error) {
+        this.#log.warn({ request: id, code: codeOf(error) }, 'old answer cannot be removed');
+      }
+    }
+    return removed;
+  }
+}
+
+function codeOf(error: unknown): string {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : 'unknown';
+}
+
+/** Whether the connection, and not the operation, is to blame. */
+function isLoss(error: unknown): boolean {
+  return ['XS_CLOSED', 'XS_IO', 'XS_PROTOCOL'].includes(codeOf(error));
+}

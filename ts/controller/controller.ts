@@ -1,0 +1,148 @@
+/**
+ * The host's side of the wire: writes requests byte for byte as nova's XenAPI driver and its dom0 plugin do, and waits
+ * for the answers. `guestwire call`, the demo and the tests speak through it.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Secret } from '../api/secret.js';
+import { type KeyDigest, encryptPassword } from '../crypto/password.js';
+import { createKeyExchange } from '../host/addon.js';
+import { type StoreConnection, openStore } from '../host/store.js';
+
+/** nova's `agent_timeout`. */
+const DEFAULT_TIMEOUT_MS = 30_000;
+/** The plugin's own pace; here it only covers for a lost event. */
+const POLL_MS = 500;
+
+export interface Answer {
+  readonly returncode: string;
+  readonly message: string;
+  /** From before the request was written until the answer was read, milliseconds. */
+  readonly elapsedMs: number;
+  /** The answer exactly as it stood in the store. */
+  readonly raw: string;
+}
+
+export interface ControllerOptions {
+  /** Socket of the store, as dom0 sees it. */
+  readonly endpoint: string | null;
+  readonly domain: number;
+}
+
+export interface RequestOptions {
+  /** 30 s when absent. */
+  readonly timeoutMs?: number;
+  /** A fresh UUID when absent. */
+  readonly id?: string;
+}
+
+/** No answer came; the request was removed, as the dom0 plugin does. */
+export class AnswerTimeout extends Error {
+  override readonly name = 'AnswerTimeout';
+}
+
+export class Controller implements Disposable {
+  readonly #store: StoreConnection;
+  readonly #waiting = new Map<string, () => void>();
+  #lost: string | null = null;
+
+  private constructor({ endpoint, domain }: ControllerOptions) {
+    this.#store = openStore({ endpoint, domain, poll: 'loop' }, (reason) => {
+      this.#lost = reason;
+      for (const wake of this.#waiting.values()) wake();
+    });
+  }
+
+  /** Connects and watches for answers. */
+  static async open(options: ControllerOptions): Promise<Controller> {
+    const controller = new Controller(options);
+    await controller.#store.watch('data/guest', (paths) => {
+      for (const path of paths) controller.#waiting.get(path.slice('data/guest/'.length))?.();
+    });
+    return controller;
+  }
+
+  /** Sends a request and waits for its answer. Throws {@link AnswerTimeout}. */
+  async request(name: string, value: unknown, options: RequestOptions = {}): Promise<Answer> {
+    return this.send(pythonJson({ name, value }), options);
+  }
+
+  /** As `request`, with any bytes at all. */
+  async send(body: string | Uint8Array, options: RequestOptions = {}): Promise<Answer> {
+    const { timeoutMs = DEFAULT_TIMEOUT_MS, id = randomUUID() } = options;
+    const started = performance.now();
+    let changed = false;
+    let wake: () => void = () => undefined;
+    this.#waiting.set(id, () => {
+      changed = true;
+      wake();
+    });
+    try {
+      await this.#store.write(`data/host/${id}`, typeof body === 'string' ? Buffer.from(body) : body);
+      for (;;) {
+        changed = false;
+        const raw = await this.#store.read(`data/guest/${id}`);
+        if (raw !== null) return { ...parseAnswer(raw), elapsedMs: performance.now() - started, raw: raw.toString() };
+        if (this.#lost !== null) throw new Error(`connection to XenStore lost: ${this.#lost}`);
+        const left = timeoutMs - (performance.now() - started);
+        if (left <= 0) {
+          await this.#store.remove(`data/host/${id}`);
+          throw new AnswerTimeout(`no answer within ${timeoutMs / 1000} s; the request was withdrawn`);
+        }
+        // An event may have come while the node was being read.
+        if (!(changed as boolean)) {
+          await new Promise<void>((resolve) => {
+            const timer = setTimeout(resolve, Math.min(left, POLL_MS));
+            wake = () => {
+              clearTimeout(timer);
+              resolve();
+            };
+          });
+        }
+      }
+    } finally {
+      this.#waiting.delete(id);
+    }
+  }
+
+  /** A key exchange, then the password, encrypted as `openssl aes-128-cbc` of the host's version does it. */
+  async setPassword(
+    password: Secret,
+    options: RequestOptions & { readonly digest?: KeyDigest } = {},
+  ): Promise<{ readonly keyinit: Answer; readonly password: Answer | null }> {
+    const { digest = 'sha256', ...rest } = options;
+    const exchange = createKeyExchange();
+    const keyinit = await this.request('keyinit', exchange.publicKey, rest);
+    if (keyinit.returncode !== 'D0') return { keyinit, password: null };
+    using shared = exchange.sharedSecret(keyinit.message);
+    const encrypted = await encryptPassword(password, shared, digest);
+    return { keyinit, password: await this.request('password', encrypted, rest) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#store[Symbol.dispose]();
+  }
+}
+
+/** What nova takes for success: it compares text. */
+export function isSuccess(name: string, answer: { readonly returncode: string }): boolean {
+  return answer.returncode === (name === 'keyinit' ? 'D0' : '0');
+}
+
+function parseAnswer(raw: Buffer): { returncode: string; message: string } {
+  const value: unknown = JSON.parse(raw.toString('utf8'));
+  const { returncode, message } = (value ?? {}) as Record<string, unknown>;
+  if (typeof returncode !== 'string' || typeof message !== 'string') {
+    throw new Error(`answer is not what nova reads: wanted text as returncode and message, got ${raw.toString()}`);
+  }
+  return { returncode, message };
+}
+
+/** JSON as Python's `json.dumps` writes it: a blank after `,` and `:`, and ASCII alone. */
+export function pythonJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(pythonJson).join(', ')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const members = Object.entries(value).map(([key, member]) => `${pythonJson(key)}: ${pythonJson(member)}`);
+    return `{${members.join(', ')}}`;
+  }
+  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}

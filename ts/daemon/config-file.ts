@@ -1,0 +1,144 @@
+/** One configuration file: TOML, checked key by key. Loaded only when there is a file. */
+import { TomlError, parse } from 'smol-toml';
+import * as v from 'valibot';
+import type { TextFile } from '../host/system.js';
+import { configError, parseDuration } from './config.js';
+
+const duration = v.pipe(
+  v.string('a duration such as "90s" or "10m"'),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    const milliseconds = parseDuration(dataset.value);
+    if (milliseconds !== null) return milliseconds;
+    addIssue({ message: 'a duration between "1ms" and "596h", such as "90s" or "10m"' });
+    return NEVER;
+  }),
+);
+const absolutePath = v.pipe(
+  v.string('an absolute path'),
+  v.regex(/^\/[^\0]*$/u, 'an absolute path'),
+);
+const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
+  v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
+/** xenstored's own limit for domain ids. */
+const domain = v.pipe(
+  v.number('a domain id, 0 to 32751'),
+  v.integer('a domain id, 0 to 32751'),
+  v.minValue(0, 'a domain id, 0 to 32751'),
+  v.maxValue(32_751, 'a domain id, 0 to 32751'),
+);
+
+/** What each key must be. A check's message is what was wanted. The keys are those of `DEFAULTS` in config.ts. */
+export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSchema>>>> = {
+  store: { endpoint: absolutePath, domain, poll: oneOf(['loop', 'thread']) },
+  log: {
+    level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    format: oneOf(['auto', 'json', 'pretty']),
+  },
+  answers: { keep: duration },
+  requests: { 'poll-interval': duration },
+  password: {
+    user: v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name')),
+    'key-lifetime': duration,
+  },
+  network: { 'verify-timeout': duration },
+  state: { directory: absolutePath },
+};
+
+export interface Setting {
+  readonly section: string;
+  readonly key: string;
+  readonly value: unknown;
+  /** Where it stands, counted from 1. */
+  readonly line: number;
+}
+
+/** Throws AgentError GW_CONFIG_INVALID that names file, line, key, what was found and what was wanted. */
+export function parseConfigFile({ path, text }: TextFile): readonly Setting[] {
+  const settings: Setting[] = [];
+  for (const [section, keys] of Object.entries(parseToml({ path, text }))) {
+    const schema = Object.hasOwn(SCHEMA, section) ? SCHEMA[section] : undefined;
+    const at = `${path}:${lineOf(text, section, null)}`;
+    if (schema === undefined) {
+      throw configError(`${at}: unknown ${isTable(keys) ? 'section' : 'key'} ${section}${nearest(section, sectionsAndKeys())}`);
+    }
+    if (!isTable(keys)) throw configError(`${at}: ${section}: found ${show(keys)}, wanted a section [${section}]`);
+    for (const [key, found] of Object.entries(keys)) {
+      const line = lineOf(text, section, key);
+      const name = `${section}.${key}`;
+      const check = Object.hasOwn(schema, key) ? schema[key] : undefined;
+      if (check === undefined) {
+        throw configError(`${path}:${line}: unknown key ${name}${nearest(name, sectionsAndKeys())}`);
+      }
+      const result = v.safeParse(check, found);
+      if (!result.success) {
+        throw configError(`${path}:${line}: ${name}: found ${show(found)}, wanted ${result.issues[0].message}`);
+      }
+      settings.push({ section, key, value: result.output, line });
+    }
+  }
+  return settings;
+}
+
+function parseToml({ path, text }: TextFile): Record<string, unknown> {
+  try {
+    return parse(text);
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [reason = ''] = error.message.split('\n');
+    throw configError(`${path}:${error.line}:${error.column}: ${reason}`);
+  }
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
+function show(value: unknown): string {
+  const json = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner));
+  return json.length > 60 ? `${json.slice(0, 57)}...` : json;
+}
+
+/**
+ * The line of a key, or of a section's head when `key` is null. The parser keeps no positions, so this looks for them
+ * in the text as people write it: `[section]` and `key = …`, or `section.key = …`.
+ */
+function lineOf(text: string, section: string, key: string | null): number {
+  let current = '';
+  const lines = text.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const head = /^\s*\[\s*"?([^\]"]+?)"?\s*\]/.exec(line)?.[1];
+    if (head !== undefined) current = head;
+    const assigned = /^\s*([^=#[]+?)\s*=/.exec(line)?.[1]?.replaceAll(/["'\s]/g, '');
+    const name = assigned === undefined ? null : current === '' ? assigned : `${current}.${assigned}`;
+    if (key === null ? current === section || name?.split('.')[0] === section : name === `${section}.${key}`) {
+      return index + 1;
+    }
+  }
+  return 1;
+}
+
+function sectionsAndKeys(): readonly string[] {
+  return Object.entries(SCHEMA).flatMap(([section, keys]) => [section, ...Object.keys(keys).map((key) => `${section}.${key}`)]);
+}
+
+/** Points at the known name with the fewest letters different. */
+function nearest(name: string, known: readonly string[]): string {
+  const [best] = known
+    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .sort((a, b) => a.distance - b.distance);
+  return best === undefined ? '' : ` (the nearest known one is ${best.candidate})`;
+}
+
+/** Levenshtein's, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,105 @@
+import { AgentError } from '../api/errors.js';
+import type { TextFile } from '../host/system.js';
+
+/** What the agent can be told, with every duration in milliseconds. */
+export interface Config {
+  readonly store: {
+    /** Device or socket of XenStore; null looks for the guest's own. */
+    readonly endpoint: string | null;
+    /** Take every node under /local/domain/N; null for paths relative to the own domain. */
+    readonly domain: number | null;
+    /** How watch events reach JavaScript: docs/decisions/0001. */
+    readonly poll: 'loop' | 'thread';
+  };
+  readonly log: {
+    readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+    readonly format: 'auto' | 'json' | 'pretty';
+  };
+  readonly answers: {
+    /** How long an answer stays in the store. */
+    readonly keep: number;
+  };
+  readonly requests: {
+    /** How often to look for requests whose event was lost. */
+    readonly 'poll-interval': number;
+  };
+  readonly password: {
+    /** Whose password the command sets. */
+    readonly user: string;
+    /** How long a key exchange stays good for a password. */
+    readonly 'key-lifetime': number;
+  };
+  readonly network: {
+    /** How long the kernel may take to show what was configured. */
+    readonly 'verify-timeout': number;
+  };
+  readonly state: {
+    /** Journal and backups. */
+    readonly directory: string;
+  };
+}
+
+export const DEFAULTS: Config = {
+  store: { endpoint: null, domain: null, poll: 'loop' },
+  log: { level: 'info', format: 'auto' },
+  answers: { keep: 600_000 },
+  requests: { 'poll-interval': 60_000 },
+  password: { user: 'root', 'key-lifetime': 300_000 },
+  network: { 'verify-timeout': 10_000 },
+  state: { directory: '/var/lib/guestwire' },
+};
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** Where each key came from, such as `log.level` → `/etc/guestwire/guestwire.toml:4`, `default` or `--log-level`. */
+  readonly sources: ReadonlyMap<string, string>;
+}
+
+/** A key given on the command line, such as `['store', 'domain', 7, '--domain']`. */
+export type Override = readonly [section: keyof Config, key: string, value: unknown, source: string];
+
+/** Defaults, then each file in turn, then `overrides`; later ones win. Throws AgentError GW_CONFIG_INVALID. */
+export async function loadConfig(files: readonly TextFile[], overrides: readonly Override[] = []): Promise<LoadedConfig> {
+  const config = structuredClone(DEFAULTS) as unknown as Record<string, Record<string, unknown>>;
+  const sources = new Map<string, string>();
+  const set = (section: string, key: string, value: unknown, source: string): void => {
+    (config[section] ??= {})[key] = value;
+    sources.set(`${section}.${key}`, source);
+  };
+  for (const [section, keys] of Object.entries(DEFAULTS) as [string, object][]) {
+    for (const [key, value] of Object.entries(keys)) set(section, key, value, 'default');
+  }
+  if (files.length > 0) {
+    // The parser and the schema are half of what there is to load, and most guests have no file.
+    const { parseConfigFile } = await import('./config-file.js');
+    for (const file of files) {
+      for (const { section, key, value, line } of parseConfigFile(file)) {
+        set(section, key, value, `${file.path}:${line}`);
+      }
+    }
+  }
+  for (const [section, key, value, source] of overrides) set(section, key, value, source);
+  return { config: config as unknown as Config, sources };
+}
+
+/** A duration as people write it: `90s`, `10m`, `1.5h`, `250ms`; milliseconds, or null when it is none. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?) ?(ms|s|m|h)$/.exec(text.trim());
+  if (match === null) return null;
+  const [, amount = '', unit = ''] = match;
+  const milliseconds = Number(amount) * ({ ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN);
+  // Timers take no more than 2^31 - 1 milliseconds.
+  return milliseconds >= 1 && milliseconds <= 2 ** 31 - 1 ? Math.round(milliseconds) : null;
+}
+
+/** The opposite of {@link parseDuration}, in the largest unit that comes out whole. */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds % 3_600_000 === 0) return `${milliseconds / 3_600_000}h`;
+  if (milliseconds % 60_000 === 0) return `${milliseconds / 60_000}m`;
+  if (milliseconds % 1000 === 0) return `${milliseconds / 1000}s`;
+  return `${milliseconds}ms`;
+}
+
+export function configError(message: string): AgentError {
+  return new AgentError('GW_CONFIG_INVALID', [message]);
+}

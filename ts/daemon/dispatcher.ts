@@ -1,0 +1,185 @@
+import type { Logger } from 'pino';
+import type { Command } from '../api/command.js';
+import type { Codec, RawRequest, Reply, Transport } from '../api/communication.js';
+import { AgentError } from '../api/errors.js';
+import type { Journal } from './journal.js';
+import { describeError } from './log.js';
+
+/** A request that waited longer may have been withdrawn: nova's plugin deletes it when its time is up. */
+const RECHECK_AFTER_MS = 1000;
+
+export interface DispatcherOptions {
+  readonly commands: ReadonlyMap<string, Command>;
+  readonly journal: Journal;
+  readonly log: Logger;
+}
+
+/** A request that has been understood, and a command to carry it out. */
+interface Job {
+  readonly raw: RawRequest;
+  readonly command: Command;
+  readonly value: unknown;
+  /** Milliseconds since the process started. */
+  readonly arrived: number;
+}
+
+/**
+ * Gives every request exactly one answer, whatever it holds: `immediate` commands at once, `serial` ones in the order
+ * of arrival. The answer is published first, then the request is retired.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #underWay = new Set<Promise<void>>();
+  #serial: Promise<void> = Promise.resolve();
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Serves `transport` until `signal` aborts and what was begun is answered. Serial requests that have not begun by
+   * then stay where they are: the next run of the agent finds them.
+   */
+  async serve(transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
+    for await (const raw of transport.requests(signal)) {
+      const job = this.#prepare(raw, transport, codec);
+      if (job === null) continue;
+      if (job.command.lane === 'immediate') {
+        this.#track(this.#carryOut(job, transport, codec, signal));
+      } else {
+        this.#serial = this.#serial.then(() => this.#takeTurn(job, transport, codec, signal));
+        this.#track(this.#serial);
+      }
+    }
+    await Promise.all(this.#underWay);
+  }
+
+  /** Settles what needs no command; returns the job for what does. */
+  #prepare(raw: RawRequest, transport: Transport, codec: Codec): Job | null {
+    const earlier = this.#options.journal.earlier(raw.id);
+    if (raw.answered || earlier?.state === 'answered') {
+      this.#track(this.#finish(raw, transport, earlier !== null));
+      return null;
+    }
+    let refusal: AgentError;
+    try {
+      if (earlier !== null) {
+        throw new AgentError('GW_REQUEST_INTERRUPTED', [
+          earlier.command,
+          'it was not run again, and files it had half changed were put back',
+        ]);
+      }
+      const { name, value } = codec.decode(raw.body);
+      const command = this.#options.commands.get(name);
+      if (command === undefined) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
+      return { raw, command, value, arrived: performance.now() };
+    } catch (error) {
+      refusal = asAgentError(error);
+    }
+    const settled = this.#settle(raw, asReply(refusal), transport, codec, earlier !== null).then(() => {
+      this.#options.log.warn({ request: raw.id, code: refusal.code }, 'request refused');
+    });
+    this.#track(settled);
+    return null;
+  }
+
+  async #takeTurn(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    const { raw, command, arrived } = job;
+    const { journal, log } = this.#options;
+    if (performance.now() - arrived > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, transport))) {
+      log.warn({ request: raw.id, command: command.name }, 'request was withdrawn before its turn');
+      return;
+    }
+    try {
+      await journal.started(raw.id, command.name);
+    } catch (error) {
+      // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the
+      // memory across a crash in the middle of this one command.
+      log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
+    }
+    await this.#carryOut(job, transport, codec, signal);
+  }
+
+  async #stillWanted(raw: RawRequest, transport: Transport): Promise<boolean> {
+    try {
+      return await transport.stillWanted(raw);
+    } catch {
+      return true;
+    }
+  }
+
+  async #carryOut(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
+    const { raw, command, value, arrived } = job;
+    const log = this.#options.log.child({ request: raw.id, command: command.name });
+    const started = performance.now();
+    let reply: Reply;
+    let failure: unknown = null;
+    try {
+      reply = await command.handle(value, { log, signal });
+    } catch (error) {
+      failure = error;
+      reply = asReply(asAgentError(error));
+    }
+    const ran = performance.now();
+    await this.#settle(raw, reply, transport, codec, command.lane === 'serial');
+    const fields = {
+      returncode: reply.returncode,
+      waitedMs: round(started - arrived),
+      ranMs: round(ran - started),
+      totalMs: round(performance.now() - arrived),
+    };
+    if (failure === null) log.info(fields, 'command finished');
+    else log.error({ ...fields, error: describeError(failure) }, 'command failed');
+  }
+
+  /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */
+  async #settle(raw: RawRequest, reply: Reply, transport: Transport, codec: Codec, journaled: boolean): Promise<void> {
+    const { log } = this.#options;
+    try {
+      await transport.respond(raw, codec.encode(reply));
+    } catch (error) {
+      log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be published');
+    }
+    if (journaled) await this.#record(() => this.#options.journal.answered(raw.id), raw);
+    await this.#finish(raw, transport, journaled);
+  }
+
+  async #finish(raw: RawRequest, transport: Transport, journaled: boolean): Promise<void> {
+    try {
+      await transport.retire(raw);
+    } catch (error) {
+      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'request cannot be retired');
+      return;
+    }
+    if (journaled) await this.#record(() => this.#options.journal.done(raw.id), raw);
+  }
+
+  async #record(write: () => Promise<void>, raw: RawRequest): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
+    }
+  }
+
+  #track(work: Promise<void>): void {
+    this.#underWay.add(work);
+    void work.finally(() => this.#underWay.delete(work));
+  }
+}
+
+function asReply(error: AgentError): Reply {
+  return { returncode: error.returncode, message: error.message };
+}
+
+/** An exception that nobody foresaw may quote a secret in its message: the host learns only its kind. */
+function asAgentError(error: unknown): AgentError {
+  if (error instanceof AgentError) return error;
+  const { type, code } = describeError(error);
+  return new AgentError('GW_INTERNAL', [code ?? type], { cause: error });
+}
+
+function round(milliseconds: number): number {
+  return Math.round(milliseconds * 1000) / 1000;
+}

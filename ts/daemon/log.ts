@@ -1,0 +1,59 @@
+import { type DestinationStream, type Logger, destination, pino } from 'pino';
+import { AgentError } from '../api/errors.js';
+
+export interface LogOptions {
+  readonly level: string;
+  /** `auto`: for people on a terminal, JSON elsewhere. */
+  readonly format: 'auto' | 'json' | 'pretty';
+}
+
+export interface Log {
+  readonly log: Logger;
+  /** Writes out what is still buffered. Safe to call at exit. */
+  flush(): void;
+}
+
+/** No log call passes these on purpose; if one ever does, they are not printed. */
+const SECRET_FIELDS = ['value', 'body', 'password', 'secret', 'key', 'content'];
+
+/** Lines go to stdout: journald, a container's log or a person reads them there. */
+export async function createLog({ level, format }: LogOptions): Promise<Log> {
+  const options = {
+    level,
+    base: null,
+    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
+  };
+  if (format === 'pretty' || (format === 'auto' && process.stdout.isTTY)) {
+    const { default: pretty } = await import('pino-pretty');
+    const stream: DestinationStream = pretty({ colorize: process.stdout.isTTY, sync: true, translateTime: 'SYS:HH:MM:ss.l' });
+    return { log: pino(options, stream), flush: () => undefined };
+  }
+  // Not synchronous: a line through a pipe would hold up the next answer by the time its reader takes to wake.
+  const stream = destination({ dest: 1, sync: false });
+  return {
+    log: pino(options, stream),
+    flush: () => {
+      stream.flushSync();
+    },
+  };
+}
+
+export interface ErrorDescription {
+  readonly type: string;
+  readonly code?: string;
+  /** Where it came from, without the message. */
+  readonly at?: readonly string[];
+}
+
+/** An error without its message, which may quote a request: `JSON.parse`, for one, prints the text it stumbled over. */
+export function describeError(error: unknown): ErrorDescription {
+  if (!(error instanceof Error)) return { type: typeof error };
+  const code: unknown = (error as { code?: unknown }).code;
+  const frames = (error.stack ?? '').split('\n').flatMap((line) => /^ {4}at (.*)$/.exec(line)?.slice(1) ?? []);
+  return {
+    type: error.name,
+    ...(typeof code === 'string' ? { code } : {}),
+    // An error of the table says all in its code; its origin is known.
+    ...(error instanceof AgentError ? {} : { at: frames.slice(0, 8) }),
+  };
+}

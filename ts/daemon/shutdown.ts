@@ -1,0 +1,44 @@
+/** How long a running command may take to finish once the agent is asked to stop; systemd kills after 90 s. */
+const GRACE_MS = 30_000;
+
+export interface Shutdown extends Disposable {
+  /** Aborts at the first SIGTERM or SIGINT. */
+  readonly signal: AbortSignal;
+  /** Resolves with `work`, or, once asked to stop, after at most 30 s without it. */
+  within(work: Promise<void>): Promise<'finished' | 'overdue'>;
+}
+
+/** SIGHUP is harmless: a lost terminal or a habit of reloading must not end the agent. */
+export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, graceMs = GRACE_MS): Shutdown {
+  const controller = new AbortController();
+  const stop = (signal: NodeJS.Signals): void => {
+    if (controller.signal.aborted) return;
+    onStop(signal);
+    controller.abort();
+  };
+  const ignore = (): void => undefined;
+  process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', ignore);
+  return {
+    signal: controller.signal,
+    async within(work) {
+      let timer: NodeJS.Timeout | undefined;
+      const overdue = new Promise<'overdue'>((resolve) => {
+        const begin = (): void => {
+          timer = setTimeout(() => {
+            resolve('overdue');
+          }, graceMs);
+        };
+        if (controller.signal.aborted) begin();
+        else controller.signal.addEventListener('abort', begin, { once: true });
+      });
+      try {
+        return await Promise.race([work.then(() => 'finished' as const), overdue]);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    [Symbol.dispose]() {
+      process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', ignore);
+    },
+  };
+}

@@ -1,0 +1,159 @@
+import { XenStore } from '#binding';
+import type { Store } from '../api/host.js';
+
+/** Longer than any healthy store takes by orders of magnitude; a store that is silent for so long is gone. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+export interface StoreOptions {
+  /** Path of a device or socket; null to look for the guest's own. */
+  readonly endpoint: string | null;
+  /** Takes every node under `/local/domain/<domain>/`; null leaves paths relative to the caller's own domain. */
+  readonly domain: number | null;
+  /** How watch events reach JavaScript: docs/decisions/0001. */
+  readonly poll: 'loop' | 'thread';
+}
+
+/**
+ * One connection to XenStore, with every path taken under the guest's own part of the tree.
+ * Errors carry the addon's `code`, such as `XS_CLOSED`.
+ */
+export class StoreConnection implements Disposable {
+  readonly #store: XenStore;
+  readonly #prefix: string;
+  readonly #onClose: (reason: string) => void;
+  #closed = false;
+
+  /** Throws XS_NO_ENDPOINT when there is no XenStore on this machine, XS_IO when it cannot be reached. */
+  constructor(options: StoreOptions, onClose: (reason: string) => void) {
+    this.#prefix = options.domain === null ? '' : `/local/domain/${options.domain}/`;
+    this.#onClose = onClose;
+    this.#store = XenStore.open({ endpoint: options.endpoint, poll: options.poll }, (reason) => {
+      this.#lost(reason);
+    });
+  }
+
+  get endpoint(): string {
+    return this.#store.endpoint;
+  }
+
+  /** The node's value, or null when there is no such node. */
+  async read(path: string): Promise<Buffer | null> {
+    return this.#orNull(this.#store.read(this.#prefix + path));
+  }
+
+  async write(path: string, value: Uint8Array): Promise<void> {
+    await this.#timed(this.#store.write(this.#prefix + path, Buffer.from(value.buffer, value.byteOffset, value.length)));
+  }
+
+  /** Names of the node's children, or null when there is no such node. */
+  async list(path: string): Promise<readonly string[] | null> {
+    return this.#orNull(this.#store.list(this.#prefix + path));
+  }
+
+  async makeDirectory(path: string): Promise<void> {
+    await this.#timed(this.#store.makeDirectory(this.#prefix + path));
+  }
+
+  /** Removes the node and all below it; quiet when there is none. */
+  async remove(path: string): Promise<void> {
+    await this.#orNull(this.#store.remove(this.#prefix + path));
+  }
+
+  /** Calls `onEvents` with paths in the form of `path` for every change at or below it, until the connection ends. */
+  async watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void> {
+    const cut = this.#prefix.length;
+    const forward = cut === 0 ? onEvents : (paths: string[]): void => void onEvents(paths.map((p) => p.slice(cut)));
+    await this.#timed(this.#store.watch(this.#prefix + path, forward));
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#store.close();
+  }
+
+  async #orNull<T>(operation: Promise<T>): Promise<T | null> {
+    try {
+      return await this.#timed(operation);
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'XS_NOT_FOUND') return null;
+      throw error;
+    }
+  }
+
+  async #timed<T>(operation: Promise<T>): Promise<T> {
+    // Closing the addon's connection fails `operation`, so nothing has to race against the timer.
+    const timer = setTimeout(() => {
+      this.#store.close();
+      this.#lost(`no reply within ${REQUEST_TIMEOUT_MS / 1000} s`);
+    }, REQUEST_TIMEOUT_MS);
+    try {
+      return await operation;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #lost(reason: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#onClose(reason);
+  }
+}
+
+/** Opens a connection; `onClose` is called once when it is lost, not when it is disposed of. */
+export function openStore(options: StoreOptions, onClose: (reason: string) => void): StoreConnection {
+  return new StoreConnection(options, onClose);
+}
+
+/** The machine's store, for the transport that keeps a connection and for the commands that only read. */
+export interface StoreAccess {
+  /** Opens the connection that `store` reads through from then on. */
+  open(this: void, onClose: (reason: string) => void): StoreConnection;
+  readonly store: Store;
+}
+
+/**
+ * Lets the commands read through the transport's connection instead of opening one of their own. While it is being
+ * re-established they wait for it, as long as a request may take.
+ */
+export function createStoreAccess(options: StoreOptions): StoreAccess {
+  let current: StoreConnection | null = null;
+  let waiting: ((connection: StoreConnection) => void)[] = [];
+
+  async function connection(): Promise<StoreConnection> {
+    if (current !== null) return current;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`XenStore is away for more than ${REQUEST_TIMEOUT_MS / 1000} s`));
+      }, REQUEST_TIMEOUT_MS);
+      waiting.push((opened) => {
+        clearTimeout(timer);
+        resolve(opened);
+      });
+    });
+  }
+
+  return {
+    open(onClose) {
+      const opened = openStore(options, (reason) => {
+        if (current === opened) current = null;
+        onClose(reason);
+      });
+      current = opened;
+      const resume = waiting;
+      waiting = [];
+      for (const resolve of resume) resolve(opened);
+      return opened;
+    },
+    store: {
+      async read(path) {
+        const value = await (await connection()).read(path);
+        return value === null ? null : value.toString('utf8');
+      },
+      async list(path) {
+        return (await (await connection()).list(path)) ?? [];
+      },
+    },
+  };
+}

@@ -1,0 +1,98 @@
+/** What the daemon itself needs of the machine: its configuration files, its journal, its streams. */
+import { type FileHandle, open, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+
+export interface TextFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+/**
+ * The main file and its drop-ins in lexical order; those that do not exist are left out.
+ * `explicit` replaces both, and must exist.
+ */
+export async function readConfigFiles(root: string, explicit: string | null): Promise<readonly TextFile[]> {
+  if (explicit !== null) return [{ path: explicit, text: await readFile(explicit, 'utf8') }];
+  const directory = join(root, '/etc/guestwire');
+  const dropIns = await orAbsent(readdir(join(directory, 'guestwire.d')));
+  const paths = [
+    join(directory, 'guestwire.toml'),
+    ...(dropIns ?? [])
+      .filter((name) => name.endsWith('.toml'))
+      .sort()
+      .map((name) => join(directory, 'guestwire.d', name)),
+  ];
+  const files: TextFile[] = [];
+  for (const path of paths) {
+    const text = await orAbsent(readFile(path, 'utf8'));
+    if (text !== null) files.push({ path, text });
+  }
+  return files;
+}
+
+async function orAbsent<T>(operation: Promise<T>): Promise<T | null> {
+  try {
+    return await operation;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
+    throw error;
+  }
+}
+
+export interface AppendOnlyFile extends AsyncDisposable {
+  /** The whole text; empty when there is no file yet. */
+  read(): Promise<string>;
+  /** With `sync`, resolves once the text is on the disk. */
+  append(text: string, sync: boolean): Promise<void>;
+  /** Replaces the whole text at once, or not at all. */
+  replace(text: string): Promise<void>;
+}
+
+/** A file of root's alone, made together with its directory at the first write. Calls are carried out in order. */
+export function appendOnlyFile(path: string): AppendOnlyFile {
+  let handle: FileHandle | null = null;
+  let last: Promise<unknown> = Promise.resolve();
+
+  function inOrder<T>(operation: () => Promise<T>): Promise<T> {
+    const result = last.then(operation);
+    last = result.catch(() => undefined);
+    return result;
+  }
+
+  async function appendable(): Promise<FileHandle> {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    return open(path, 'a', 0o600);
+  }
+
+  return {
+    read: () => inOrder(async () => (await orAbsent(readFile(path, 'utf8'))) ?? ''),
+    append: (text, sync) =>
+      inOrder(async () => {
+        handle ??= await appendable();
+        await handle.appendFile(text);
+        if (sync) await handle.datasync();
+      }),
+    replace: (text) =>
+      inOrder(async () => {
+        await handle?.close();
+        handle = null;
+        const staged = `${path}.new`;
+        try {
+          await using file = await open(staged, 'w', 0o600);
+          await file.writeFile(text);
+          await file.datasync();
+        } catch (error) {
+          await rm(staged, { force: true });
+          throw error;
+        }
+        await rename(staged, path);
+      }),
+    [Symbol.asyncDispose]: () =>
+      inOrder(async () => {
+        await handle?.close();
+        handle = null;
+      }),
+  };
+}
