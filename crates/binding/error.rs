@@ -1,0 +1,77 @@
+//! The codes that errors carry into JavaScript, as `error.code`.
+
+use napi_derive::napi;
+
+/// Every `error.code` of the addon.
+#[napi(string_enum)]
+#[derive(Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// There is no such node.
+    #[napi(value = "XS_NOT_FOUND")]
+    NotFound,
+    /// The store answered with an error; its own name for it, such as `EACCES`, is in the message.
+    #[napi(value = "XS_REFUSED")]
+    Refused,
+    /// The path breaks the store's rules; nothing was sent.
+    #[napi(value = "XS_INVALID_PATH")]
+    InvalidPath,
+    /// Path and value do not fit into one message; nothing was sent.
+    #[napi(value = "XS_TOO_LARGE")]
+    TooLarge,
+    /// The connection is closed or was lost.
+    #[napi(value = "XS_CLOSED")]
+    Closed,
+    /// The operating system failed a call.
+    #[napi(value = "XS_IO")]
+    Io,
+    /// The store sent bytes that make no sense.
+    #[napi(value = "XS_PROTOCOL")]
+    Protocol,
+    /// No XenStore was found on this machine.
+    #[napi(value = "XS_NO_ENDPOINT")]
+    NoEndpoint,
+    /// The peer's public key is not a decimal number.
+    #[napi(value = "DH_NOT_A_DECIMAL")]
+    NotADecimal,
+    /// The peer's public key is outside of the group.
+    #[napi(value = "DH_OUT_OF_RANGE")]
+    OutOfRange,
+    /// Another process held the lock for too long.
+    #[napi(value = "LOCK_TIMEOUT")]
+    LockTimeout,
+    /// The password could not be hashed.
+    #[napi(value = "HASH_FAILED")]
+    HashFailed,
+}
+
+impl ErrorCode {
+    /// The code as JavaScript sees it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotFound => "XS_NOT_FOUND",
+            Self::Refused => "XS_REFUSED",
+            Self::InvalidPath => "XS_INVALID_PATH",
+            Self::TooLarge => "XS_TOO_LARGE",
+            Self::Closed => "XS_CLOSED",
+            Self::Io => "XS_IO",
+            Self::Protocol => "XS_PROTOCOL",
+            Self::NoEndpoint => "XS_NO_ENDPOINT",
+            Self::NotADecimal => "DH_NOT_A_DECIMAL",
+            Self::OutOfRange => "DH_OUT_OF_RANGE",
+            Self::LockTimeout => "LOCK_TIMEOUT",
+            Self::HashFailed => "HASH_FAILED",
+        }
+    }
+}
+
+impl AsRef<str> for ErrorCode {
+    fn as_ref(&self) -> &str {
+        self.name()
+    }
+}
+
+/// An error whose `code` JavaScript can tell apart.
+pub type CodedError = napi::Error<ErrorCode>;
+
+/// What a fallible export returns.
+pub type CodedResult<T> = Result<T, CodedError>;

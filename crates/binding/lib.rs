@@ -1,0 +1,11 @@
+//! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
+
+mod error;
+
+use napi_derive::napi;
+
+/// The commit that the addon was built from, or `unknown`.
+#[napi(catch_unwind)]
+pub fn commit() -> String {
+    env!("GUESTWIRE_COMMIT").to_owned()
+}
