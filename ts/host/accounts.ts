@@ -1,0 +1,60 @@
+import { FileLock, hashPassword, KeyExchange as NativeKeyExchange } from '#binding';
+import { type Accounts, AgentError, Secret } from '../api/index.js';
+import { type KeyExchange } from '../crypto/password.js';
+import { errorCode, resolveInRoot } from './root-path.js';
+
+/** The file that lckpwdf(3) locks. */
+const LOCK = '/etc/.pwd.lock';
+/** How long lckpwdf(3) waits, too. Milliseconds. */
+const LOCK_TIMEOUT = 15_000;
+
+/** The accounts of the system below `root`. */
+export function createAccounts(root: string): Accounts {
+  return {
+    async hashPassword(password, scheme) {
+      try {
+        return await hashPassword(password.reveal(), scheme);
+      } catch (cause) {
+        throw new AgentError('GW_INTERNAL', [`the password could not be hashed with ${scheme}`], { cause });
+      }
+    },
+
+    async lock() {
+      try {
+        const { real } = await resolveInRoot(root, LOCK, 'follow');
+        const lock = await FileLock.acquire(real, LOCK_TIMEOUT);
+        return {
+          [Symbol.asyncDispose]: () => {
+            lock.release();
+            return Promise.resolve();
+          },
+        };
+      } catch (cause) {
+        const busy = errorCode(cause) === 'LOCK_TIMEOUT';
+        const reason = busy
+          ? 'another program has held it for 15 s'
+          : cause instanceof Error
+            ? cause.message
+            : String(cause);
+        throw new AgentError('GW_FILE_FAILED', [LOCK, reason], { cause });
+      }
+    },
+  };
+}
+
+/** A key exchange with a fresh private key, which stays inside the addon. */
+export function createKeyExchange(): KeyExchange {
+  const native = NativeKeyExchange.create();
+  return {
+    publicKey: native.publicKey,
+    sharedSecret(peerPublicKey) {
+      try {
+        return new Secret(native.sharedSecret(peerPublicKey));
+      } catch (cause) {
+        const wanted = 'a decimal number between 2 and p-2';
+        const got = errorCode(cause) === 'DH_OUT_OF_RANGE' ? 'a number out of range' : 'something else';
+        throw new AgentError('GW_ARGUMENT_INVALID', ['public key', wanted, got], { cause });
+      }
+    },
+  };
+}

@@ -1,0 +1,275 @@
+import { randomBytes } from 'node:crypto';
+import { type Stats } from 'node:fs';
+import { chmod, lstat, mkdir, readdir, readlink, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { AgentError, type Commit, type FileChange, type Files, type FileStatus } from '../api/index.js';
+import { Journal, type JournalEntry, sha256 } from './journal.js';
+import { moveOver, type NewFile, readRegular, stage, syncDirectory } from './replace.js';
+import { absent, errorCode, type ResolvedPath, resolveInRoot } from './root-path.js';
+
+const DEFAULT_DIRECTORY_MODE = 0o755;
+const PERMISSIONS = 0o7777;
+/** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */
+const TEMP_NAME_LENGTH = 40;
+
+/**
+ * The files below `root`, as a chroot there would see them. Backups and the journal of changes are kept in
+ * `stateDirectory`, which is a path of this machine, for root's eyes only.
+ */
+export function createFiles(root: string, stateDirectory: string): Files {
+  return {
+    read: (path) => read(root, path),
+    readText: async (path) => (await read(root, path))?.toString('utf8') ?? null,
+    list: (path) => list(root, path),
+    status: (path) => statusOf(root, path),
+    exists: (path) => exists(root, path),
+    commit: (changes) => commit(root, stateDirectory, changes),
+  };
+}
+
+/**
+ * Puts back what a crash left half done or unconfirmed. To be called before the agent does anything else; returns
+ * the paths inside the root that were put back.
+ */
+export async function recoverFiles(root: string, stateDirectory: string): Promise<readonly string[]> {
+  const restored: string[] = [];
+  for (const journal of await Journal.findOpen(root, stateDirectory)) restored.push(...(await journal.rollback(true)));
+  return restored;
+}
+
+async function read(root: string, path: string): Promise<Buffer | null> {
+  try {
+    const { real, exists } = await resolveInRoot(root, path, 'follow');
+    return exists ? await readRegular(real) : null;
+  } catch (error) {
+    return absent(error);
+  }
+}
+
+async function list(root: string, path: string): Promise<readonly string[]> {
+  try {
+    const { real, exists } = await resolveInRoot(root, path, 'follow');
+    return exists ? (await readdir(real)).sort() : [];
+  } catch (error) {
+    absent(error);
+    return [];
+  }
+}
+
+async function exists(root: string, path: string): Promise<boolean> {
+  try {
+    return (await resolveInRoot(root, path, 'follow')).exists;
+  } catch (error) {
+    absent(error);
+    return false;
+  }
+}
+
+async function statusOf(root: string, path: string): Promise<FileStatus | null> {
+  try {
+    const resolved = await resolveInRoot(root, path, 'keep');
+    const status = resolved.exists ? await lstat(resolved.real) : null;
+    if (status === null) return null;
+    return { type: typeOf(status), mode: permissions(status), uid: status.uid, gid: status.gid, size: status.size };
+  } catch (error) {
+    return absent(error);
+  }
+}
+
+function typeOf(status: Stats): FileStatus['type'] {
+  if (status.isFile()) return 'file';
+  if (status.isDirectory()) return 'directory';
+  return status.isSymbolicLink() ? 'link' : 'other';
+}
+
+function permissions(status: Stats): number {
+  return status.mode & PERMISSIONS;
+}
+
+/** A change with everything about it known, before anything is touched. */
+interface PlannedChange {
+  readonly change: FileChange;
+  readonly resolved: ResolvedPath;
+  readonly current: Stats | null;
+  /** Where new content is staged. */
+  readonly temp: string;
+  /** Null for a removal. */
+  readonly file: NewFile | null;
+}
+
+interface PlannedDirectory {
+  readonly real: string;
+  readonly inside: string;
+  readonly mode: number;
+}
+
+async function commit(root: string, stateDirectory: string, changes: readonly FileChange[]): Promise<Commit> {
+  const planned: PlannedChange[] = [];
+  for (const change of changes) {
+    const plan = await atPath(change, () => planChange(root, change));
+    if (plan === null) continue;
+    if (planned.some(({ resolved }) => resolved.real === plan.resolved.real)) {
+      throw new AgentError('GW_FILE_FAILED', [change.path, 'two changes lead to this file']);
+    }
+    planned.push(plan);
+  }
+  const [first] = planned;
+  if (first === undefined) return { changed: [], confirm: nothing, rollback: nothing };
+
+  const { journal, entries } = await atPath(first.change, () => openJournal(root, stateDirectory, planned));
+  try {
+    for (const plan of planned) await atPath(plan.change, () => prepare(root, plan));
+    for (const [plan, entry] of entries) await atPath(plan.change, () => apply(plan, entry, journal));
+  } catch (error) {
+    await undo(journal, error);
+    throw error;
+  }
+  return settleOnce(
+    planned.map(({ change }) => change.path),
+    journal,
+  );
+}
+
+/** A rollback that fails leaves the journal open: the next start of the agent tries again. */
+async function undo(journal: Journal, because: unknown): Promise<void> {
+  try {
+    await journal.rollback();
+  } catch (error) {
+    const both = new AggregateError([because, error]);
+    throw new AgentError('GW_FILE_FAILED', ['the files', `${reason(because)}; putting back: ${reason(error)}`], {
+      cause: both,
+    });
+  }
+}
+
+/** Null when the file is right already. */
+async function planChange(root: string, change: FileChange): Promise<PlannedChange | null> {
+  const resolved = await resolveInRoot(root, change.path, change.type === 'write' ? 'follow' : 'keep');
+  const current = resolved.exists ? await lstat(resolved.real) : null;
+  if (current?.isDirectory() === true) throw new Error('it is a directory');
+  if (current !== null && !current.isFile() && !current.isSymbolicLink()) throw new Error('it is not a regular file');
+  const name = basename(resolved.real).slice(0, TEMP_NAME_LENGTH);
+  const temp = join(dirname(resolved.real), `.${name}.guestwire-${randomBytes(4).toString('hex')}`);
+  if (change.type === 'remove') return current === null ? null : { change, resolved, current, temp, file: null };
+
+  const content = Buffer.from(change.content);
+  const file: NewFile = {
+    content,
+    mode: current === null || change.exactMode === true ? change.mode : permissions(current),
+    // A directory with the set-gid bit would give a new file its own group.
+    owner: { uid: current?.uid ?? process.geteuid?.() ?? 0, gid: current?.gid ?? process.getegid?.() ?? 0 },
+    attributesFrom: current === null ? null : resolved.real,
+  };
+  if (current !== null && file.mode === permissions(current) && content.equals(await readRegular(resolved.real))) {
+    return null;
+  }
+  return { change, resolved, current, temp, file };
+}
+
+interface OpenJournal {
+  readonly journal: Journal;
+  readonly entries: ReadonlyMap<PlannedChange, JournalEntry>;
+}
+
+/** Backs everything up and writes down what is about to happen. */
+async function openJournal(
+  root: string,
+  stateDirectory: string,
+  planned: readonly PlannedChange[],
+): Promise<OpenJournal> {
+  const directory = await Journal.createDirectory(stateDirectory);
+  const entries = new Map<PlannedChange, JournalEntry>();
+  const directories = new Set<string>();
+  for (const plan of planned) {
+    const { resolved, file } = plan;
+    const before = await backUp(plan, directory, String(entries.size));
+    const after = file === null ? null : sha256(file.content);
+    entries.set(plan, { path: resolved.inside, before, temp: basename(plan.temp), after, inPlace: false });
+    for (const missing of await missingDirectories(root, plan)) directories.add(missing.inside);
+  }
+  return { journal: await Journal.open(root, directory, [...entries.values()], [...directories]), entries };
+}
+
+async function backUp(
+  { resolved, current }: PlannedChange,
+  directory: string,
+  name: string,
+): Promise<JournalEntry['before']> {
+  if (current === null) return { type: 'nothing' };
+  if (current.isSymbolicLink()) return { type: 'link', target: await readlink(resolved.real) };
+  const backup = join(directory, name);
+  const content = await readRegular(resolved.real);
+  await stage(backup, { content, mode: 0o600, owner: null, attributesFrom: resolved.real });
+  return { type: 'file', backup: name, mode: permissions(current), owner: { uid: current.uid, gid: current.gid } };
+}
+
+/** The directories above a file that have to be made, outermost first. */
+async function missingDirectories(root: string, { change, resolved }: PlannedChange): Promise<PlannedDirectory[]> {
+  const mode = (change.type === 'write' ? change.directoryMode : undefined) ?? DEFAULT_DIRECTORY_MODE;
+  const missing: PlannedDirectory[] = [];
+  for (let inside = dirname(resolved.inside); inside !== '/'; inside = dirname(inside)) {
+    const real = join(root, inside);
+    if ((await lstat(real).catch(absent)) !== null) break;
+    missing.unshift({ real, inside, mode });
+  }
+  return missing;
+}
+
+async function prepare(root: string, plan: PlannedChange): Promise<void> {
+  if (plan.file === null) return;
+  for (const { real, mode } of await missingDirectories(root, plan)) {
+    await mkdir(real, { mode: 0o700 });
+    // Not by mkdir, whose mode the umask cuts down.
+    await chmod(real, mode);
+    await syncDirectory(dirname(real));
+  }
+  await stage(plan.temp, plan.file);
+}
+
+async function apply(plan: PlannedChange, entry: JournalEntry, journal: Journal): Promise<void> {
+  const { real } = plan.resolved;
+  if (plan.file === null) await unlink(real);
+  else await moveOver(plan.temp, real, plan.file, () => journal.markInPlace(entry));
+  await syncDirectory(dirname(real));
+}
+
+/** Of `confirm` and `rollback`, the first that is called counts; so a rollback may stand in a `finally`. */
+function settleOnce(changed: readonly string[], journal: Journal): Commit {
+  let settled = false;
+  const settle = (act: () => Promise<unknown>) => async (): Promise<void> => {
+    if (settled) return;
+    settled = true;
+    await act();
+  };
+  return { changed, confirm: settle(() => journal.confirm()), rollback: settle(() => journal.rollback()) };
+}
+
+async function nothing(): Promise<void> {
+  // Nothing was changed.
+}
+
+/** Turns a system error into one that names the path as the caller knows it. */
+async function atPath<T>(change: FileChange, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof AgentError) throw cause;
+    throw new AgentError('GW_FILE_FAILED', [change.path, reason(cause)], { cause });
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the file system is read-only',
+  EACCES: 'permission denied',
+  EPERM: 'the system refuses it; the file may be immutable',
+  ENOTDIR: 'a part of the path is not a directory',
+  ENAMETOOLONG: 'the name is too long',
+};
+
+function reason(error: unknown): string {
+  const known = REASONS[errorCode(error) ?? ''];
+  if (known !== undefined) return known;
+  return error instanceof Error ? error.message : String(error);
+}

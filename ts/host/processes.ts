@@ -1,0 +1,88 @@
+import { spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { type Argv, type Processes, type RunOptions, type RunResult, Secret } from '../api/index.js';
+
+const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+const DEFAULT_TIMEOUT = 60_000;
+const OUTPUT_LIMIT = 64 * 1024;
+/** How long output may still come after the program ended: a daemon that it left behind can hold the pipe for ever. */
+const DRAIN_TIME = 500;
+const NO_SUCH_PROGRAM = 127;
+const SIGNAL_BASE = 128;
+
+/** Programs of the machine itself. */
+export function createProcesses(): Processes {
+  return { run };
+}
+
+/** Rejects only when a program that exists cannot be started, for want of rights or memory. */
+function run([program, ...args]: Argv, options: RunOptions = {}): Promise<RunResult> {
+  return new Promise((resolve, reject) => {
+    // A process group of its own, so that a timeout ends the program's children too.
+    const child = spawn(program, args, { cwd: '/', env: ENVIRONMENT, detached: true, stdio: 'pipe' });
+    const stdout = new Collector();
+    const stderr = new Collector();
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout.add(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr.add(chunk);
+    });
+    let timedOut = false;
+    const timer = setTimeout(() => {
+      timedOut = true;
+      killGroup(child.pid);
+    }, options.timeout ?? DEFAULT_TIMEOUT);
+
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      if (error.code !== 'ENOENT') {
+        reject(error);
+        return;
+      }
+      resolve({ code: NO_SUCH_PROGRAM, stdout: '', stderr: `${program}: not found`, timedOut: false });
+    });
+    child.once('exit', (exitCode, signal) => {
+      clearTimeout(timer);
+      const drained = setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, DRAIN_TIME);
+      child.once('close', () => {
+        clearTimeout(drained);
+        const code = exitCode ?? SIGNAL_BASE + (signal === null ? 0 : constants.signals[signal]);
+        resolve({ code, stdout: stdout.text(), stderr: stderr.text(), timedOut });
+      });
+    });
+
+    // A program that ends without reading its input is no error of ours.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.stdin instanceof Secret ? options.stdin.reveal() : (options.stdin ?? ''));
+  });
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    // The group ended in the meantime.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+/** Keeps the beginning of an output and drops the rest, while the program goes on writing. */
+class Collector {
+  readonly #chunks: Buffer[] = [];
+  #size = 0;
+
+  add(chunk: Buffer): void {
+    const kept = chunk.subarray(0, OUTPUT_LIMIT - this.#size);
+    this.#size += kept.length;
+    if (kept.length > 0) this.#chunks.push(kept);
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8');
+  }
+}
