@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 /** Composition starts here: finds the subcommand, runs it, and turns what it throws into an exit code. */
 import { AgentError } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';

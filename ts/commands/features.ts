@@ -4,7 +4,7 @@ import { type CommandModule, command } from '../api/command.js';
  * Tells the names of all commands, separated by commas alone: dom0's plugin splits the message at commas and compares
  * the pieces. `names` is asked at each request, because this command is in the list too.
  */
-export function createFeaturesCommands(names: () => readonly string[]): CommandModule {
+export function featuresCommands(names: () => readonly string[]): CommandModule {
   return {
     name: 'features',
     commands: [

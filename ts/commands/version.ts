@@ -4,7 +4,7 @@ import { type CommandModule, command } from '../api/command.js';
 export const AGENT_VERSION = '0.1.0';
 
 /** nova asks for this first, at every boot, and skips all other steps when it fails. The value (`agent`) is ignored. */
-export function createVersionCommands(): CommandModule {
+export function versionCommands(): CommandModule {
   return {
     name: 'version',
     commands: [

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Secret } from '../api/secret.js';
 import { type KeyDigest, encryptPassword } from '../crypto/password.js';
-import { createKeyExchange } from '../host/addon.js';
+import { createKeyExchange } from '../host/accounts.js';
 import { type StoreConnection, openStore } from '../host/store.js';
 
 /** nova's `agent_timeout`. */

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AgentError } from '../../ts/api/errors.js';
+import { SCHEMA } from '../../ts/daemon/config-file.js';
+import { DEFAULTS, formatDuration, loadConfig, parseDuration } from '../../ts/daemon/config.js';
+import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { readConfigFiles } from '../../ts/host/system.js';
+
+const PATH = '/etc/guestwire/guestwire.toml';
+
+test('without a file every key has its default', async () => {
+  const { config, sources } = await loadConfig([]);
+  assert.deepEqual(config, DEFAULTS);
+  assert.deepEqual(new Set(sources.values()), new Set(['default']));
+});
+
+test('the schema and the defaults have the same keys', () => {
+  const keys = (table: object): string[] =>
+    Object.entries(table).flatMap(([section, inner]) => Object.keys(inner as object).map((key) => `${section}.${key}`));
+  assert.deepEqual(keys(SCHEMA), keys(DEFAULTS));
+});
+
+test('drop-ins come after the main file in lexical order, the command line after all, and each key tells its source', async () => {
+  await using scratch = await ScratchDirectory.create();
+  await scratch.write({
+    'etc/guestwire/guestwire.toml': '[log]\nlevel = "debug"\nformat = "json"\n\n[answers]\nkeep = "2m"\n',
+    'etc/guestwire/guestwire.d/20-b.toml': '[log]\nformat = "pretty"\n',
+    'etc/guestwire/guestwire.d/10-a.toml': 'log.format = "auto"\nstore.domain = 3\n',
+    'etc/guestwire/guestwire.d/30-c.toml.bak': 'nonsense',
+  });
+  const files = await readConfigFiles(scratch.path, null);
+  const { config, sources } = await loadConfig(files, [['store', 'domain', 9, '--domain']]);
+  assert.deepEqual(config.log, { level: 'debug', format: 'pretty' });
+  assert.equal(config.answers.keep, 120_000);
+  assert.equal(config.store.domain, 9);
+  const directory = `${scratch.path}/etc/guestwire`;
+  assert.equal(sources.get('log.level'), `${directory}/guestwire.toml:2`);
+  assert.equal(sources.get('log.format'), `${directory}/guestwire.d/20-b.toml:2`);
+  assert.equal(sources.get('answers.keep'), `${directory}/guestwire.toml:6`);
+  assert.equal(sources.get('store.domain'), '--domain');
+  assert.equal(sources.get('store.poll'), 'default');
+});
+
+const WRONG: readonly (readonly [text: string, message: string])[] = [
+  ['[log]\n\nlevel = "loud"\n', `${PATH}:3: log.level: found "loud", wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`],
+  ['[log]\nlevel = 5\n', `${PATH}:2: log.level: found 5, wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`],
+  ['[store]\ndomain = "7"\n', `${PATH}:2: store.domain: found "7", wanted a domain id, 0 to 32751`],
+  ['[store]\ndomain = 1.5\n', `${PATH}:2: store.domain: found 1.5, wanted a domain id, 0 to 32751`],
+  ['[store]\nendpoint = "xenbus"\n', `${PATH}:2: store.endpoint: found "xenbus", wanted an absolute path`],
+  ['[answers]\nkeep = "soon"\n', `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`],
+  ['[answers]\nkeep = 600\n', `${PATH}:2: answers.keep: found 600, wanted a duration such as "90s" or "10m"`],
+  ['[requests]\npoll-intervall = "1s"\n', `${PATH}:2: unknown key requests.poll-intervall (the nearest known one is requests.poll-interval)`],
+  ['[stoer]\n', `${PATH}:1: unknown section stoer (the nearest known one is store)`],
+  ['level = "info"\n', `${PATH}:1: unknown key level`],
+  ['log = true\n', `${PATH}:1: log: found true, wanted a section [log]`],
+];
+for (const [text, message] of WRONG) {
+  test(`a wrong file is refused with file, line, key, what was found and what was wanted: ${JSON.stringify(text)}`, async () => {
+    await assert.rejects(loadConfig([{ path: PATH, text }]), (error) => {
+      assert.ok(error instanceof AgentError && error.code === 'GW_CONFIG_INVALID');
+      assert.ok(error.message.startsWith(message), error.message);
+      return true;
+    });
+  });
+}
+
+test('a file that is not TOML is refused with its line and column', async () => {
+  await assert.rejects(loadConfig([{ path: PATH, text: '[log]\nlevel = info\n' }]), (error) => {
+    assert.match((error as Error).message, /^\/etc\/guestwire\/guestwire\.toml:2:\d+: ./);
+    return true;
+  });
+});
+
+test('durations are read and written as people do', () => {
+  for (const text of ['250ms', '90s', '10m', '2h']) assert.equal(formatDuration(parseDuration(text) ?? 0), text);
+  for (const text of ['', '10', 's', '-1s', '0s', '1d', '600h']) assert.equal(parseDuration(text), null);
+  assert.equal(parseDuration('1.5h'), 5_400_000);
+});

@@ -1,0 +1,259 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { type Command, command } from '../../ts/api/command.js';
+import { AgentError } from '../../ts/api/errors.js';
+import { codec } from '../../ts/communication/xenstore/codec.js';
+import { Dispatcher } from '../../ts/daemon/dispatcher.js';
+import { FileJournal } from '../../ts/daemon/journal.js';
+import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { appendOnlyFile } from '../../ts/host/system.js';
+import { MemoryTransport } from '../support/memory-transport.js';
+
+/** A dispatcher on a real journal, with what it logs. */
+class Bench implements AsyncDisposable {
+  readonly transport = new MemoryTransport();
+  readonly logged: string[] = [];
+  readonly #scratch: ScratchDirectory;
+  readonly #stop = new AbortController();
+  readonly #file: ReturnType<typeof appendOnlyFile>;
+  #served: Promise<void> = Promise.resolve();
+
+  private constructor(scratch: ScratchDirectory) {
+    this.#scratch = scratch;
+    this.#file = appendOnlyFile(this.journalPath);
+  }
+
+  get journalPath(): string {
+    return `${this.#scratch.path}/state/journal`;
+  }
+
+  static async open(commands: readonly Command[], journal = ''): Promise<Bench> {
+    const scratch = await ScratchDirectory.create();
+    if (journal !== '') await scratch.write({ 'state/journal': journal });
+    const bench = new Bench(scratch);
+    const dispatcher = new Dispatcher({
+      commands: new Map(commands.map((entry) => [entry.name, entry])),
+      journal: await FileJournal.open(bench.#file),
+      log: pino({ level: 'trace' }, { write: (line: string) => void bench.logged.push(line) }),
+    });
+    bench.#served = dispatcher.serve(bench.transport, codec, bench.#stop.signal);
+    return bench;
+  }
+
+  stop(): Promise<void> {
+    this.#stop.abort();
+    return this.#served;
+  }
+
+  async retired(...ids: readonly string[]): Promise<void> {
+    const all = (): boolean => ids.every((id) => this.transport.events.includes(`retired ${id}`));
+    for (let tries = 0; !all(); tries += 1) {
+      assert.ok(tries < 2000, `not retired: ${this.transport.events.join(', ')}`);
+      await sleep(5);
+    }
+  }
+
+  journal(): Promise<string> {
+    return this.#file.read();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await this.#file[Symbol.asyncDispose]();
+    await this.#scratch[Symbol.asyncDispose]();
+  }
+}
+
+const request = (name: string, value: unknown = ''): string => JSON.stringify({ name, value });
+
+function serial(name: string, run: (value: unknown, signal: AbortSignal) => Promise<string>): Command {
+  return command({ name, lane: 'serial', parse: (value) => value, run: (value, { signal }) => run(value, signal) });
+}
+
+const version = command({ name: 'version', lane: 'immediate', parse: () => null, run: () => Promise.resolve('1.2.3') });
+
+test('every request is answered first and then retired', async () => {
+  await using bench = await Bench.open([version, serial('work', () => Promise.resolve('done'))]);
+  bench.transport.push('a', request('version'));
+  bench.transport.push('b', request('work'));
+  bench.transport.push('c', request('nonsense'));
+  bench.transport.push('d', 'not JSON');
+  await bench.retired('a', 'b', 'c', 'd');
+  for (const id of ['a', 'b', 'c', 'd']) {
+    const { events } = bench.transport;
+    assert.ok(events.indexOf(`answered ${id}`) < events.indexOf(`retired ${id}`));
+  }
+  assert.deepEqual(bench.transport.answer('a'), { returncode: '0', message: '1.2.3' });
+  assert.deepEqual(bench.transport.answer('b'), { returncode: '0', message: 'done' });
+  assert.deepEqual(bench.transport.answer('c'), { returncode: '404', message: "No such agent command 'nonsense'" });
+  assert.equal(bench.transport.answer('d').returncode, '500');
+});
+
+test('an immediate command is answered while a serial one runs, and serial ones keep their order', async () => {
+  const ran: unknown[] = [];
+  let finish: () => void = () => undefined;
+  const slow = serial('slow', async (value) => {
+    ran.push(value);
+    if (value === 1) await new Promise<void>((resolve) => (finish = resolve));
+    return '';
+  });
+  await using bench = await Bench.open([version, slow]);
+  bench.transport.push('first', request('slow', 1));
+  bench.transport.push('second', request('slow', 2));
+  bench.transport.push('third', request('slow', 3));
+  bench.transport.push('quick', request('version'));
+  await bench.retired('quick');
+  assert.deepEqual(bench.transport.events, ['answered quick', 'retired quick']);
+  while (ran.length === 0) await sleep(1);
+  finish();
+  await bench.retired('first', 'second', 'third');
+  assert.deepEqual(ran, [1, 2, 3]);
+});
+
+test('a request that waited for long and was withdrawn meanwhile is not run', async () => {
+  const ran: unknown[] = [];
+  const slow = serial('slow', async (value) => {
+    ran.push(value);
+    if (value === 1) await sleep(1100);
+    return '';
+  });
+  await using bench = await Bench.open([slow]);
+  bench.transport.push('first', request('slow', 1));
+  bench.transport.push('given-up', request('slow', 2));
+  bench.transport.push('wanted', request('slow', 3));
+  bench.transport.withdrawn.add('given-up');
+  await bench.retired('first', 'wanted');
+  assert.deepEqual(ran, [1, 3]);
+  assert.equal(bench.transport.answers.has('given-up'), false);
+});
+
+test('an unforeseen exception becomes an internal error that quotes nothing, to the host or in the log', async () => {
+  const leaky = serial('leaky', () => Promise.reject(new TypeError('the password is S3cret')));
+  await using bench = await Bench.open([leaky]);
+  bench.transport.push('a', request('leaky', 'S3cret'));
+  await bench.retired('a');
+  await bench.stop();
+  assert.deepEqual(bench.transport.answer('a'), { returncode: '500', message: 'Internal error: TypeError' });
+  assert.ok(bench.logged.some((line) => line.includes('command failed') && line.includes('dispatcher.test')));
+  assert.ok(!bench.logged.join('').includes('S3cret'));
+});
+
+test("an error of the table is answered with its own code and message, and the request's value is not logged", async () => {
+  const picky = serial('picky', (value) => Promise.reject(new AgentError('GW_ARGUMENT_INVALID', ['path', 'x', String(value)])));
+  await using bench = await Bench.open([picky]);
+  bench.transport.push('a', request('picky', 'S3cret'));
+  await bench.retired('a');
+  await bench.stop();
+  assert.deepEqual(bench.transport.answer('a'), { returncode: '500', message: 'Invalid path: expected x, got S3cret' });
+  assert.ok(!bench.logged.join('').includes('S3cret'));
+});
+
+test('a request whose answer cannot be published is retired all the same', async () => {
+  await using bench = await Bench.open([version]);
+  bench.transport.onRespond = () => {
+    throw Object.assign(new Error('too long'), { code: 'XS_TOO_LARGE' });
+  };
+  bench.transport.push('a', request('version'));
+  await bench.retired('a');
+  assert.ok(bench.logged.some((line) => line.includes('answer cannot be published') && line.includes('XS_TOO_LARGE')));
+});
+
+test('a serial command is in the journal before it runs, and out of it when it is done', async () => {
+  let during = '';
+  let bench: Bench | null = null;
+  const look = serial('look', async () => {
+    during = (await bench?.journal()) ?? '';
+    return '';
+  });
+  await using opened = await Bench.open([look]);
+  bench = opened;
+  opened.transport.push('a', request('look', 'S3cret'));
+  await opened.retired('a');
+  await opened.stop();
+  assert.match(during, /^\{"id":"a","state":"started","command":"look","time":\d+\}\n$/);
+  const states = (await opened.journal())
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { state: string }).state);
+  assert.deepEqual(states, ['started', 'answered', 'done']);
+});
+
+test('a request that was running when the agent died is answered once as interrupted, and not run again', async () => {
+  const ran: string[] = [];
+  const work = serial('work', (value) => {
+    ran.push(String(value));
+    return Promise.resolve('');
+  });
+  const line = JSON.stringify({ id: 'a', state: 'started', command: 'work', time: Date.now() });
+  await using bench = await Bench.open([work], `${line}\n`);
+  bench.transport.push('a', request('work', 'old'));
+  bench.transport.push('b', request('work', 'new'));
+  await bench.retired('a', 'b');
+  assert.deepEqual(ran, ['new']);
+  const { returncode, message } = bench.transport.answer('a');
+  assert.equal(returncode, '500');
+  assert.match(message, /^Interrupted: the agent was stopped while it ran work; it was not run again/);
+});
+
+test('a request that was answered before the agent died is only retired', async () => {
+  const line = JSON.stringify({ id: 'b', state: 'answered', command: 'work', time: Date.now() });
+  await using bench = await Bench.open([serial('work', () => Promise.resolve(''))], `${line}\n`);
+  bench.transport.push('a', request('work'), true);
+  bench.transport.push('b', request('work'));
+  await bench.retired('a', 'b');
+  assert.deepEqual(bench.transport.events.toSorted(), ['retired a', 'retired b']);
+});
+
+test('a request that cannot be retired stays in the journal as answered', async () => {
+  await using bench = await Bench.open([serial('work', () => Promise.resolve(''))]);
+  bench.transport.onRetire = () => {
+    throw Object.assign(new Error('no'), { code: 'XS_REFUSED' });
+  };
+  bench.transport.push('a', request('work'));
+  while (!bench.logged.some((line) => line.includes('cannot be retired'))) await sleep(1);
+  await bench.stop();
+  assert.match(await bench.journal(), /"state":"answered"[^\n]*\n$/);
+});
+
+test('when the agent is stopped the running command is finished and answered, and what waits is left for the next run', async () => {
+  const ran: unknown[] = [];
+  const slow = serial('slow', async (value, signal) => {
+    ran.push(value);
+    await sleep(50);
+    return signal.aborted ? 'asked to stop' : 'undisturbed';
+  });
+  await using bench = await Bench.open([slow]);
+  bench.transport.push('a', request('slow', 1));
+  bench.transport.push('b', request('slow', 2));
+  while (ran.length === 0) await sleep(1);
+  await bench.stop();
+  assert.equal(bench.transport.answer('a').message, 'asked to stop');
+  assert.deepEqual(ran, [1]);
+  assert.equal(bench.transport.answers.has('b'), false);
+  assert.ok(!bench.transport.events.includes('retired b'));
+});
+
+test('a journal that cannot be written does not lock the owner out', async () => {
+  const failing = {
+    read: () => Promise.resolve(''),
+    append: () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })),
+    replace: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
+  const logged: string[] = [];
+  const transport = new MemoryTransport();
+  const stop = new AbortController();
+  const served = new Dispatcher({
+    commands: new Map([['work', serial('work', () => Promise.resolve('done'))]]),
+    journal: await FileJournal.open(failing),
+    log: pino({}, { write: (line: string) => void logged.push(line) }),
+  }).serve(transport, codec, stop.signal);
+  transport.push('a', request('work'));
+  while (!transport.events.includes('retired a')) await sleep(1);
+  stop.abort();
+  await served;
+  assert.deepEqual(transport.answer('a'), { returncode: '0', message: 'done' });
+  assert.ok(logged.some((line) => line.includes('journal cannot be written') && line.includes('ENOSPC')));
+});

@@ -1,0 +1,145 @@
+import { createInterface } from 'node:readline';
+import { Writable } from 'node:stream';
+import { Secret } from '../api/secret.js';
+import { type Answer, type RequestOptions, AnswerTimeout, Controller, isSuccess } from '../controller/controller.js';
+import { readLocalFile } from '../host/scratch.js';
+import { EXIT, UsageError, choice, domainId, integer, print, required, subcommand } from './command-line.js';
+
+/** nova's own limits: `agent_resetnetwork_timeout` and `agent_timeout`, in seconds. */
+const TIMEOUTS: Readonly<Record<string, number>> = { resetnetwork: 60 };
+const DEFAULT_TIMEOUT = 30;
+
+export const call = subcommand({
+  synopsis: [
+    'call --store PATH --domain N version | features | resetnetwork',
+    'call --store PATH --domain N password [--digest md5|sha256]',
+    'call --store PATH --domain N file_inject | injectfile LOCAL REMOTE',
+    'call --store PATH --domain N raw NAME [VALUE]',
+  ],
+  description:
+    "Acts as the host: writes a request for guest N's agent, in the bytes that nova and its dom0 plugin write, waits " +
+    'for the answer and prints it with the time it took. Exits with 0 only when the agent reports success. ' +
+    'password reads the new password from standard input, or asks for it on a terminal. ' +
+    'The VALUE of raw is sent as JSON where it is JSON, else as text.',
+  options: {
+    store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
+    domain: { type: 'string', argument: 'N', help: 'the guest' },
+    digest: { type: 'string', argument: 'NAME', help: "digest of the host's openssl: sha256 (since 1.1.0), or md5" },
+    timeout: { type: 'string', argument: 'SECONDS', help: 'how long to wait: 30, or 60 for resetnetwork' },
+    json: { type: 'boolean', help: 'print the answers as JSON, one a line' },
+  },
+  async main(values, positionals) {
+    const [name, ...args] = positionals;
+    if (name === undefined) throw new UsageError('a command is missing');
+    const digest = choice('--digest', values.digest ?? 'sha256', ['md5', 'sha256']);
+    const seconds =
+      values.timeout === undefined
+        ? (TIMEOUTS[name] ?? DEFAULT_TIMEOUT)
+        : integer('--timeout', values.timeout, { min: 1, max: 86_400 });
+    const options = { timeoutMs: seconds * 1000, digest };
+    const send = await prepare(name, args);
+    const domain = domainId(required('--domain', values.domain));
+    using controller = await Controller.open({ endpoint: values.store ?? null, domain });
+    try {
+      const exchanges = await send(controller, options);
+      for (const [request, answer] of exchanges) show(request, answer, values.json);
+      return exchanges.every(([request, answer]) => isSuccess(request, answer)) ? EXIT.ok : EXIT.failure;
+    } catch (error) {
+      if (!(error instanceof AnswerTimeout)) throw error;
+      process.stderr.write(`guestwire: ${error.message}\n`);
+      return EXIT.failure;
+    }
+  },
+});
+
+type Options = RequestOptions & { readonly digest: 'md5' | 'sha256' };
+type Exchange = readonly [request: string, answer: Answer];
+type Send = (controller: Controller, options: Options) => Promise<readonly Exchange[]>;
+
+/** Reads everything that is needed before the store is touched. */
+async function prepare(name: string, args: readonly string[]): Promise<Send> {
+  const one =
+    (command: string, value: unknown): Send =>
+    async (controller, options) => [[command, await controller.request(command, value, options)]];
+  switch (name) {
+    case 'version':
+      expect(name, args, []);
+      return one(name, 'agent');
+    case 'features':
+    case 'resetnetwork':
+      expect(name, args, []);
+      return one(name, '');
+    case 'password': {
+      expect(name, args, []);
+      const secret = await readPassword();
+      return async (controller, options) => {
+        using password = secret;
+        const answers = await controller.setPassword(password, options);
+        const keyinit: Exchange = ['keyinit', answers.keyinit];
+        return answers.password === null ? [keyinit] : [keyinit, ['password', answers.password]];
+      };
+    }
+    case 'injectfile':
+    case 'file_inject': {
+      const [local, remote] = expect(name, args, ['LOCAL', 'REMOTE']);
+      return one(name, fileValue(name, remote, await readLocalFile(local)));
+    }
+    case 'raw': {
+      const [command, value = ''] = args.length === 1 ? args : expect(name, args, ['NAME', 'VALUE']);
+      return one(command ?? '', jsonOrText(value));
+    }
+    default:
+      throw new UsageError(`unknown command '${name}'; to send it all the same: raw ${name}`);
+  }
+}
+
+function expect<const Names extends readonly string[]>(
+  name: string,
+  args: readonly string[],
+  names: Names,
+): { [Index in keyof Names]: string } {
+  if (args.length === names.length) return args as unknown as { [Index in keyof Names]: string };
+  const wanted = names.length === 0 ? 'no arguments' : names.join(' and ');
+  throw new UsageError(`${name}: wanted ${wanted}, got ${args.length === 0 ? 'none' : args.join(' ')}`);
+}
+
+/** A file as the dom0 plugin sends it, in the form of the command `name`. */
+export function fileValue(name: 'injectfile' | 'file_inject', path: string, content: Buffer): unknown {
+  if (name === 'file_inject') {
+    return { b64_path: Buffer.from(path).toString('base64'), b64_file: content.toString('base64') };
+  }
+  return Buffer.concat([Buffer.from(`${path},`), content]).toString('base64');
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function show(request: string, answer: Answer, json: boolean): void {
+  const { returncode, message, elapsedMs } = answer;
+  if (json) print(JSON.stringify({ request, returncode, message, elapsedMs }));
+  else print(`${request}: ${returncode} ${JSON.stringify(message)} (${elapsedMs.toFixed(2)} ms)`);
+}
+
+/** One line from standard input; on a terminal it is asked for and not shown. */
+async function readPassword(): Promise<Secret> {
+  const terminal = process.stdin.isTTY;
+  const silent = new Writable({
+    write(_chunk, _encoding, done) {
+      done();
+    },
+  });
+  if (terminal) process.stderr.write('New password: ');
+  const lines = createInterface({ input: process.stdin, output: silent, terminal });
+  try {
+    for await (const line of lines) return new Secret(Buffer.from(line));
+    throw new UsageError('password: nothing on standard input');
+  } finally {
+    lines.close();
+    if (terminal) process.stderr.write('\n');
+  }
+}

@@ -1,0 +1,83 @@
+import { join, resolve } from 'node:path';
+import { createCommunication } from '../communication/index.js';
+import { createCommands } from '../commands/index.js';
+import { type Override, loadConfig } from '../daemon/config.js';
+import { Dispatcher } from '../daemon/dispatcher.js';
+import { FileJournal } from '../daemon/journal.js';
+import { createLog } from '../daemon/log.js';
+import { listenForShutdown } from '../daemon/shutdown.js';
+import { createKeyExchange } from '../host/accounts.js';
+import { notifyServiceManager } from '../host/addon.js';
+import { createHost } from '../host/host.js';
+import { createStoreAccess } from '../host/store.js';
+import { appendOnlyFile, readConfigFiles } from '../host/system.js';
+import { AGENT_VERSION } from '../commands/version.js';
+import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
+export const run = subcommand({
+  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--log-level LEVEL]'],
+  description:
+    'Serves the host in the foreground until it is stopped: SIGTERM and SIGINT let the running command finish. ' +
+    'Tells systemd when it is ready. Without --store it finds the XenStore of this machine.',
+  options: {
+    store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
+    domain: { type: 'string', argument: 'N', help: "take every node under /local/domain/N, for dom0's socket" },
+    root: { type: 'string', argument: 'DIR', help: 'work on this copy of a system: nothing is run, nothing live changes' },
+    config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+    'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
+  },
+  async main(values, positionals) {
+    noMore(positionals);
+    const overrides: Override[] = [];
+    if (values.store !== undefined) overrides.push(['store', 'endpoint', values.store, '--store']);
+    if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
+    const level = values['log-level'];
+    if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+    const root = resolve(values.root ?? '/');
+    const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overrides);
+    const stateDirectory = join(root, config.state.directory);
+
+    const { log, flush } = await createLog(config.log);
+    using shutdown = listenForShutdown((signal) => {
+      notifyServiceManager('STOPPING=1');
+      log.info({ signal }, 'stopping');
+    });
+    try {
+      const access = createStoreAccess(config.store);
+      const { host, restored } = await createHost({
+        root,
+        stateDirectory,
+        live: values.root === undefined,
+        store: access.store,
+      });
+      if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
+      await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
+      const commands = createCommands(host, {
+        createExchange: createKeyExchange,
+        passwordUser: config.password.user,
+        keyLifetime: config.password['key-lifetime'],
+        verifyTimeout: config.network['verify-timeout'],
+      });
+      const dispatcher = new Dispatcher({ commands, journal: await FileJournal.open(journalFile), log });
+      const serving = createCommunication({
+        openStore: access.open,
+        log,
+        keepAnswers: config.answers.keep,
+        pollInterval: config.requests['poll-interval'],
+      }).map(async ({ codec, open }) => {
+        await using transport = await open();
+        notifyServiceManager(`READY=1\nSTATUS=Serving ${commands.size} commands`);
+        log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
+        await dispatcher.serve(transport, codec, shutdown.signal);
+      });
+      const outcome = await shutdown.within(Promise.all(serving).then(() => undefined));
+      if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
+      else log.info('stopped');
+      return outcome === 'finished' ? EXIT.ok : EXIT.failure;
+    } finally {
+      flush();
+    }
+  },
+});

@@ -1,0 +1,70 @@
+/**
+ * Every command that a host can send.
+ *
+ * To add one: a file here that makes a `CommandModule` (ts/api/command.ts says what it promises), a line in the list
+ * below, and a test under test/commands/. What the command needs of the machine comes through `Host`.
+ */
+import type { Command, CommandModule, Lane } from '../api/command.js';
+import type { Host } from '../api/host.js';
+import type { KeyExchange } from '../crypto/password.js';
+import { featuresCommands } from './features.js';
+import { versionCommands } from './version.js';
+
+export interface CommandOptions {
+  readonly createExchange: () => KeyExchange;
+  /** Whose password is set. */
+  readonly passwordUser: string;
+  /** How long a key exchange stays good, milliseconds. */
+  readonly keyLifetime: number;
+  /** How long the kernel may take to show what was configured, milliseconds. */
+  readonly verifyTimeout: number;
+}
+
+/** The commands by name, in the order that `features` tells them. */
+export function createCommands(host: Host, options: CommandOptions): ReadonlyMap<string, Command> {
+  const modules: readonly CommandModule[] = [
+    versionCommands(),
+    featuresCommands(() => [...commands.keys()]),
+    deferred('password', 'serial', ['keyinit', 'password'], async () =>
+      (await import('./password.js')).passwordCommands(host, {
+        createExchange: options.createExchange,
+        user: options.passwordUser,
+        keyLifetimeMs: options.keyLifetime,
+      }),
+    ),
+    deferred('file', 'serial', ['injectfile', 'file_inject'], async () =>
+      (await import('./file.js')).fileCommands(host),
+    ),
+    deferred('network', 'serial', ['resetnetwork'], async () =>
+      (await import('./network.js')).networkCommands(host, { verifyTimeoutMs: options.verifyTimeout }),
+    ),
+  ];
+  const commands = new Map(modules.flatMap((module) => module.commands.map((command) => [command.name, command] as const)));
+  return commands;
+}
+
+/**
+ * A module that is loaded at the first of its commands. An agent mostly waits: what it has not needed yet costs neither
+ * start-up time nor memory. A test holds the names and lanes against the modules' own.
+ */
+function deferred(
+  name: string,
+  lane: Lane,
+  names: readonly string[],
+  load: () => Promise<CommandModule>,
+): CommandModule {
+  let loaded: Promise<CommandModule> | null = null;
+  return {
+    name,
+    commands: names.map((commandName) => ({
+      name: commandName,
+      lane,
+      async handle(value, context) {
+        const { commands } = await (loaded ??= load());
+        const command = commands.find((candidate) => candidate.name === commandName);
+        if (command === undefined) throw new Error(`module ${name} has no command ${commandName}`);
+        return command.handle(value, context);
+      },
+    })),
+  };
+}

@@ -1,0 +1,46 @@
+import type { Host, Network, Store } from '../api/host.js';
+import { createAccounts } from './accounts.js';
+import { createFiles, recoverFiles } from './files.js';
+import { createProcesses } from './processes.js';
+
+export interface HostOptions {
+  /** Absolute; `/`, or a copy of a system. */
+  readonly root: string;
+  /** Absolute, of this machine: backups and journals. */
+  readonly stateDirectory: string;
+  /** False on a copy of a system: then nothing is run and nothing live changes. */
+  readonly live: boolean;
+  readonly store: Store;
+}
+
+/** The machine that the commands work on, and the files that a crash had left half changed and are as before again. */
+export async function createHost({
+  root,
+  stateDirectory,
+  live,
+  store,
+}: HostOptions): Promise<{ readonly host: Host; readonly restored: readonly string[] }> {
+  const restored = await recoverFiles(root, stateDirectory);
+  const host: Host = {
+    live,
+    files: createFiles(root, stateDirectory),
+    processes: createProcesses(),
+    store,
+    network: deferredNetwork(root, live),
+    accounts: createAccounts(root),
+  };
+  return { host, restored };
+}
+
+/** Loaded at the first use: most starts of the agent see no network request. */
+function deferredNetwork(root: string, live: boolean): Network {
+  let loaded: Promise<Network> | null = null;
+  const network = (): Promise<Network> =>
+    (loaded ??= import('./network.js').then(({ createNetwork }) => createNetwork(root, live)));
+  return {
+    nics: async () => (await network()).nics(),
+    live: async () => (await network()).live(),
+    hostname: async () => (await network()).hostname(),
+    setHostname: async (hostname) => (await network()).setHostname(hostname),
+  };
+}
