@@ -1,1 +1,30 @@
-//! A XenStore client in pure Rust.
+//! A XenStore client in pure Rust: no C library, no Node.
+//!
+//! Three storeys. [`wire`] turns bytes into packets and back; [`session`] knows who waits for what; neither touches
+//! the world, so the protocol is tested without Xen. On top, [`Connection`] drives one descriptor without ever
+//! waiting, for whoever has an event loop, and [`Client`] waits, for whoever has threads.
+//!
+//! ```no_run
+//! let client = xenstore::Client::open(None)?;
+//! client.write("data/hello", b"world")?;
+//! let _watch = client.watch("data", |path| assert!(path.starts_with("data")))?;
+//! # Ok::<(), xenstore::XenStoreError>(())
+//! ```
+
+mod client;
+mod connection;
+mod endpoint;
+mod error;
+mod operation;
+mod path;
+pub mod session;
+mod watch;
+pub mod wire;
+
+pub use client::{Client, Transaction};
+pub use connection::{Connection, Writer};
+pub use endpoint::{Endpoint, Kind};
+pub use error::{Result, XenStoreError};
+pub use operation::{Listing, Operation, Step, split_names};
+pub use path::{check_path, check_watch_path};
+pub use watch::Watch;
