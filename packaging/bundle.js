@@ -31,7 +31,9 @@ await build({
   external: ['#binding'],
   plugins: [withoutWorkers],
   // CommonJS dependencies call require() for Node's own modules.
-  banner: { js: "import{createRequire as $r}from'node:module';const require=$r(import.meta.url);" },
+  banner: {
+    js: "import{createRequire as createRequireOfBundle}from'node:module';const require=createRequireOfBundle(import.meta.url);",
+  },
   logLevel: 'warning',
 });
 await chmod(`${root}dist/guestwire.js`, 0o755);

@@ -37,7 +37,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
 
 function explain(error: unknown, name: string | undefined): number {
   if (error instanceof UsageError) {
-    const help = name !== undefined && Object.hasOwn(SUBCOMMANDS, name) ? `guestwire ${name} --help` : 'guestwire --help';
+    const help =
+      name !== undefined && Object.hasOwn(SUBCOMMANDS, name) ? `guestwire ${name} --help` : 'guestwire --help';
     process.stderr.write(`guestwire: ${error.message}\nSee ${help}.\n`);
     return EXIT.usage;
   }

@@ -42,14 +42,26 @@ test('drop-ins come after the main file in lexical order, the command line after
 });
 
 const WRONG: readonly (readonly [text: string, message: string])[] = [
-  ['[log]\n\nlevel = "loud"\n', `${PATH}:3: log.level: found "loud", wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`],
-  ['[log]\nlevel = 5\n', `${PATH}:2: log.level: found 5, wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`],
+  [
+    '[log]\n\nlevel = "loud"\n',
+    `${PATH}:3: log.level: found "loud", wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`,
+  ],
+  [
+    '[log]\nlevel = 5\n',
+    `${PATH}:2: log.level: found 5, wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`,
+  ],
   ['[store]\ndomain = "7"\n', `${PATH}:2: store.domain: found "7", wanted a domain id, 0 to 32751`],
   ['[store]\ndomain = 1.5\n', `${PATH}:2: store.domain: found 1.5, wanted a domain id, 0 to 32751`],
   ['[store]\nendpoint = "xenbus"\n', `${PATH}:2: store.endpoint: found "xenbus", wanted an absolute path`],
-  ['[answers]\nkeep = "soon"\n', `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`],
+  [
+    '[answers]\nkeep = "soon"\n',
+    `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`,
+  ],
   ['[answers]\nkeep = 600\n', `${PATH}:2: answers.keep: found 600, wanted a duration such as "90s" or "10m"`],
-  ['[requests]\npoll-intervall = "1s"\n', `${PATH}:2: unknown key requests.poll-intervall (the nearest known one is requests.poll-interval)`],
+  [
+    '[requests]\npoll-intervall = "1s"\n',
+    `${PATH}:2: unknown key requests.poll-intervall (the nearest known one is requests.poll-interval)`,
+  ],
   ['[stoer]\n', `${PATH}:1: unknown section stoer (the nearest known one is store)`],
   ['level = "info"\n', `${PATH}:1: unknown key level`],
   ['log = true\n', `${PATH}:1: log: found true, wanted a section [log]`],

@@ -141,7 +141,9 @@ test('an unforeseen exception becomes an internal error that quotes nothing, to 
 });
 
 test("an error of the table is answered with its own code and message, and the request's value is not logged", async () => {
-  const picky = serial('picky', (value) => Promise.reject(new AgentError('GW_ARGUMENT_INVALID', ['path', 'x', String(value)])));
+  const picky = serial('picky', (value) =>
+    Promise.reject(new AgentError('GW_ARGUMENT_INVALID', ['path', 'x', String(value)])),
+  );
   await using bench = await Bench.open([picky]);
   bench.transport.push('a', request('picky', 'S3cret'));
   await bench.retired('a');

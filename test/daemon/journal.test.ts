@@ -30,8 +30,8 @@ test('what was started and not finished is known to the next run, what was finis
 });
 
 test('a last line cut by a crash, at any byte, loses nothing that was written before', async () => {
-  const whole = '{"id":"a","state":"started","command":"password","time":' + Date.now() + '}\n';
-  const next = '{"id":"b","state":"started","command":"password","time":' + Date.now() + '}\n';
+  const whole = `{"id":"a","state":"started","command":"password","time":${Date.now()}}\n`;
+  const next = `{"id":"b","state":"started","command":"password","time":${Date.now()}}\n`;
   for (let length = 0; length < next.length - 1; length += 7) {
     await using scratch = await ScratchDirectory.create();
     await scratch.write({ journal: whole + next.slice(0, length) });
@@ -49,7 +49,9 @@ test('a last line cut by a crash, at any byte, loses nothing that was written be
 test('lines that are not entries are skipped', async () => {
   await using scratch = await ScratchDirectory.create();
   const good = JSON.stringify({ id: 'a', state: 'started', command: 'x', time: Date.now() });
-  await scratch.write({ journal: `null\n[1]\n{"id":5}\n{"id":"q","state":"odd","command":"x","time":1}\n\0\0\n${good}\n` });
+  await scratch.write({
+    journal: `null\n[1]\n{"id":5}\n{"id":"q","state":"odd","command":"x","time":1}\n\0\0\n${good}\n`,
+  });
   const { file, journal } = await open(scratch);
   assert.equal(journal.earlier('a')?.command, 'x');
   assert.equal(journal.earlier('q'), null);
@@ -66,7 +68,6 @@ test('an entry of yesterday is forgotten: no host waits so long', async () => {
 });
 
 test('the journal does not grow with the number of requests', async () => {
-  await using scratch = await ScratchDirectory.create();
   let lines = 0;
   let largest = 0;
   const file: AppendOnlyFile = {

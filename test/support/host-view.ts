@@ -16,7 +16,8 @@ export function xenstoreRead(value: Uint8Array): string {
     .join('');
 }
 
-export type NovaView = { readonly kind: 'ok'; readonly message: string } | { readonly kind: 'error'; readonly why: string };
+export type NovaView =
+  { readonly kind: 'ok'; readonly message: string } | { readonly kind: 'error'; readonly why: string };
 
 /** What nova's driver makes of the value of the answer's node. `codes` are those it takes for success. */
 export function novaView(value: Uint8Array, codes: readonly string[]): NovaView | null {

@@ -13,7 +13,8 @@ export const call = subcommand({
   synopsis: [
     'call --store PATH --domain N version | features | resetnetwork',
     'call --store PATH --domain N password [--digest md5|sha256]',
-    'call --store PATH --domain N file_inject | injectfile LOCAL REMOTE',
+    'call --store PATH --domain N file_inject LOCAL REMOTE',
+    'call --store PATH --domain N injectfile LOCAL REMOTE',
     'call --store PATH --domain N raw NAME [VALUE]',
   ],
   description:

@@ -82,7 +82,11 @@ export function required(option: string, value: string | undefined): string {
 }
 
 /** One of the words, or a UsageError that lists them. */
-export function choice<const Words extends readonly string[]>(option: string, text: string, words: Words): Words[number] {
+export function choice<const Words extends readonly string[]>(
+  option: string,
+  text: string,
+  words: Words,
+): Words[number] {
   if (words.includes(text)) return text;
   throw new UsageError(`${option}: wanted ${words.join(', ')}, got '${text}'`);
 }

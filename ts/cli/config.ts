@@ -19,13 +19,19 @@ export const config = subcommand({
   },
 });
 
-const DURATIONS = new Set(['answers.keep', 'requests.poll-interval', 'password.key-lifetime', 'network.verify-timeout']);
+const DURATIONS = new Set([
+  'answers.keep',
+  'requests.poll-interval',
+  'password.key-lifetime',
+  'network.verify-timeout',
+]);
 
 function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {
   const settings = Object.entries(effective).map(([section, keys]) => {
     const lines = Object.entries(keys as Record<string, unknown>).map(([key, value]) => {
       const name = `${section}.${key}`;
-      const text = value === null ? null : JSON.stringify(DURATIONS.has(name) ? formatDuration(value as number) : value);
+      const text =
+        value === null ? null : JSON.stringify(DURATIONS.has(name) ? formatDuration(value as number) : value);
       // TOML has no null: a key without a value is shown as a comment.
       return { text: text === null ? `# ${key} is not set` : `${key} = ${text}`, source: sources.get(name) ?? '' };
     });

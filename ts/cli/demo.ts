@@ -21,7 +21,7 @@ const SYSTEM: Readonly<Record<string, ScratchFile>> = {
   'etc/hosts': '127.0.0.1\tlocalhost\n127.0.1.1\tdebian\n',
   'etc/resolv.conf': 'nameserver 192.0.2.1\n',
   'etc/network/interfaces':
-    '# This file is the administrator\'s.\nsource /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n\n' +
+    "# This file is the administrator's.\nsource /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n\n" +
     'auto eth0\niface eth0 inet dhcp\n',
   'sbin/ifup': { text: '#!/bin/sh\nexit 0\n', mode: 0o755 },
   'sbin/ifdown': { text: '#!/bin/sh\nexit 0\n', mode: 0o755 },
@@ -47,7 +47,8 @@ const VM_DATA: Readonly<Record<string, string>> = {
   }),
 };
 
-const KEY = "\n# The following ssh key was injected by Nova\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDemo owner@example.org\n";
+const KEY =
+  '\n# The following ssh key was injected by Nova\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDemo owner@example.org\n';
 
 export const demo = subcommand({
   synopsis: ['demo'],

@@ -24,7 +24,11 @@ export const run = subcommand({
   options: {
     store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
     domain: { type: 'string', argument: 'N', help: "take every node under /local/domain/N, for dom0's socket" },
-    root: { type: 'string', argument: 'DIR', help: 'work on this copy of a system: nothing is run, nothing live changes' },
+    root: {
+      type: 'string',
+      argument: 'DIR',
+      help: 'work on this copy of a system: nothing is run, nothing live changes',
+    },
     config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
     'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
   },
@@ -62,15 +66,15 @@ export const run = subcommand({
       });
       const dispatcher = new Dispatcher({ commands, journal: await FileJournal.open(journalFile), log });
       const serving = createCommunication({
-        openStore: access.open,
+        openStore: (onClose) => access.open(onClose),
         log,
         keepAnswers: config.answers.keep,
         pollInterval: config.requests['poll-interval'],
-      }).map(async ({ codec, open }) => {
-        await using transport = await open();
+      }).map(async (wire) => {
+        await using transport = await wire.open();
         notifyServiceManager(`READY=1\nSTATUS=Serving ${commands.size} commands`);
         log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
-        await dispatcher.serve(transport, codec, shutdown.signal);
+        await dispatcher.serve(transport, wire.codec, shutdown.signal);
       });
       const outcome = await shutdown.within(Promise.all(serving).then(() => undefined));
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');

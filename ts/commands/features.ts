@@ -8,7 +8,12 @@ export function featuresCommands(names: () => readonly string[]): CommandModule 
   return {
     name: 'features',
     commands: [
-      command({ name: 'features', lane: 'immediate', parse: () => null, run: () => Promise.resolve(names().join(',')) }),
+      command({
+        name: 'features',
+        lane: 'immediate',
+        parse: () => null,
+        run: () => Promise.resolve(names().join(',')),
+      }),
     ],
   };
 }

@@ -39,7 +39,9 @@ export function createCommands(host: Host, options: CommandOptions): ReadonlyMap
       (await import('./network.js')).networkCommands(host, { verifyTimeoutMs: options.verifyTimeout }),
     ),
   ];
-  const commands = new Map(modules.flatMap((module) => module.commands.map((command) => [command.name, command] as const)));
+  const commands = new Map(
+    modules.flatMap((module) => module.commands.map((command) => [command.name, command] as const)),
+  );
   return commands;
 }
 

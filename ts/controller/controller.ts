@@ -40,6 +40,30 @@ export class AnswerTimeout extends Error {
   override readonly name = 'AnswerTimeout';
 }
 
+/** Remembers a wake that comes while nobody waits: an event may arrive while the node is being read. */
+class Wakeup {
+  #woken = false;
+  #resolve: () => void = () => undefined;
+
+  wake(): void {
+    this.#woken = true;
+    this.#resolve();
+  }
+
+  async wait(milliseconds: number): Promise<void> {
+    if (!this.#woken) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, milliseconds);
+        this.#resolve = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.#woken = false;
+  }
+}
+
 export class Controller implements Disposable {
   readonly #store: StoreConnection;
   readonly #waiting = new Map<string, () => void>();
@@ -70,16 +94,13 @@ export class Controller implements Disposable {
   async send(body: string | Uint8Array, options: RequestOptions = {}): Promise<Answer> {
     const { timeoutMs = DEFAULT_TIMEOUT_MS, id = randomUUID() } = options;
     const started = performance.now();
-    let changed = false;
-    let wake: () => void = () => undefined;
+    const answer = new Wakeup();
     this.#waiting.set(id, () => {
-      changed = true;
-      wake();
+      answer.wake();
     });
     try {
       await this.#store.write(`data/host/${id}`, typeof body === 'string' ? Buffer.from(body) : body);
       for (;;) {
-        changed = false;
         const raw = await this.#store.read(`data/guest/${id}`);
         if (raw !== null) return { ...parseAnswer(raw), elapsedMs: performance.now() - started, raw: raw.toString() };
         if (this.#lost !== null) throw new Error(`connection to XenStore lost: ${this.#lost}`);
@@ -88,16 +109,7 @@ export class Controller implements Disposable {
           await this.#store.remove(`data/host/${id}`);
           throw new AnswerTimeout(`no answer within ${timeoutMs / 1000} s; the request was withdrawn`);
         }
-        // An event may have come while the node was being read.
-        if (!(changed as boolean)) {
-          await new Promise<void>((resolve) => {
-            const timer = setTimeout(resolve, Math.min(left, POLL_MS));
-            wake = () => {
-              clearTimeout(timer);
-              resolve();
-            };
-          });
-        }
+        await answer.wait(Math.min(left, POLL_MS));
       }
     } finally {
       this.#waiting.delete(id);
@@ -144,5 +156,8 @@ export function pythonJson(value: unknown): string {
     const members = Object.entries(value).map(([key, member]) => `${pythonJson(key)}: ${pythonJson(member)}`);
     return `{${members.join(', ')}}`;
   }
-  return JSON.stringify(value).replace(/[\u007f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(value).replace(
+    /[\u007f-\uffff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

@@ -13,10 +13,7 @@ const duration = v.pipe(
     return NEVER;
   }),
 );
-const absolutePath = v.pipe(
-  v.string('an absolute path'),
-  v.regex(/^\/[^\0]*$/u, 'an absolute path'),
-);
+const absolutePath = v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/u, 'an absolute path'));
 const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
   v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
 /** xenstored's own limit for domain ids. */
@@ -59,7 +56,9 @@ export function parseConfigFile({ path, text }: TextFile): readonly Setting[] {
     const schema = Object.hasOwn(SCHEMA, section) ? SCHEMA[section] : undefined;
     const at = `${path}:${lineOf(text, section, null)}`;
     if (schema === undefined) {
-      throw configError(`${at}: unknown ${isTable(keys) ? 'section' : 'key'} ${section}${nearest(section, sectionsAndKeys())}`);
+      throw configError(
+        `${at}: unknown ${isTable(keys) ? 'section' : 'key'} ${section}${nearest(section, sectionsAndKeys())}`,
+      );
     }
     if (!isTable(keys)) throw configError(`${at}: ${section}: found ${show(keys)}, wanted a section [${section}]`);
     for (const [key, found] of Object.entries(keys)) {
@@ -118,7 +117,10 @@ function lineOf(text: string, section: string, key: string | null): number {
 }
 
 function sectionsAndKeys(): readonly string[] {
-  return Object.entries(SCHEMA).flatMap(([section, keys]) => [section, ...Object.keys(keys).map((key) => `${section}.${key}`)]);
+  return Object.entries(SCHEMA).flatMap(([section, keys]) => [
+    section,
+    ...Object.keys(keys).map((key) => `${section}.${key}`),
+  ]);
 }
 
 /** Points at the known name with the fewest letters different. */

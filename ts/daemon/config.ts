@@ -59,7 +59,10 @@ export interface LoadedConfig {
 export type Override = readonly [section: keyof Config, key: string, value: unknown, source: string];
 
 /** Defaults, then each file in turn, then `overrides`; later ones win. Throws AgentError GW_CONFIG_INVALID. */
-export async function loadConfig(files: readonly TextFile[], overrides: readonly Override[] = []): Promise<LoadedConfig> {
+export async function loadConfig(
+  files: readonly TextFile[],
+  overrides: readonly Override[] = [],
+): Promise<LoadedConfig> {
   const config = structuredClone(DEFAULTS) as unknown as Record<string, Record<string, unknown>>;
   const sources = new Map<string, string>();
   const set = (section: string, key: string, value: unknown, source: string): void => {

@@ -10,7 +10,7 @@ export interface LogOptions {
 export interface Log {
   readonly log: Logger;
   /** Writes out what is still buffered. Safe to call at exit. */
-  flush(): void;
+  readonly flush: () => void;
 }
 
 /** No log call passes these on purpose; if one ever does, they are not printed. */
@@ -25,7 +25,11 @@ export async function createLog({ level, format }: LogOptions): Promise<Log> {
   };
   if (format === 'pretty' || (format === 'auto' && process.stdout.isTTY)) {
     const { default: pretty } = await import('pino-pretty');
-    const stream: DestinationStream = pretty({ colorize: process.stdout.isTTY, sync: true, translateTime: 'SYS:HH:MM:ss.l' });
+    const stream: DestinationStream = pretty({
+      colorize: process.stdout.isTTY,
+      sync: true,
+      translateTime: 'SYS:HH:MM:ss.l',
+    });
     return { log: pino(options, stream), flush: () => undefined };
   }
   // Not synchronous: a line through a pipe would hold up the next answer by the time its reader takes to wake.

@@ -42,7 +42,9 @@ export class StoreConnection implements Disposable {
   }
 
   async write(path: string, value: Uint8Array): Promise<void> {
-    await this.#timed(this.#store.write(this.#prefix + path, Buffer.from(value.buffer, value.byteOffset, value.length)));
+    await this.#timed(
+      this.#store.write(this.#prefix + path, Buffer.from(value.buffer, value.byteOffset, value.length)),
+    );
   }
 
   /** Names of the node's children, or null when there is no such node. */
@@ -62,8 +64,10 @@ export class StoreConnection implements Disposable {
   /** Calls `onEvents` with paths in the form of `path` for every change at or below it, until the connection ends. */
   async watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void> {
     const cut = this.#prefix.length;
-    const forward = cut === 0 ? onEvents : (paths: string[]): void => void onEvents(paths.map((p) => p.slice(cut)));
-    await this.#timed(this.#store.watch(this.#prefix + path, forward));
+    const relative = (paths: string[]): void => {
+      onEvents(paths.map((full) => full.slice(cut)));
+    };
+    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvents : relative));
   }
 
   [Symbol.dispose](): void {
@@ -109,7 +113,7 @@ export function openStore(options: StoreOptions, onClose: (reason: string) => vo
 /** The machine's store, for the transport that keeps a connection and for the commands that only read. */
 export interface StoreAccess {
   /** Opens the connection that `store` reads through from then on. */
-  open(this: void, onClose: (reason: string) => void): StoreConnection;
+  open(onClose: (reason: string) => void): StoreConnection;
   readonly store: Store;
 }
 

@@ -33,7 +33,11 @@ for (const reply of view.replies) {
   test(`the test's own host sees as the real one did: ${reply.case}`, () => {
     const value = bytes(reply.guest_writes);
     assert.equal(xenstoreRead(value), reply.xenstore_read);
-    const codes = reply.case.startsWith('keyinit') ? ['D0'] : reply.case.startsWith('resetnetwork') ? ['0', '500'] : ['0'];
+    const codes = reply.case.startsWith('keyinit')
+      ? ['D0']
+      : reply.case.startsWith('resetnetwork')
+        ? ['0', '500']
+        : ['0'];
     const seen = novaView(value, codes);
     if (reply.nova === null) assert.equal(seen, null);
     else if (reply.nova === 'ok') assert.deepEqual(seen, { kind: 'ok', message: reply.nova_message });
@@ -108,7 +112,10 @@ for (const [what, body, code] of REFUSED) {
 }
 
 test('of a repeated key the last wins, other keys are ignored, an absent value is empty text', () => {
-  assert.deepEqual(codec.decode(Buffer.from('{"name":"version","id":7,"name":"features"}')), { name: 'features', value: '' });
+  assert.deepEqual(codec.decode(Buffer.from('{"name":"version","id":7,"name":"features"}')), {
+    name: 'features',
+    value: '',
+  });
 });
 
 test('random bytes never make the codec throw anything but an error of the table', () => {

@@ -43,10 +43,7 @@ function parse(json: string): unknown {
   try {
     return JSON.parse(escapeControls(json));
   } catch {
-    throw new AgentError('GW_REQUEST_MALFORMED', [
-      'a JSON object',
-      json === '' ? 'nothing' : 'text that is not JSON',
-    ]);
+    throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', json === '' ? 'nothing' : 'text that is not JSON']);
   }
 }
 
@@ -68,16 +65,8 @@ function escapeControls(json: string): string {
 function describe(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'a list';
-  switch (typeof value) {
-    case 'string':
-      return 'text';
-    case 'number':
-      return 'a number';
-    case 'boolean':
-      return 'true or false';
-    default:
-      return 'an object';
-  }
+  if (typeof value === 'string') return 'text';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function encode(reply: Reply): Uint8Array {

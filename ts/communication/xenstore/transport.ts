@@ -61,8 +61,8 @@ interface Slot {
 }
 
 interface Waiter {
-  resolve(this: void, connection: XenStoreConnection): void;
-  reject(this: void, error: Error): void;
+  readonly resolve: (connection: XenStoreConnection) => void;
+  readonly reject: (error: Error) => void;
 }
 
 export class XenStoreTransport implements Transport {
@@ -81,7 +81,7 @@ export class XenStoreTransport implements Transport {
   readonly #closing = new AbortController();
   #reading = 0;
   #scanning = false;
-  #scanAgain = false;
+  #scanWanted = false;
   #firstScan = true;
   #connection: XenStoreConnection | null = null;
   #waiting: Waiter[] = [];
@@ -260,22 +260,22 @@ export class XenStoreTransport implements Transport {
 
   /** Looks at everything: after a connect, at an event that names no request, and now and then for lost events. */
   async #scan(): Promise<void> {
-    if (this.#scanning) {
-      this.#scanAgain = true;
-      return;
-    }
+    this.#scanWanted = true;
+    if (this.#scanning) return;
     this.#scanning = true;
     try {
-      do {
-        this.#scanAgain = false;
-        await this.#scanOnce();
-      } while (this.#scanAgain);
+      while (this.#isScanWanted()) await this.#scanOnce();
     } finally {
       this.#scanning = false;
     }
   }
 
+  #isScanWanted(): boolean {
+    return this.#scanWanted;
+  }
+
   async #scanOnce(): Promise<void> {
+    this.#scanWanted = false;
     const connection = this.#connection;
     if (connection === null) return;
     try {
@@ -320,16 +320,18 @@ export class XenStoreTransport implements Transport {
   async #read(slot: Slot): Promise<void> {
     const { id } = slot;
     try {
-      let body: Uint8Array | null;
-      do {
+      const read = (): Promise<Uint8Array | null> => {
         slot.changed = false;
-        body = await this.#persist((connection) => connection.read(`${REQUESTS}/${id}`));
-      } while (body === null && slot.changed);
+        return this.#persist((connection) => connection.read(`${REQUESTS}/${id}`));
+      };
+      let body = await read();
+      while (body === null && slot.changed) body = await read();
       if (body === null) this.#standing.delete(id);
       else slot.request = { id, body, answered: this.#answeredBefore.delete(id) };
     } catch (error) {
       this.#standing.set(id, 'stuck');
-      if (!this.#closing.signal.aborted) this.#log.error({ request: id, code: codeOf(error) }, 'request cannot be read');
+      if (!this.#closing.signal.aborted)
+        this.#log.error({ request: id, code: codeOf(error) }, 'request cannot be read');
     }
     slot.done = true;
     this.#reading -= 1;

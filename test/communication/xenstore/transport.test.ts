@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import type { RawRequest } from '../../../ts/api/communication.js';
+import { XenStoreTransport } from '../../../ts/communication/xenstore/transport.js';
+import { MemoryXenStore, storeError } from '../../support/memory-xenstore.js';
+
+/** A transport on `store`, and the requests it has yielded so far. */
+class Bench implements AsyncDisposable {
+  readonly transport: XenStoreTransport;
+  readonly received: RawRequest[] = [];
+  readonly logged: string[];
+  readonly #stop = new AbortController();
+  readonly #ended: Promise<void>;
+
+  private constructor(transport: XenStoreTransport, logged: string[]) {
+    this.transport = transport;
+    this.logged = logged;
+    this.#ended = this.#receive();
+  }
+
+  static async open(
+    store: MemoryXenStore,
+    options: { keepAnswers?: number; pollInterval?: number } = {},
+  ): Promise<Bench> {
+    const logged: string[] = [];
+    const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
+    const { keepAnswers = 600_000, pollInterval = 600_000 } = options;
+    return new Bench(await XenStoreTransport.open({ openStore: store.open, log, keepAnswers, pollInterval }), logged);
+  }
+
+  get ids(): string[] {
+    return this.received.map(({ id }) => id);
+  }
+
+  async #receive(): Promise<void> {
+    for await (const request of this.transport.requests(this.#stop.signal)) this.received.push(request);
+  }
+
+  async request(id: string): Promise<RawRequest> {
+    await until(() => this.ids.includes(id), `request ${id}`);
+    const found = this.received.find((request) => request.id === id);
+    assert.ok(found);
+    return found;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#ended;
+    await this.transport[Symbol.asyncDispose]();
+  }
+}
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  for (let tries = 0; !condition(); tries += 1) {
+    assert.ok(tries < 1000, `never came: ${what}`);
+    await sleep(5);
+  }
+}
+
+/** Lets what is under way come to rest. */
+const settle = (): Promise<void> => sleep(30);
+
+test('a request costs one read, one write and one removal, and its own removal wakes nobody', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  await using bench = await Bench.open(store);
+  await settle();
+  store.operations.length = 0;
+  store.write('data/host/a', 'hello');
+  const request = await bench.request('a');
+  assert.equal(Buffer.from(request.body).toString(), 'hello');
+  assert.equal(request.answered, false);
+  await bench.transport.respond(request, Buffer.from('answer'));
+  await bench.transport.retire(request);
+  await settle();
+  assert.deepEqual(store.operations, ['read data/host/a', 'write data/guest/a', 'rm data/host/a']);
+});
+
+test('at the start the watch comes first, then everything is looked at once, and old answers are known', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host/new', Buffer.from('1'));
+  store.nodes.set('data/host/answered', Buffer.from('2'));
+  store.nodes.set('data/guest/answered', Buffer.from('3'));
+  await using bench = await Bench.open(store);
+  await settle();
+  assert.deepEqual(store.operations.slice(0, 3), ['watch data/host', 'list data/guest', 'list data/host']);
+  assert.deepEqual(
+    bench.received.map(({ id, answered }) => [id, answered]),
+    [
+      ['new', false],
+      ['answered', true],
+    ],
+  );
+});
+
+test('a directory for requests is made where there is none, one for answers never', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  await settle();
+  assert.ok(bench.ids.length === 0 && store.nodes.has('data/host'));
+  assert.ok(!store.operations.includes('mkdir data/guest'));
+});
+
+test('events for a request under way, however many, yield it once', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.write('data/host/a', 'x');
+  store.fire('data/host/a', 'data/host', 'data/host/a/below', 'data/host/a');
+  const request = await bench.request('a');
+  store.fire('data/host/a', 'data/host');
+  await settle();
+  assert.deepEqual(bench.ids, ['a']);
+  await bench.transport.respond(request, Buffer.from('r'));
+  await bench.transport.retire(request);
+  store.write('data/host/a', 'again');
+  await until(() => bench.ids.length === 2, 'the second a');
+});
+
+test('requests come in the order of their events, whichever read ends first', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  await settle();
+  store.before = async (operation) => {
+    if (operation.endsWith('/a')) await sleep(40);
+  };
+  for (const id of ['a', 'b', 'c']) store.write(`data/host/${id}`, id);
+  await bench.request('c');
+  assert.deepEqual(bench.ids, ['a', 'b', 'c']);
+});
+
+test('a request whose event was lost is found by the safety poll', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store, { pollInterval: 20 });
+  await settle();
+  store.nodes.set('data/host/silent', Buffer.from('x'));
+  await bench.request('silent');
+});
+
+test('a request that the host withdraws before it is read is none', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  await settle();
+  store.fire('data/host/gone');
+  await settle();
+  assert.deepEqual(bench.ids, []);
+  store.write('data/host/gone', 'back');
+  await bench.request('gone');
+  assert.equal(await bench.transport.stillWanted(await bench.request('gone')), true);
+  store.nodes.delete('data/host/gone');
+  assert.equal(await bench.transport.stillWanted(await bench.request('gone')), false);
+});
+
+test('after a lost connection it comes back, watches again, looks at everything once, and the pending answer is written', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.write('data/host/a', 'x');
+  const request = await bench.request('a');
+  store.before = (operation) => {
+    if (operation !== 'write data/guest/a') return;
+    store.before = () => undefined;
+    store.refusing = 'XS_IO';
+    store.drop();
+  };
+  const responding = bench.transport.respond(request, Buffer.from('answer'));
+  await until(() => bench.logged.some((line) => line.includes('cannot be reached')), 'a failed attempt');
+  store.nodes.set('data/host/meanwhile', Buffer.from('y'));
+  store.operations.length = 0;
+  store.refusing = null;
+  await responding;
+  await bench.request('meanwhile');
+  assert.equal(Buffer.from(store.nodes.get('data/guest/a') ?? []).toString(), 'answer');
+  assert.deepEqual(bench.ids, ['a', 'meanwhile']);
+  assert.equal(store.operations.filter((operation) => operation === 'watch data/host').length, 1);
+  assert.equal(store.connections, 1);
+});
+
+test('old answers are removed when their time is up, those of an earlier run too', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/guest/earlier', Buffer.from('z'));
+  await using bench = await Bench.open(store, { keepAnswers: 150 });
+  store.write('data/host/a', 'x');
+  const request = await bench.request('a');
+  await bench.transport.respond(request, Buffer.from('answer'));
+  await bench.transport.retire(request);
+  assert.ok(store.nodes.has('data/guest/a') && store.nodes.has('data/guest/earlier'));
+  await until(() => !store.nodes.has('data/guest/a') && !store.nodes.has('data/guest/earlier'), 'the collection');
+});
+
+test('a request that cannot be removed is never yielded again, and its answer stays as long as it does', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store, { keepAnswers: 30, pollInterval: 20 });
+  store.before = (operation) => {
+    if (operation === 'rm data/host/a') throw storeError('XS_REFUSED');
+  };
+  store.write('data/host/a', 'x');
+  const request = await bench.request('a');
+  await bench.transport.respond(request, Buffer.from('answer'));
+  await assert.rejects(bench.transport.retire(request), { code: 'XS_REFUSED' });
+  await sleep(300);
+  store.fire('data/host/a');
+  await settle();
+  assert.deepEqual(bench.ids, ['a']);
+  assert.ok(store.nodes.has('data/guest/a'));
+});
+
+test('an answer that the store refuses is reported to the caller, not tried for ever', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.before = (operation) => {
+    if (operation.startsWith('write')) throw storeError('XS_TOO_LARGE');
+  };
+  store.write('data/host/a', 'x');
+  await assert.rejects(bench.transport.respond(await bench.request('a'), Buffer.from('r')), { code: 'XS_TOO_LARGE' });
+});
+
+test('a machine without XenStore is an error at once, a store that is not there yet is waited for', async () => {
+  const store = new MemoryXenStore();
+  store.refusing = 'XS_NO_ENDPOINT';
+  await assert.rejects(Bench.open(store), { code: 'XS_NO_ENDPOINT' });
+  store.refusing = 'XS_IO';
+  const opening = Bench.open(store);
+  await sleep(120);
+  store.refusing = null;
+  await using bench = await opening;
+  assert.deepEqual(bench.ids, []);
+});
+
+test('disposing ends the requests and closes the connection; twice is quiet', async () => {
+  const store = new MemoryXenStore();
+  const bench = await Bench.open(store);
+  await bench.transport[Symbol.asyncDispose]();
+  await bench.transport[Symbol.asyncDispose]();
+  await bench[Symbol.asyncDispose]();
+  assert.equal(store.connections, 0);
+});

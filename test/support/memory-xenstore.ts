@@ -1,0 +1,122 @@
+import type { XenStoreConnection } from '../../ts/communication/xenstore/transport.js';
+
+/**
+ * A XenStore in memory that fails on demand: for faults that no real store can be made to show at the right moment.
+ * What a real one does is tested against real ones.
+ */
+export class MemoryXenStore {
+  readonly nodes = new Map<string, Uint8Array>();
+  /** Every operation that reached the store, in order. */
+  readonly operations: string[] = [];
+  /** Called before each operation; may throw, or hold it up. */
+  before: (operation: string) => void | Promise<void> = () => undefined;
+  readonly #connections = new Set<MemoryConnection>();
+  refusing: string | null = null;
+
+  /** How many connections are open. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  readonly open = (onClose: (reason: string) => void): XenStoreConnection => {
+    if (this.refusing !== null) throw storeError(this.refusing);
+    const connection = new MemoryConnection(this, onClose);
+    this.#connections.add(connection);
+    return connection;
+  };
+
+  /** What a host does: a write that wakes the guest's watch. */
+  write(path: string, value: string): void {
+    this.nodes.set(path, Buffer.from(value));
+    this.fire(path);
+  }
+
+  fire(...paths: readonly string[]): void {
+    for (const connection of this.#connections) connection.fire(paths);
+  }
+
+  /** Ends every connection. */
+  drop(): void {
+    for (const connection of [...this.#connections]) connection.drop();
+  }
+
+  closed(connection: MemoryConnection): void {
+    this.#connections.delete(connection);
+  }
+}
+
+export function storeError(code: string): Error {
+  return Object.assign(new Error(code), { code });
+}
+
+class MemoryConnection implements XenStoreConnection {
+  readonly #store: MemoryXenStore;
+  readonly #onClose: (reason: string) => void;
+  #watch: ((paths: readonly string[]) => void) | null = null;
+  #open = true;
+
+  constructor(store: MemoryXenStore, onClose: (reason: string) => void) {
+    this.#store = store;
+    this.#onClose = onClose;
+  }
+
+  fire(paths: readonly string[]): void {
+    this.#watch?.(paths);
+  }
+
+  drop(): void {
+    this[Symbol.dispose]();
+    this.#onClose('dropped');
+  }
+
+  read(path: string): Promise<Uint8Array | null> {
+    return this.#do(`read ${path}`, () => this.#store.nodes.get(path) ?? null);
+  }
+
+  write(path: string, value: Uint8Array): Promise<void> {
+    return this.#do(`write ${path}`, () => void this.#store.nodes.set(path, value));
+  }
+
+  list(path: string): Promise<readonly string[] | null> {
+    return this.#do(`list ${path}`, () => {
+      const names = [...this.#store.nodes.keys()].filter((name) => name.startsWith(`${path}/`));
+      if (names.length === 0 && !this.#store.nodes.has(path)) return null;
+      return [...new Set(names.map((name) => name.slice(path.length + 1).split('/')[0] ?? ''))];
+    });
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return this.#do(`mkdir ${path}`, () => void this.#store.nodes.set(path, Buffer.alloc(0)));
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#do(`rm ${path}`, () => {
+      for (const name of [...this.#store.nodes.keys()]) {
+        if (name === path || name.startsWith(`${path}/`)) this.#store.nodes.delete(name);
+      }
+      this.#store.fire(path);
+    });
+  }
+
+  watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void> {
+    return this.#do(`watch ${path}`, () => {
+      this.#watch = onEvents;
+      setImmediate(() => {
+        this.fire([path]);
+      });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#open = false;
+    this.#watch = null;
+    this.#store.closed(this);
+  }
+
+  async #do<T>(operation: string, work: () => T): Promise<T> {
+    await this.#store.before(operation);
+    if (!this.#open) throw storeError('XS_CLOSED');
+    this.#store.operations.push(operation);
+    return work();
+  }
+}

@@ -1,0 +1,20 @@
+import { type Host } from '../../ts/api/index.js';
+import { createAccounts } from '../../ts/host/accounts.js';
+import { createFiles } from '../../ts/host/files.js';
+import { createProcesses } from '../../ts/host/processes.js';
+import { type Scratch } from './scratch.js';
+
+/** The real host over a scratch root; what commands on files and accounts have no use for is missing. */
+export function createScratchHost(scratch: Scratch): Host {
+  const unused = (): never => {
+    throw new Error('not to be used here');
+  };
+  return {
+    live: false,
+    files: createFiles(scratch.root, scratch.state),
+    processes: createProcesses(),
+    accounts: createAccounts(scratch.root),
+    store: { read: unused, list: unused },
+    network: { nics: unused, live: unused, hostname: unused, setHostname: unused },
+  };
+}
