@@ -29,7 +29,14 @@ export async function createScratch(): Promise<Scratch> {
   };
 }
 
-/** Every path below `directory`, sorted. */
+/** Every path below `directory`, sorted. Links are not followed; readdir's own recursion would follow them. */
 export async function tree(directory: string): Promise<readonly string[]> {
-  return (await readdir(directory, { recursive: true })).sort();
+  const paths: string[] = [];
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    paths.push(entry.name);
+    if (entry.isDirectory()) {
+      paths.push(...(await tree(join(directory, entry.name))).map((path) => `${entry.name}/${path}`));
+    }
+  }
+  return paths.sort();
 }

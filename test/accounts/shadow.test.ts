@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { lastChangeDay, passwordHash, setPasswordHash } from '../../ts/accounts/shadow.js';
+
+const shadow = (text: string) => ({ passwd: 'root:x:0:0:root:/root:/bin/sh\n', shadow: text });
+const HASH = '$y$j9T$new';
+
+test('only the hash and the day of the change are replaced', () => {
+  const text =
+    '# keep\n+@nis\nbin:*:1::::::\nroot:$6$abcdefgh$old:19000:0:99999:7:::\nr\xff:!:2::::::\n\nrooted:*:::::::';
+  assert.deepEqual(setPasswordHash(shadow(text), 'root', HASH, '20000'), [
+    { path: '/etc/shadow', text: text.replace('$6$abcdefgh$old:19000', `${HASH}:20000`) },
+  ]);
+});
+
+test('every form of an old hash is replaced whole, which unlocks the account', () => {
+  for (const old of ['', '!', '*', '!!', '!$6$abcdefgh$x', '$6$rounds=5000$abcdefgh$x', '$y$j9T$salt$x', '$2y$10$x']) {
+    const [edit] = setPasswordHash(shadow(`root:${old}:19000:0:99999:7:::\n`), 'root', HASH, '20000');
+    assert.equal(edit?.text, `root:${HASH}:20000:0:99999:7:::\n`, old);
+  }
+});
+
+test('a user without a line is an error, and so are missing files', () => {
+  const cases = [
+    { files: shadow('daemon:*:1:0:99999:7:::\n'), file: '/etc/shadow' },
+    { files: shadow('#root:*:1:0:99999:7:::\nroots:*:::::::\n'), file: '/etc/shadow' },
+    { files: { passwd: 'root:x:0:0::/:/bin/sh\n', shadow: null }, file: '/etc/shadow' },
+    { files: { passwd: null, shadow: null }, file: '/etc/passwd' },
+  ];
+  for (const { files, file } of cases) {
+    const wanted = { code: 'GW_USER_UNKNOWN', message: `No user 'root' in ${file}` };
+    assert.throws(() => setPasswordHash(files, 'root', HASH, '1'), wanted);
+  }
+});
+
+test('the first of two lines is the one that counts', () => {
+  const [edit] = setPasswordHash(shadow('root:a:1::::::\nroot:b:2::::::\n'), 'root', HASH, '3');
+  assert.equal(edit?.text, `root:${HASH}:3::::::\nroot:b:2::::::\n`);
+});
+
+test('a line with fields missing gets them, or the C library would skip it', () => {
+  const [edit] = setPasswordHash(shadow('root:*'), 'root', HASH, '20000');
+  assert.equal(edit?.text, `root:${HASH}:20000::::::`);
+});
+
+test('without shadow passwords the hash goes to passwd', () => {
+  const files = { passwd: 'root:$6$old:0:0:root:/root:/bin/sh\nbin:*:1:1::/:\n', shadow: null };
+  assert.equal(passwordHash(files, 'root'), '$6$old');
+  assert.deepEqual(setPasswordHash(files, 'root', HASH, '20000'), [
+    { path: '/etc/passwd', text: `root:${HASH}:0:0:root:/root:/bin/sh\nbin:*:1:1::/:\n` },
+  ]);
+});
+
+test('a passwd line that hides the shadow line is made to point to it', () => {
+  const files = { passwd: 'root::0:0:root:/root:/bin/sh\n', shadow: 'root:*:1::::::\n' };
+  assert.equal(passwordHash(files, 'root'), '');
+  const edits = setPasswordHash(files, 'root', HASH, '2');
+  assert.deepEqual(edits, [
+    { path: '/etc/shadow', text: `root:${HASH}:2::::::\n` },
+    { path: '/etc/passwd', text: 'root:x:0:0:root:/root:/bin/sh\n' },
+  ]);
+});
+
+test('the day of the change is counted in UTC', () => {
+  assert.equal(lastChangeDay(Date.UTC(2026, 10, 24, 23, 59, 59)), '20781');
+  assert.equal(lastChangeDay(Date.UTC(2026, 10, 25)), '20782');
+});
+
+test('a clock that was never set leaves the day empty: 0 would ask for a new password at once', () => {
+  assert.equal(lastChangeDay(0), '');
+  assert.equal(lastChangeDay(Date.UTC(2019, 11, 31)), '');
+  assert.equal(lastChangeDay(Date.UTC(2020, 0, 1)), '18262');
+});

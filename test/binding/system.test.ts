@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { copyAttributes, FileLock, hashPassword, notify } from '#binding';
+import { createScratch } from '../support/scratch.js';
+
+/** crypt(3) of this machine; the arguments go in by the environment, as they may hold anything. */
+function crypt(password: string, salt: string): string {
+  const env = { ...process.env, PASSWORD: password, SALT: salt };
+  return execFileSync('perl', ['-e', 'print crypt($ENV{PASSWORD}, $ENV{SALT})'], { env }).toString();
+}
+
+function python(code: string, ...args: string[]): string {
+  return execFileSync('python3', ['-c', `import os, sys\n${code}`, ...args]).toString();
+}
+
+test('hashes are those of crypt(3), for any password', async () => {
+  for (const password of ['S3cret', '', 'pässwörd ☃', 'x'.repeat(300)]) {
+    const yescrypt = await hashPassword(Buffer.from(password), 'yescrypt');
+    const sha512 = await hashPassword(Buffer.from(password), 'sha512');
+    assert.match(yescrypt, /^[$]y[$]j9T[$][./0-9A-Za-z]{22}[$][./0-9A-Za-z]{43}$/);
+    assert.match(sha512, /^[$]6[$][./0-9A-Za-z]{16}[$][./0-9A-Za-z]{86}$/);
+    for (const hash of [yescrypt, sha512]) {
+      assert.equal(crypt(password, hash), hash);
+      assert.notEqual(crypt(`${password}x`, hash), hash);
+    }
+  }
+});
+
+test('every hash has its own salt', async () => {
+  const hashes = await Promise.all(Array.from({ length: 4 }, () => hashPassword(Buffer.from('p'), 'sha512')));
+  assert.equal(new Set(hashes.map((hash) => hash.split('$')[2])).size, hashes.length);
+});
+
+test('a lock is waited for, given up in time, and free after its release', async () => {
+  await using scratch = await createScratch();
+  const path = join(scratch.directory, '.pwd.lock');
+  const lock = await FileLock.acquire(path, 1000);
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  await assert.rejects(FileLock.acquire(path, 50), { code: 'LOCK_TIMEOUT' });
+  const waiting = FileLock.acquire(path, 10_000);
+  lock.release();
+  lock.release();
+  (await waiting).release();
+});
+
+test('a lock excludes the programs that lock as lckpwdf does, both ways', async () => {
+  await using scratch = await createScratch();
+  const path = join(scratch.directory, '.pwd.lock');
+  const tryLock =
+    'import fcntl\nf = open(sys.argv[1], "a")\ntry:\n fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB); print("free")\nexcept OSError: print("locked")';
+  const lock = await FileLock.acquire(path, 1000);
+  assert.equal(python(tryLock, path), 'locked\n');
+  lock.release();
+  assert.equal(python(tryLock, path), 'free\n');
+
+  const holder =
+    'import fcntl, sys\nf = open(sys.argv[1], "a")\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint("held", flush=True)\nsys.stdin.read()';
+  const child = spawn('python3', ['-c', holder, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  await assert.rejects(FileLock.acquire(path, 50), { code: 'LOCK_TIMEOUT' });
+  child.stdin.end();
+  await once(child, 'exit');
+  (await FileLock.acquire(path, 1000)).release();
+});
+
+test('a lock whose directory is missing is an error that names the file', async () => {
+  await using scratch = await createScratch();
+  await assert.rejects(FileLock.acquire(join(scratch.directory, 'no/lock'), 50), /no\/lock: No such file/);
+});
+
+test('extended attributes and ACLs are copied', async () => {
+  await using scratch = await createScratch();
+  const [from, to] = [join(scratch.directory, 'from'), join(scratch.directory, 'to')];
+  await writeFile(from, '');
+  await writeFile(to, '');
+  // An ACL as the kernel takes it: version 2, then tag, permissions and id of each entry; user 12345 may read.
+  const acl =
+    'import struct\nacl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in [(1,6,2**32-1),(2,4,12345),(4,4,2**32-1),(16,4,2**32-1),(32,0,2**32-1)])\n';
+  python(
+    `${acl}os.setxattr(sys.argv[1], "system.posix_acl_access", acl)\nos.setxattr(sys.argv[1], "user.note", b"a\\0b")`,
+    from,
+  );
+  copyAttributes(from, to);
+  const read =
+    'print(sorted(os.listxattr(sys.argv[1])), os.getxattr(sys.argv[1], "user.note"), os.getxattr(sys.argv[1], "system.posix_acl_access").hex())';
+  assert.equal(python(read, to), python(read, from));
+  assert.match(python(read, to), /posix_acl_access.*user\.note/);
+});
+
+test('copying attributes of a file that is missing is an error that names it', async () => {
+  await using scratch = await createScratch();
+  const missing = join(scratch.directory, 'missing');
+  assert.throws(() => {
+    copyAttributes(missing, missing);
+  }, /extended attributes of .*missing: No such file/);
+});
+
+test('without a service manager there is nobody to notify', () => {
+  assert.equal(process.env['NOTIFY_SOCKET'], undefined);
+  assert.equal(notify('READY=1'), false);
+});
+
+test('a service manager is told the state, on a socket with a name or without', async () => {
+  await using scratch = await createScratch();
+  const receiver =
+    'import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1].replace("@", "\\0")); print("bound", flush=True)\nprint(s.recv(100).decode())';
+  for (const socket of [join(scratch.directory, 'notify'), `@guestwire-test-${process.pid}`]) {
+    const child = spawn('python3', ['-c', `import sys\n${receiver}`, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    process.env['NOTIFY_SOCKET'] = socket;
+    try {
+      assert.equal(notify('READY=1\nSTATUS=ready'), true);
+    } finally {
+      delete process.env['NOTIFY_SOCKET'];
+    }
+    assert.equal((await text(child.stdout)).trim(), 'READY=1\nSTATUS=ready');
+  }
+});
