@@ -47,6 +47,10 @@ pub fn copy_attributes(from: String, to: String) -> Result<()> {
             xattr::get(&from, &name).map_err(|error| attribute_error("read", &from, &error))?;
         // Absent when it was removed since it was listed.
         let Some(value) = value else { continue };
+        // What is right already is left alone: a container may not be allowed to set even that.
+        if xattr::get(&to, &name).is_ok_and(|present| present.as_ref() == Some(&value)) {
+            continue;
+        }
         match xattr::set(&to, &name, &value) {
             Err(error) if is_unsupported(&error) => {}
             result => result.map_err(|error| attribute_error("set", &to, &error))?,

@@ -3,7 +3,7 @@ import { type Stats } from 'node:fs';
 import { chmod, lstat, mkdir, readdir, readlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AgentError, type Commit, type FileChange, type Files, type FileStatus } from '../api/index.js';
-import { Journal, type JournalEntry, sha256 } from './journal.js';
+import { FileJournal, type JournalEntry, sha256 } from './file-journal.js';
 import { moveOver, type NewFile, readRegular, stage, syncDirectory } from './replace.js';
 import { absent, errorCode, type ResolvedPath, resolveInRoot } from './root-path.js';
 
@@ -33,7 +33,8 @@ export function createFiles(root: string, stateDirectory: string): Files {
  */
 export async function recoverFiles(root: string, stateDirectory: string): Promise<readonly string[]> {
   const restored: string[] = [];
-  for (const journal of await Journal.findOpen(root, stateDirectory)) restored.push(...(await journal.rollback(true)));
+  for (const journal of await FileJournal.findOpen(root, stateDirectory))
+    restored.push(...(await journal.rollback(true)));
   return restored;
 }
 
@@ -131,7 +132,7 @@ async function commit(root: string, stateDirectory: string, changes: readonly Fi
 }
 
 /** A rollback that fails leaves the journal open: the next start of the agent tries again. */
-async function undo(journal: Journal, because: unknown): Promise<void> {
+async function undo(journal: FileJournal, because: unknown): Promise<void> {
   try {
     await journal.rollback();
   } catch (error) {
@@ -167,7 +168,7 @@ async function planChange(root: string, change: FileChange): Promise<PlannedChan
 }
 
 interface OpenJournal {
-  readonly journal: Journal;
+  readonly journal: FileJournal;
   readonly entries: ReadonlyMap<PlannedChange, JournalEntry>;
 }
 
@@ -177,7 +178,7 @@ async function openJournal(
   stateDirectory: string,
   planned: readonly PlannedChange[],
 ): Promise<OpenJournal> {
-  const directory = await Journal.createDirectory(stateDirectory);
+  const directory = await FileJournal.createDirectory(stateDirectory);
   const entries = new Map<PlannedChange, JournalEntry>();
   const directories = new Set<string>();
   for (const plan of planned) {
@@ -187,7 +188,7 @@ async function openJournal(
     entries.set(plan, { path: resolved.inside, before, temp: basename(plan.temp), after, inPlace: false });
     for (const missing of await missingDirectories(root, plan)) directories.add(missing.inside);
   }
-  return { journal: await Journal.open(root, directory, [...entries.values()], [...directories]), entries };
+  return { journal: await FileJournal.open(root, directory, [...entries.values()], [...directories]), entries };
 }
 
 async function backUp(
@@ -226,7 +227,7 @@ async function prepare(root: string, plan: PlannedChange): Promise<void> {
   await stage(plan.temp, plan.file);
 }
 
-async function apply(plan: PlannedChange, entry: JournalEntry, journal: Journal): Promise<void> {
+async function apply(plan: PlannedChange, entry: JournalEntry, journal: FileJournal): Promise<void> {
   const { real } = plan.resolved;
   if (plan.file === null) await unlink(real);
   else await moveOver(plan.temp, real, plan.file, () => journal.markInPlace(entry));
@@ -234,7 +235,7 @@ async function apply(plan: PlannedChange, entry: JournalEntry, journal: Journal)
 }
 
 /** Of `confirm` and `rollback`, the first that is called counts; so a rollback may stand in a `finally`. */
-function settleOnce(changed: readonly string[], journal: Journal): Commit {
+function settleOnce(changed: readonly string[], journal: FileJournal): Commit {
   let settled = false;
   const settle = (act: () => Promise<unknown>) => async (): Promise<void> => {
     if (settled) return;

@@ -48,7 +48,7 @@ const KEPT_SETS = 10;
  * A change set on disk: what every file was, and whether the change was confirmed. It is complete before the first
  * file is touched; while it is open, the next start of the agent puts everything back.
  */
-export class Journal {
+export class FileJournal {
   readonly #root: string;
   readonly #directory: string;
   readonly #manifest: Manifest;
@@ -74,18 +74,18 @@ export class Journal {
     directory: string,
     entries: readonly JournalEntry[],
     directories: readonly string[],
-  ): Promise<Journal> {
+  ): Promise<FileJournal> {
     const created = new Date().toISOString();
-    const journal = new Journal(root, directory, { version: 1, state: 'open', created, entries, directories });
+    const journal = new FileJournal(root, directory, { version: 1, state: 'open', created, entries, directories });
     await journal.#save();
     await syncDirectory(dirname(directory));
     return journal;
   }
 
   /** The change sets that a crash left open, newest first: the order in which they can be undone. */
-  static async findOpen(root: string, stateDirectory: string): Promise<readonly Journal[]> {
+  static async findOpen(root: string, stateDirectory: string): Promise<readonly FileJournal[]> {
     const backups = join(stateDirectory, 'backup');
-    const journals: Journal[] = [];
+    const journals: FileJournal[] = [];
     for (const name of (await setNames(backups)).reverse()) {
       const directory = join(backups, name);
       const text = await readIfThere(join(directory, MANIFEST));
@@ -94,8 +94,8 @@ export class Journal {
         await rm(directory, { recursive: true });
         continue;
       }
-      const manifest = JSON.parse(text.toString('utf8')) as Manifest;
-      if (manifest.state === 'open') journals.push(new Journal(root, directory, manifest));
+      const manifest = parseManifest(text.toString('utf8'));
+      if (manifest?.state === 'open') journals.push(new FileJournal(root, directory, manifest));
     }
     return journals;
   }
@@ -189,6 +189,16 @@ function sameMarks(status: Stats, { mode, owner }: NewFile): boolean {
 
 export function sha256(content: Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
+}
+
+/** Null for what this version of the agent did not write: better left alone than half understood. */
+function parseManifest(text: string): Manifest | null {
+  try {
+    const manifest = JSON.parse(text) as Partial<Manifest> | null;
+    return manifest?.version === 1 ? (manifest as Manifest) : null;
+  } catch {
+    return null;
+  }
 }
 
 async function setNames(backups: string): Promise<string[]> {
