@@ -1,6 +1,11 @@
 //! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
 
 mod error;
+mod js;
+mod key_exchange;
+mod poll;
+mod store;
+mod system;
 
 use napi_derive::napi;
 
