@@ -4,7 +4,7 @@ use napi_derive::napi;
 
 /// Every `error.code` of the addon.
 #[napi(string_enum)]
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// There is no such node.
     #[napi(value = "XS_NOT_FOUND")]
@@ -72,6 +72,3 @@ impl AsRef<str> for ErrorCode {
 
 /// An error whose `code` JavaScript can tell apart.
 pub type CodedError = napi::Error<ErrorCode>;
-
-/// What a fallible export returns.
-pub type CodedResult<T> = Result<T, CodedError>;

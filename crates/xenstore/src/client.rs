@@ -206,7 +206,7 @@ impl Client {
     fn call(&self, operation: &Operation<'_>, transaction: u32, path: &str) -> Result<Vec<u8>> {
         self.requests
             .call(operation, transaction, path)?
-            .map_err(|name| XenStoreError::from_name(path, &name))
+            .map_err(|name| XenStoreError::named(path, &name))
     }
 
     fn list_in(&self, transaction: u32, path: &str) -> Result<Vec<String>> {
@@ -241,7 +241,7 @@ impl Client {
         let mut holder = lock(&self.transaction);
         while let Some(other) = *holder {
             if other == me {
-                return Err(XenStoreError::from_name(
+                return Err(XenStoreError::named(
                     "a transaction inside another",
                     "EBUSY",
                 ));

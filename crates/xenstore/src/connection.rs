@@ -340,7 +340,7 @@ impl<P> Connection<P> {
 
     fn write_failed(&mut self, path: &str, error: io::Error) -> XenStoreError {
         match self.writer.kind {
-            Kind::Device => XenStoreError::from_name(path, &errno_name(&error)),
+            Kind::Device => XenStoreError::named(path, &errno_name(&error)),
             Kind::Socket => self.lose(format!("writing failed: {error}")),
         }
     }

@@ -73,7 +73,8 @@ pub enum XenStoreError {
 
 impl XenStoreError {
     /// Sorts an error name that the store sent for `path`.
-    pub(crate) fn from_name(path: &str, name: &str) -> Self {
+    #[must_use]
+    pub fn named(path: &str, name: &str) -> Self {
         let path = path.to_owned();
         match name {
             "ENOENT" => Self::NotFound { path },

@@ -154,8 +154,8 @@ impl Listing {
                 Ok(Step::Ask(Operation::DirectoryPart(0)))
             }
             // A store that has no such operation leaves the first error standing.
-            (true, Err(name)) if name == "ENOSYS" => Err(XenStoreError::from_name(path, "E2BIG")),
-            (_, Err(name)) => Err(XenStoreError::from_name(path, &name)),
+            (true, Err(name)) if name == "ENOSYS" => Err(XenStoreError::named(path, "E2BIG")),
+            (_, Err(name)) => Err(XenStoreError::named(path, &name)),
             (true, Ok(body)) => self.piece(&body),
         }
     }

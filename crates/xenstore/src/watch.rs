@@ -39,7 +39,7 @@ impl Watch {
             Ok(_) => Ok(()),
             // A socket's store says so when RESET_WATCHES came before; the device never does.
             Err(name) if name == "ENOENT" => Ok(()),
-            Err(name) => Err(XenStoreError::from_name(&self.path, &name)),
+            Err(name) => Err(XenStoreError::named(&self.path, &name)),
         }
     }
 }
@@ -82,8 +82,7 @@ impl Watcher {
         let number = self.channel.lock().connection.add_watch();
         lock(&self.callbacks).insert(number, Arc::new(Mutex::new(on_event)));
         let answer = self.channel.call(&Operation::Watch(number), 0, path);
-        match answer.and_then(|answer| answer.map_err(|name| XenStoreError::from_name(path, &name)))
-        {
+        match answer.and_then(|answer| answer.map_err(|name| XenStoreError::named(path, &name))) {
             Ok(_) => Ok(Watch {
                 watcher: Arc::clone(self),
                 number,
@@ -102,7 +101,7 @@ impl Watcher {
         let answer = self.channel.call(&Operation::ResetWatches, 0, "")?;
         answer
             .map(drop)
-            .map_err(|name| XenStoreError::from_name("every watch", &name))
+            .map_err(|name| XenStoreError::named("every watch", &name))
     }
 
     /// Calls whom it concerns, until the connection is gone.

@@ -1,0 +1,623 @@
+//! XenStore for JavaScript: requests are written on its thread straight away, replies settle raw promises in the
+//! callback that read them, and a watch's events reach its function with one call per wake-up.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::c_void;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use napi::bindgen_prelude::{BufferSlice, Either, Function, JsValue, Null, ToNapiValue};
+use napi::{Env, Task, sys};
+use napi_derive::napi;
+use xenstore::session::{Event, until_nul};
+use xenstore::{
+    Connection, Endpoint, Listing, Operation, Step, Writer, XenStoreError, split_names,
+};
+
+use crate::error::CodedError;
+use crate::js::{Js, Promise, coded};
+use crate::poll::{Line, LoopPoller, Poller, Ready, ThreadPoller};
+
+/// How watch events and replies reach JavaScript.
+#[napi(string_enum = "lowercase")]
+#[derive(PartialEq, Eq)]
+pub enum PollMode {
+    /// From inside Node's own event loop: the fastest. Where that cannot be had, as `thread`.
+    Loop,
+    /// From a thread of the addon's.
+    Thread,
+}
+
+/// Where to connect to, and how to wait.
+#[napi(object)]
+pub struct OpenOptions {
+    /// Path of a device or socket; null to look for the machine's own.
+    pub endpoint: Either<String, Null>,
+    /// How to wait.
+    pub poll: PollMode,
+}
+
+/// What a reply is turned into.
+enum Wanted {
+    Nothing,
+    Value,
+    Names,
+    Text,
+    List(Listing),
+    Watch(u32),
+}
+
+/// A promise that waits for a reply.
+struct Waiting {
+    deferred: sys::napi_deferred,
+    wanted: Wanted,
+}
+
+struct State {
+    requests: Connection<Waiting>,
+    watches: Connection<Waiting>,
+    callbacks: BTreeMap<u32, sys::napi_ref>,
+    on_close: sys::napi_ref,
+    poller: Option<Poller>,
+    holding: bool,
+    closed: Option<String>,
+}
+
+impl State {
+    fn line(&mut self, line: Line) -> &mut Connection<Waiting> {
+        match line {
+            Line::Requests => &mut self.requests,
+            Line::Watches => &mut self.watches,
+        }
+    }
+
+    /// Tells the poller what there is to wait for now.
+    fn update_poller(&mut self) {
+        let Some(poller) = &mut self.poller else {
+            return;
+        };
+        poller.want_write(Line::Requests, self.requests.wants_write());
+        poller.want_write(Line::Watches, self.watches.wants_write());
+        let outstanding =
+            self.requests.session().outstanding() + self.watches.session().outstanding();
+        let hold = outstanding > 0 || !self.callbacks.is_empty();
+        if hold != self.holding {
+            self.holding = hold;
+            poller.hold_loop(hold);
+        }
+    }
+}
+
+/// What the handles, the methods and the poller share. It lives on the environment's thread.
+struct Core {
+    js: Js,
+    context: sys::napi_async_context,
+    endpoint: Endpoint,
+    state: RefCell<State>,
+    /// Kept between wake-ups, so that they need not grow each time.
+    events: Cell<VecDeque<Event<Waiting>>>,
+    batches: Cell<Vec<(u32, Vec<String>)>>,
+    /// The environment is going: no JavaScript any more.
+    ended: Cell<bool>,
+}
+
+impl Core {
+    fn open(
+        env: Env,
+        options: &OpenOptions,
+        on_close: sys::napi_value,
+    ) -> Result<Rc<Self>, XenStoreError> {
+        let endpoint = match &options.endpoint {
+            Either::A(path) => Endpoint::named(path)?,
+            Either::B(_) => Endpoint::detect()?,
+        };
+        let requests = Connection::open(&endpoint)?;
+        let watches = Connection::open(&endpoint)?;
+        let js = Js(env.raw());
+        let core = Rc::new(Self {
+            js,
+            context: js.async_context(c"guestwire.XenStore"),
+            endpoint,
+            state: RefCell::new(State {
+                requests,
+                watches,
+                callbacks: BTreeMap::new(),
+                on_close: js.keep(on_close),
+                poller: None,
+                holding: false,
+                closed: None,
+            }),
+            events: Cell::default(),
+            batches: Cell::default(),
+            ended: Cell::new(false),
+        });
+        let poller = core
+            .start_poller(options.poll == PollMode::Thread)
+            .map_err(|source| {
+                js.forget(core.state.borrow().on_close);
+                XenStoreError::Io {
+                    doing: "starting to wait for the store".to_owned(),
+                    source,
+                }
+            })?;
+        core.state.borrow_mut().poller = Some(poller);
+        // SAFETY: the environment is live; the pointer is taken back by `shut` or by the hook itself.
+        unsafe {
+            sys::napi_add_env_cleanup_hook(
+                js.0,
+                Some(on_environment_end),
+                Rc::into_raw(Rc::clone(&core)) as _,
+            )
+        };
+        Ok(core)
+    }
+
+    fn start_poller(self: &Rc<Self>, thread: bool) -> io::Result<Poller> {
+        let state = self.state.borrow();
+        if !thread {
+            let descriptors = [state.requests.descriptor(), state.watches.descriptor()];
+            if let Some(poller) = LoopPoller::start(self.js.0, descriptors, self) {
+                return Ok(Poller::Loop(poller));
+            }
+        }
+        // Of its own, so that no number is reused under the thread's feet.
+        let descriptors = [
+            state.requests.as_fd().try_clone_to_owned()?,
+            state.watches.as_fd().try_clone_to_owned()?,
+        ];
+        let name = self.js.string("guestwire.XenStore");
+        ThreadPoller::start(self.js.0, name, descriptors, self).map(Poller::Thread)
+    }
+
+    fn request(self: &Rc<Self>, operation: &Operation<'_>, path: &str, wanted: Wanted) -> Promise {
+        let (deferred, promise) = self.js.promise();
+        let sent =
+            self.state
+                .borrow_mut()
+                .requests
+                .send(operation, 0, path, Waiting { deferred, wanted });
+        self.sent(deferred, sent.map(drop));
+        promise
+    }
+
+    /// What follows sending. When a write found the connection gone, reading finds it too, and that is where it is
+    /// reported: `onClose` is never called from inside of a method.
+    fn sent(&self, deferred: sys::napi_deferred, sent: Result<(), XenStoreError>) {
+        if let Err(error) = sent {
+            self.js.reject(deferred, &error);
+        }
+        self.state.borrow_mut().update_poller();
+    }
+
+    fn set_watch(self: &Rc<Self>, path: &str, on_events: sys::napi_value) -> Promise {
+        let (deferred, promise) = self.js.promise();
+        // The function is known before the WATCH is written: on the device the first event may come before its reply.
+        let number = {
+            let state = &mut *self.state.borrow_mut();
+            let number = state.watches.add_watch();
+            if state.closed.is_none() {
+                state.callbacks.insert(number, self.js.keep(on_events));
+            }
+            number
+        };
+        let waiting = Waiting {
+            deferred,
+            wanted: Wanted::Watch(number),
+        };
+        if let Err(error) = self.send_watch(&Operation::Watch(number), path, waiting) {
+            self.forget_watch(number);
+            self.sent(deferred, Err(error));
+        } else {
+            self.sent(deferred, Ok(()));
+        }
+        promise
+    }
+
+    fn unset_watch(self: &Rc<Self>, number: u32, path: &str) -> Promise {
+        let (deferred, promise) = self.js.promise();
+        self.forget_watch(number);
+        let waiting = Waiting {
+            deferred,
+            wanted: Wanted::Nothing,
+        };
+        if self.state.borrow().closed.is_some() {
+            // The store drops the watches of a connection that is gone.
+            self.js.resolve(deferred, self.js.undefined());
+        } else {
+            let sent = self.send_watch(&Operation::Unwatch(number), path, waiting);
+            self.sent(deferred, sent);
+        }
+        promise
+    }
+
+    /// On the kernel's device writing a WATCH waits for the store, so there a worker thread does it.
+    fn send_watch(
+        self: &Rc<Self>,
+        operation: &Operation<'_>,
+        path: &str,
+        waiting: Waiting,
+    ) -> Result<(), XenStoreError> {
+        let connection = &mut self.state.borrow_mut().watches;
+        if !self.endpoint.kind().watch_blocks() {
+            return connection.send(operation, 0, path, waiting).map(drop);
+        }
+        let (request, message) = connection.book(operation, path, waiting)?;
+        let owner = OnJsThread(Rc::clone(self));
+        let task = BlockingWrite {
+            writer: connection.writer(),
+            message,
+            request,
+            path: path.to_owned(),
+            owner,
+        };
+        Env::from_raw(self.js.0)
+            .spawn(task)
+            .map(drop)
+            .map_err(|error| XenStoreError::Io {
+                doing: "handing a watch to a worker thread".to_owned(),
+                source: io::Error::other(error.to_string()),
+            })
+    }
+
+    fn forget_watch(&self, number: u32) {
+        let callback = {
+            let state = &mut *self.state.borrow_mut();
+            state.watches.remove_watch(number);
+            state.callbacks.remove(&number)
+        };
+        if let Some(callback) = callback {
+            self.js.forget(callback);
+        }
+    }
+
+    fn take_in(self: &Rc<Self>, line: Line, writable: bool) {
+        if self.state.borrow().closed.is_some() {
+            return;
+        }
+        let mut events = self.events.take();
+        let outcome = {
+            let connection = &mut *self.state.borrow_mut();
+            let connection = connection.line(line);
+            let written = if writable {
+                connection.on_writable(&mut events)
+            } else {
+                Ok(())
+            };
+            written.and_then(|()| connection.on_readable(&mut events))
+        };
+        let mut batches = self.batches.take();
+        for event in events.drain(..) {
+            match event {
+                Event::Reply {
+                    path,
+                    owner,
+                    result,
+                    ..
+                } => self.settle(&path, owner, result),
+                Event::Watch { watch, path } => {
+                    match batches.iter_mut().find(|(number, _)| *number == watch) {
+                        Some((_, paths)) => paths.push(path),
+                        None => batches.push((watch, vec![path])),
+                    }
+                }
+            }
+        }
+        for (watch, paths) in batches.drain(..) {
+            // Looked up only now: an earlier function may have closed this watch.
+            let callback = self.state.borrow().callbacks.get(&watch).copied();
+            if let Some(callback) = callback {
+                self.js.call(callback, self.js.strings(&paths));
+            }
+        }
+        self.events.set(events);
+        self.batches.set(batches);
+        match outcome {
+            Ok(()) => self.state.borrow_mut().update_poller(),
+            Err(error) => self.shut(&error.to_string(), Some(&error)),
+        }
+    }
+
+    fn settle(self: &Rc<Self>, path: &str, waiting: Waiting, result: Result<Vec<u8>, String>) {
+        let Waiting { deferred, wanted } = waiting;
+        let js = self.js;
+        if let Wanted::List(mut listing) = wanted {
+            match listing.advance(path, result) {
+                Ok(Step::Done(names)) => js.resolve(deferred, js.strings(&names)),
+                Ok(Step::Ask(operation)) => {
+                    let waiting = Waiting {
+                        deferred,
+                        wanted: Wanted::List(listing),
+                    };
+                    let sent = self
+                        .state
+                        .borrow_mut()
+                        .requests
+                        .send(&operation, 0, path, waiting);
+                    self.sent(deferred, sent.map(drop));
+                }
+                Err(error) => js.reject(deferred, &error),
+            }
+            return;
+        }
+        match result {
+            Ok(body) => js.resolve(deferred, self.value(path, &wanted, &body)),
+            Err(name) => {
+                if let Wanted::Watch(number) = wanted {
+                    self.forget_watch(number);
+                }
+                js.reject(deferred, &XenStoreError::named(path, &name));
+            }
+        }
+    }
+
+    fn value(self: &Rc<Self>, path: &str, wanted: &Wanted, body: &[u8]) -> sys::napi_value {
+        let js = self.js;
+        match *wanted {
+            Wanted::Value => js.buffer(body),
+            Wanted::Names => js.strings(&split_names(body)),
+            Wanted::Text => js.string(&String::from_utf8_lossy(until_nul(body))),
+            Wanted::Watch(number) => {
+                let watch = Watch {
+                    core: Rc::clone(self),
+                    number,
+                    path: path.to_owned(),
+                    open: Cell::new(true),
+                };
+                // SAFETY: the environment is live on this thread.
+                unsafe { Watch::to_napi_value(js.0, watch) }.unwrap_or_else(|_| js.undefined())
+            }
+            Wanted::Nothing | Wanted::List(_) => js.undefined(),
+        }
+    }
+
+    /// Ends the connection: what is under way fails, and whoever opened it is told why, unless it was they who
+    /// closed it (`lost` is none). Does nothing the second time.
+    fn shut(self: &Rc<Self>, reason: &str, lost: Option<&XenStoreError>) {
+        let (poller, waiting, callbacks, on_close) = {
+            let state = &mut *self.state.borrow_mut();
+            if state.closed.is_some() {
+                return;
+            }
+            state.closed = Some(reason.to_owned());
+            let mut waiting = state.requests.fail(reason);
+            waiting.extend(state.watches.fail(reason));
+            (
+                state.poller.take(),
+                waiting,
+                std::mem::take(&mut state.callbacks),
+                state.on_close,
+            )
+        };
+        drop(poller);
+        if self.ended.get() {
+            return;
+        }
+        let hook = Rc::as_ptr(self).cast_mut().cast::<c_void>();
+        // SAFETY: the hook was added with this pointer, which stands for one count; it is removed once.
+        unsafe {
+            sys::napi_remove_env_cleanup_hook(self.js.0, Some(on_environment_end), hook);
+            Rc::decrement_strong_count(hook.cast::<Self>());
+        }
+        let error = XenStoreError::Closed {
+            reason: reason.to_owned(),
+        };
+        for Waiting { deferred, .. } in waiting {
+            self.js.reject(deferred, &error);
+        }
+        for callback in callbacks.into_values() {
+            self.js.forget(callback);
+        }
+        if lost.is_some() {
+            self.js.call(on_close, self.js.string(reason));
+        }
+        self.js.forget(on_close);
+    }
+}
+
+impl Ready for Core {
+    fn ready(self: Rc<Self>, line: Line, writable: bool) {
+        self.js
+            .in_callback(self.context, || self.take_in(line, writable));
+    }
+
+    fn failed(self: Rc<Self>, reason: &str) {
+        let error = XenStoreError::Closed {
+            reason: reason.to_owned(),
+        };
+        self.js
+            .in_callback(self.context, || self.shut(reason, Some(&error)));
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            // SAFETY: made by `open`, in an environment that is still there, and destroyed once.
+            unsafe { sys::napi_async_destroy(self.js.0, self.context) };
+        }
+    }
+}
+
+/// A worker that exits, or is terminated, must leave no open handle behind: libuv would abort the whole process.
+unsafe extern "C" fn on_environment_end(core: *mut c_void) {
+    // SAFETY: the count that `open` gave away.
+    let core = unsafe { Rc::from_raw(core.cast_const().cast::<Core>()) };
+    drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
+        || {
+            core.ended.set(true);
+            core.shut("the environment ended", None);
+        },
+    )));
+}
+
+/// Something that is only touched, and dropped, on the environment's thread, although a task carries it past others.
+struct OnJsThread<T>(T);
+// SAFETY: `BlockingWrite::compute`, the only part that runs elsewhere, does not touch it.
+unsafe impl<T> Send for OnJsThread<T> {}
+
+struct BlockingWrite {
+    writer: Writer,
+    message: Vec<u8>,
+    request: u32,
+    path: String,
+    owner: OnJsThread<Rc<Core>>,
+}
+
+impl Task for BlockingWrite {
+    type Output = io::Result<()>;
+    type JsValue = ();
+
+    fn compute(&mut self) -> napi::Result<Self::Output> {
+        Ok(self.writer.write(&self.message).map(drop))
+    }
+
+    fn resolve(&mut self, _: Env, written: Self::Output) -> napi::Result<()> {
+        let core = &self.owner.0;
+        if let Err(error) = written {
+            let (waiting, error) =
+                core.state
+                    .borrow_mut()
+                    .watches
+                    .refuse(self.request, &self.path, error);
+            if let Some(Waiting { deferred, wanted }) = waiting {
+                if let Wanted::Watch(number) = wanted {
+                    core.forget_watch(number);
+                }
+                core.js.reject(deferred, &error);
+            }
+            core.state.borrow_mut().update_poller();
+        }
+        Ok(())
+    }
+}
+
+/// One connection to XenStore. It stays open until `close`, or until it is lost; then everything fails with
+/// `XS_CLOSED`. Watches and requests under way keep the process alive.
+#[napi]
+pub struct XenStore {
+    core: Rc<Core>,
+}
+
+#[napi]
+impl XenStore {
+    /// Connects. `onClose` is called once when the connection is lost, not after `close`.
+    /// Throws `XS_NO_ENDPOINT` when there is no XenStore, `XS_IO` when it cannot be reached.
+    #[napi(factory, catch_unwind)]
+    pub fn open(
+        env: Env,
+        options: OpenOptions,
+        #[napi(ts_arg_type = "(reason: string) => void")] on_close: Function<'_, String, ()>,
+    ) -> Result<Self, CodedError> {
+        let core = Core::open(env, &options, on_close.raw()).map_err(|error| coded(&error))?;
+        Ok(Self { core })
+    }
+
+    /// Path of the device or socket.
+    #[napi(getter, catch_unwind)]
+    pub fn endpoint(&self) -> String {
+        self.core.endpoint.path().display().to_string()
+    }
+
+    /// A node's value.
+    #[napi(ts_return_type = "Promise<Buffer>", catch_unwind)]
+    pub fn read(&self, path: String) -> Promise {
+        self.core.request(&Operation::Read, &path, Wanted::Value)
+    }
+
+    /// Sets a node's value; makes it, and its parents, if need be.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn write(&self, path: String, value: BufferSlice<'_>) -> Promise {
+        self.core
+            .request(&Operation::Write(&value), &path, Wanted::Nothing)
+    }
+
+    /// Names of a node's children, however many.
+    #[napi(ts_return_type = "Promise<string[]>", catch_unwind)]
+    pub fn list(&self, path: String) -> Promise {
+        self.core.request(
+            &Operation::Directory,
+            &path,
+            Wanted::List(Listing::default()),
+        )
+    }
+
+    /// Makes a node and its parents; one that is there stays as it is.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn make_directory(&self, path: String) -> Promise {
+        self.core
+            .request(&Operation::MakeDirectory, &path, Wanted::Nothing)
+    }
+
+    /// Removes a node and all below it. `XS_NOT_FOUND` when not even its parent is there.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn remove(&self, path: String) -> Promise {
+        self.core
+            .request(&Operation::Remove, &path, Wanted::Nothing)
+    }
+
+    /// A node's permissions, such as `n0`: the owner with everybody's, then those of single domains.
+    #[napi(ts_return_type = "Promise<string[]>", catch_unwind)]
+    pub fn get_permissions(&self, path: String) -> Promise {
+        self.core
+            .request(&Operation::GetPermissions, &path, Wanted::Names)
+    }
+
+    /// Sets a node's permissions, in the form of `getPermissions`.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn set_permissions(&self, path: String, permissions: Vec<String>) -> Promise {
+        self.core.request(
+            &Operation::SetPermissions(&permissions),
+            &path,
+            Wanted::Nothing,
+        )
+    }
+
+    /// The home of a domain, whether or not there is such a domain.
+    #[napi(ts_return_type = "Promise<string>", catch_unwind)]
+    pub fn domain_path(&self, domid: u32) -> Promise {
+        self.core
+            .request(&Operation::DomainPath(domid), "", Wanted::Text)
+    }
+
+    /// Calls `onEvents` with the paths of what changed at or below `path`, once per wake-up, and once at the
+    /// beginning. Events say that something may have changed: read again, count nothing.
+    #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
+    pub fn watch(
+        &self,
+        path: String,
+        #[napi(ts_arg_type = "(paths: string[]) => void")] on_events: Function<'_, Vec<String>, ()>,
+    ) -> Promise {
+        self.core.set_watch(&path, on_events.raw())
+    }
+
+    /// Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet.
+    #[napi(catch_unwind)]
+    pub fn close(&self) {
+        self.core.shut("it was closed", None);
+    }
+}
+
+/// A watch that is set until it is closed, or the connection is.
+#[napi]
+pub struct Watch {
+    core: Rc<Core>,
+    number: u32,
+    path: String,
+    open: Cell<bool>,
+}
+
+#[napi]
+impl Watch {
+    /// Takes the watch away. Its function is not called any more from now on. Closing twice is quiet.
+    #[napi(ts_return_type = "Promise<void>", catch_unwind)]
+    pub fn close(&self) -> Promise {
+        if self.open.replace(false) {
+            return self.core.unset_watch(self.number, &self.path);
+        }
+        let (deferred, promise) = self.core.js.promise();
+        self.core.js.resolve(deferred, self.core.js.undefined());
+        promise
+    }
+}
