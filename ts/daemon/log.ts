@@ -1,5 +1,6 @@
 import { type DestinationStream, type Logger, destination, pino } from 'pino';
 import { AgentError } from '../api/errors.js';
+import { isTerminal } from '../host/system.js';
 
 export interface LogOptions {
   readonly level: string;
@@ -23,10 +24,10 @@ export async function createLog({ level, format }: LogOptions): Promise<Log> {
     base: null,
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
   };
-  if (format === 'pretty' || (format === 'auto' && process.stdout.isTTY)) {
+  if (format === 'pretty' || (format === 'auto' && isTerminal())) {
     const { default: pretty } = await import('pino-pretty');
     const stream: DestinationStream = pretty({
-      colorize: process.stdout.isTTY,
+      colorize: isTerminal(),
       sync: true,
       translateTime: 'SYS:HH:MM:ss.l',
     });

@@ -1,7 +1,6 @@
-import type { Host, Network, Store } from '../api/host.js';
+import type { Host, Network, Processes, Store } from '../api/host.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
-import { createProcesses } from './processes.js';
 
 export interface HostOptions {
   /** Absolute; `/`, or a copy of a system. */
@@ -24,7 +23,7 @@ export async function createHost({
   const host: Host = {
     live,
     files: createFiles(root, stateDirectory),
-    processes: createProcesses(),
+    processes: deferredProcesses(),
     store,
     network: deferredNetwork(root, live),
     accounts: createAccounts(root),
@@ -32,7 +31,12 @@ export async function createHost({
   return { host, restored };
 }
 
-/** Loaded at the first use: most starts of the agent see no network request. */
+// What is loaded at its first use costs neither start-up time nor memory before: an agent mostly waits.
+
+function deferredProcesses(): Processes {
+  return { run: async (argv, options) => (await import('./processes.js')).createProcesses().run(argv, options) };
+}
+
 function deferredNetwork(root: string, live: boolean): Network {
   let loaded: Promise<Network> | null = null;
   const network = (): Promise<Network> =>

@@ -140,7 +140,7 @@ export function createStoreAccess(options: StoreOptions): StoreAccess {
 
   return {
     open(onClose) {
-      const opened = openStore(options, (reason) => {
+      const opened = reachable(options, (reason) => {
         if (current === opened) current = null;
         onClose(reason);
       });
@@ -160,4 +160,14 @@ export function createStoreAccess(options: StoreOptions): StoreAccess {
       },
     },
   };
+}
+
+/** As `openStore`, but an endpoint that was named and is not there is one that has not come up yet: XS_IO. */
+function reachable(options: StoreOptions, onClose: (reason: string) => void): StoreConnection {
+  try {
+    return openStore(options, onClose);
+  } catch (error) {
+    if (options.endpoint === null || (error as { code?: unknown }).code !== 'XS_NO_ENDPOINT') throw error;
+    throw Object.assign(new Error((error as Error).message, { cause: error }), { code: 'XS_IO' });
+  }
 }

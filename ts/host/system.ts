@@ -1,6 +1,6 @@
 /** What the daemon itself needs of the machine: its configuration files, its journal, its streams. */
 import { type FileHandle, open, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { mkdirSync } from 'node:fs';
+import { fstatSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export interface TextFile {
@@ -95,4 +95,9 @@ export function appendOnlyFile(path: string): AppendOnlyFile {
         handle = null;
       }),
   };
+}
+
+/** Whether a person may be reading stdout. Most agents write to a pipe or socket, and are spared the terminal's code. */
+export function isTerminal(): boolean {
+  return fstatSync(1).isCharacterDevice() && process.stdout.isTTY;
 }

@@ -3,13 +3,12 @@
  * through `xenstore-write` (which turns `\n` in its argument into a raw line feed) and `xenstore-read` (which escapes
  * what is not printable ASCII, and every backslash). docs/protocol.md has the resulting rules.
  */
+import { isUtf8 } from 'node:buffer';
 import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
-
-const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 export const codec: Codec = { decode, encode };
 
@@ -27,11 +26,8 @@ function decode(body: Uint8Array): CommandRequest {
 }
 
 function text(body: Uint8Array): string {
-  try {
-    return utf8.decode(body);
-  } catch {
-    throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
-  }
+  if (!isUtf8(body)) throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
+  return Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8');
 }
 
 function parse(json: string): unknown {

@@ -213,7 +213,8 @@ export class XenStoreTransport implements Transport {
       } catch (error) {
         connection?.[Symbol.dispose]();
         if (this.#closing.signal.aborted || !retry(codeOf(error))) throw error;
-        this.#log.warn({ code: codeOf(error), retryMs: delay }, 'XenStore cannot be reached');
+        const reason = error instanceof Error ? error.message : codeOf(error);
+        this.#log.warn({ reason, retryMs: delay }, 'XenStore cannot be reached');
       }
       // Many guests lose one store at the same moment; the jitter keeps them from coming back as one.
       await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#closing.signal });
