@@ -1,0 +1,45 @@
+// Installs the Debian packages that the tests need and that are missing, or says which it could not.
+import { spawnSync } from 'node:child_process';
+
+/** Package, and what it is here for. */
+const packages = [
+  ['busybox-static', 'ifup as minimal images have it'],
+  ['debootstrap', 'the Debian root in which ifup, netplan and su are run'],
+  ['gcc', 'the preload that lets the stock xenstored run without Xen'],
+  ['iproute2', 'network namespaces, and reading back what the kernel has'],
+  ['libxen-dev', 'headers of the preload; libxenstore for the benchmark'],
+  ['openssl', 'encrypts passwords as nova does'],
+  ['perl', 'crypt(3), an independent check of our hashes'],
+  ['procps', 'ps and pgrep'],
+  ['python3', 'a second implementation of locks, to hold against ours'],
+  ['strace', 'kills the agent at every single system call'],
+  ['util-linux', 'unshare: mounts and namespaces of a test stay its own'],
+  ['xen-utils-4.17', 'the real xenstored and oxenstored, test-xenstore'],
+  ['xenstore-utils', 'xenstore-read and xenstore-write, which are what the dom0 plugin runs'],
+];
+
+const installed = (name) => {
+  const query = spawnSync('dpkg-query', ['-W', '-f', '${Status}', name], { encoding: 'utf8' });
+  return query.status === 0 && query.stdout.includes('ok installed');
+};
+const apt = (...args) =>
+  spawnSync('apt-get', args, {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    // RUNLEVEL=1: what is installed here is to be run by the tests, not by the machine.
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+  }).status === 0;
+
+const missing = packages.map(([name]) => name).filter((name) => !installed(name));
+if (missing.length > 0) {
+  console.error(`installing what the tests need: ${missing.join(' ')}`);
+  apt('update', '-qq');
+  apt('install', '-y', '-qq', '--no-install-recommends', ...missing);
+  const still = missing.filter((name) => !installed(name));
+  if (still.length > 0) {
+    for (const [name, reason] of packages) {
+      if (still.includes(name)) console.error(`could not install ${name}: ${reason}`);
+    }
+    console.error(`the tests need root, apt-get and these packages: apt-get install ${still.join(' ')}`);
+    process.exit(1);
+  }
+}
