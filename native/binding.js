@@ -1,8 +1,10 @@
 // Loads the addon that stands beside this file, by its own name and from nowhere else: a daemon that runs as root
 // must not take its native code from wherever an environment variable points.
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
+//
+// Node's own modules are not imported: that would load parts of them that are never used, at every start.
+const { existsSync } = process.getBuiltinModule('node:fs');
+const { createRequire } = process.getBuiltinModule('node:module');
+const { fileURLToPath } = process.getBuiltinModule('node:url');
 
 const names = [`binding.${process.platform}-${process.arch}-gnu.node`, `binding.${process.platform}-${process.arch}-musl.node`];
 const paths = names.map((name) => fileURLToPath(new URL(name, import.meta.url)));

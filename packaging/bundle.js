@@ -30,11 +30,32 @@ const replace = (name, filter, text) => ({
 /** pino's worker threads cannot be bundled and are never started here: an empty module saves their start-up time. */
 const withoutWorkers = replace('without-workers', /^thread-stream$/, () => 'module.exports = class {}');
 
+/** pino's stream checks its arguments with node:assert, which loads Node's terminal and socket code to colour a diff. */
+const smallAssert = replace(
+  'small-assert',
+  /^(node:)?assert$/,
+  () => 'module.exports = (ok, message) => { if (!ok) throw new TypeError(message) }',
+);
+
 const largeApart = replace(
   'large-apart',
   new RegExp(`^(${LARGE.join('|')})$`),
   (path) => `module.exports = require('./vendor/${path}.cjs')`,
 );
+
+/**
+ * Node's own modules by require(), when the module that wants them first runs. An `import` of one makes Node touch all
+ * of its exports, which loads parts of Node (streams, sockets) that an agent at rest never uses.
+ */
+const builtins = {
+  name: 'builtins',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:/ }, ({ path, kind }) =>
+      kind === 'require-call' ? { path, external: true } : { path, namespace: 'builtin' },
+    );
+    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({ contents: `module.exports = require('${path}')` }));
+  },
+};
 
 await rm(`${root}dist`, { recursive: true, force: true });
 await Promise.all([
@@ -44,11 +65,8 @@ await Promise.all([
     outdir: 'dist',
     format: 'esm',
     external: ['#binding', './vendor/*'],
-    plugins: [withoutWorkers, largeApart],
-    // CommonJS dependencies call require() for Node's own modules.
-    banner: {
-      js: "import{createRequire as createRequireOfBundle}from'node:module';const require=createRequireOfBundle(import.meta.url);",
-    },
+    plugins: [withoutWorkers, smallAssert, largeApart, builtins],
+    banner: { js: "const require=process.getBuiltinModule('module').createRequire(import.meta.url);" },
   }),
   ...LARGE.map((library) =>
     build({
