@@ -2,10 +2,10 @@
 
 mod error;
 mod js;
-mod key_exchange;
+pub mod key_exchange;
 mod poll;
-mod store;
-mod system;
+pub mod store;
+pub mod system;
 
 use napi_derive::napi;
 

@@ -1,0 +1,302 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { XenStore, type PollMode } from '#binding';
+import { ScratchStore, type StoreKind } from './scratch-store.js';
+
+const PATIENCE_MS = 10_000;
+const addon = JSON.stringify(import.meta.resolve('#binding'));
+
+function unexpected(reason: string): never {
+  throw new Error(`the connection was lost: ${reason}`);
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!condition()) {
+    assert.ok(performance.now() < end, 'it did not happen in time');
+    await sleep(1);
+  }
+}
+
+/** Runs a module in a process of its own; `store` is open in it. Resolves with what it printed, or how it failed. */
+async function run(
+  socket: string,
+  poll: PollMode,
+  code: string,
+): Promise<{ code: number | string | null; signal: string | null; stdout: string; stderr: string }> {
+  const script = `
+    import { Worker, isMainThread, workerData } from 'node:worker_threads';
+    import { XenStore } from ${addon};
+    const open = (onClose = () => {}) => XenStore.open({ endpoint: process.argv[1], poll: ${JSON.stringify(poll)} }, onClose);
+    ${code}`;
+  const argv = ['--input-type=module', '-e', script, socket];
+  try {
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, argv, { timeout: PATIENCE_MS });
+    return { code: 0, signal: null, stdout, stderr };
+  } catch (error) {
+    return error as { code: number; signal: string | null; stdout: string; stderr: string };
+  }
+}
+
+/** Code that starts a worker which watches, and reads without an end. */
+const worker = `
+  const worker = new Worker(\`
+    import { parentPort, workerData } from 'node:worker_threads';
+    import(workerData.addon).then(async ({ XenStore }) => {
+      const store = XenStore.open({ endpoint: workerData.socket, poll: workerData.poll }, () => {});
+      await store.watch('/w', () => { if (workerData.exitInCallback) process.exit(7); });
+      const again = () => { store.read('/').then(again); };
+      again();
+      parentPort.postMessage('ready');
+      if (workerData.exit) process.exit(7);
+    });\`, { eval: true, workerData: { addon: ${addon}, socket: process.argv[1], poll: POLL, exit: EXIT, exitInCallback: IN_CALLBACK } });`;
+
+const combinations: readonly [StoreKind, PollMode][] = [
+  ['embedded', 'loop'],
+  ['embedded', 'thread'],
+  ['xenstored', 'loop'],
+  ['xenstored', 'thread'],
+];
+
+for (const [kind, poll] of combinations) {
+  const open = (store: ScratchStore, onClose: (reason: string) => void = unexpected): XenStore =>
+    XenStore.open({ endpoint: store.socket, poll }, onClose);
+
+  describe(`XenStore on ${kind} with poll: ${poll}`, () => {
+    it('reads back the bytes it wrote, whatever they are', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      for (const value of [Buffer.alloc(0), Buffer.from([0, 255, 0, 128]), Buffer.alloc(2000, 'x')]) {
+        await store.write('/data/x', value);
+        assert.deepEqual(await store.read('/data/x'), value);
+      }
+      assert.equal(store.endpoint, server.socket);
+      store.close();
+    });
+
+    it('makes, lists and removes nodes, and knows a domain’s home', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      await store.makeDirectory('/a/b');
+      assert.deepEqual(await store.list('/a'), ['b']);
+      assert.deepEqual(await store.list('/a/b'), []);
+      await store.remove('/a/b');
+      assert.deepEqual(await store.list('/a'), []);
+      assert.equal(await store.domainPath(7), '/local/domain/7');
+      await store.setPermissions('/a', ['n0', 'r5']);
+      assert.deepEqual(await store.getPermissions('/a'), ['n0', 'r5']);
+      store.close();
+    });
+
+    it('lists more names than fit into one message', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      const names = Array.from({ length: 500 }, (_, i) => `a-child-with-a-name-${i}`);
+      await Promise.all(names.map(async (name) => store.write(`/d/${name}`, Buffer.from(''))));
+      assert.deepEqual((await store.list('/d')).sort(), [...names].sort());
+      store.close();
+    });
+
+    it('keeps many requests under way at once', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      const values = await Promise.all(
+        Array.from({ length: 1000 }, async (_, i) => {
+          await store.write(`/n/${i}`, Buffer.from(String(i)));
+          return (await store.read(`/n/${i}`)).toString();
+        }),
+      );
+      assert.deepEqual(
+        values,
+        Array.from({ length: 1000 }, (_, i) => String(i)),
+      );
+      store.close();
+    });
+
+    it('tells errors apart by their code', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      await assert.rejects(store.read('/none'), { code: 'XS_NOT_FOUND', message: /\/none/ });
+      await assert.rejects(store.read('a//b'), { code: 'XS_INVALID_PATH', message: /empty name/ });
+      await assert.rejects(store.write('/a', Buffer.alloc(5000)), { code: 'XS_TOO_LARGE', message: /5003.*4096/ });
+      await assert.rejects(store.setPermissions('/', ['x']), { code: 'XS_REFUSED', message: /EINVAL/ });
+      assert.throws(() => XenStore.open({ endpoint: `${server.socket}-none`, poll }, unexpected), {
+        code: 'XS_NO_ENDPOINT',
+      });
+      store.close();
+    });
+
+    it('fires once at the beginning, then for each change below, in order', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      const seen: string[] = [];
+      await store.watch('/data', (paths) => seen.push(...paths));
+      await store.write('/data/one', Buffer.from('1'));
+      await store.write('/data/two', Buffer.from('2'));
+      await store.write('/elsewhere', Buffer.from('3'));
+      await store.remove('/data/one');
+      await until(() => seen.length === 4);
+      assert.deepEqual(seen, ['/data', '/data/one', '/data/two', '/data/one']);
+      store.close();
+    });
+
+    it('calls no function any more once its watch is closed, and two watches on one path are two', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      let [first, second] = [0, 0];
+      const watch = await store.watch('/data', (paths) => (first += paths.length));
+      await store.watch('/data', (paths) => (second += paths.length));
+      await until(() => first === 1 && second === 1);
+      await watch.close();
+      await watch.close();
+      await store.write('/data/x', Buffer.from('1'));
+      await until(() => second === 2);
+      assert.equal(first, 1);
+      store.close();
+    });
+
+    it('sees the last of ten thousand writes', async () => {
+      await using server = await ScratchStore.start(kind);
+      const [writer, store] = [open(server), open(server)];
+      await writer.write('/flood', Buffer.from('0'));
+      let last = '';
+      let events = 0;
+      await store.watch('/flood', (paths) => {
+        events += paths.length;
+        void store.read('/flood').then((value) => (last = value.toString()));
+      });
+      await Promise.all(Array.from({ length: 10_000 }, async (_, i) => writer.write('/flood', Buffer.from(String(i)))));
+      await until(() => last === '9999');
+      assert.ok(events > 1, `only ${events} events`);
+      store.close();
+      writer.close();
+    });
+
+    it('runs promises and ticks between two wake-ups', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      const order: string[] = [];
+      await store.watch('/data', () => {
+        order.push('event');
+        process.nextTick(() => order.push('tick'));
+        void Promise.resolve().then(() => {
+          order.push('promise');
+        });
+      });
+      await until(() => order.length === 3);
+      assert.deepEqual(order, ['event', 'tick', 'promise']);
+      store.close();
+    });
+
+    it('fails what is under way when it is closed, quietly twice, and everything after', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      const watch = await store.watch('/data', () => undefined);
+      const [reading, watching] = [store.read('/'), store.watch('/x', () => undefined)];
+      store.close();
+      store.close();
+      await assert.rejects(reading, { code: 'XS_CLOSED' });
+      await assert.rejects(watching, { code: 'XS_CLOSED' });
+      await assert.rejects(store.read('/'), { code: 'XS_CLOSED' });
+      await assert.rejects(
+        store.watch('/x', () => undefined),
+        { code: 'XS_CLOSED' },
+      );
+      await watch.close();
+    });
+
+    it('says once that the store has gone, and why', async () => {
+      await using server = await ScratchStore.start(kind);
+      const reasons: string[] = [];
+      const store = open(server, (reason) => reasons.push(reason));
+      await store.watch('/data', () => undefined);
+      await server.stop();
+      await until(() => reasons.length > 0);
+      await assert.rejects(store.read('/'), { code: 'XS_CLOSED' });
+      await sleep(20);
+      assert.equal(reasons.length, 1);
+      assert.match(String(reasons[0]), /hung up|Connection reset/);
+    });
+
+    it('lets a function close everything from inside', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      let calls = 0;
+      await assert.rejects(
+        Promise.all([
+          store.watch('/data', () => {
+            calls += 1;
+            store.close();
+          }),
+          sleep(200).then(async () => store.read('/')),
+        ]),
+        { code: 'XS_CLOSED' },
+      );
+      assert.equal(calls, 1);
+    });
+
+    it('turns what a function throws into an uncaughtException and goes on', async () => {
+      await using server = await ScratchStore.start(kind);
+      const code = `
+        const store = open();
+        process.on('uncaughtException', (error) => console.log('caught', error.message));
+        let calls = 0;
+        await store.watch('/data', () => { calls += 1; if (calls === 1) throw new Error('from the function'); console.log('again'); store.close(); });
+        // The function may have closed the store before the answer is there.
+        await store.write('/data', Buffer.from('x')).catch((error) => { if (error.code !== 'XS_CLOSED') throw error; });`;
+      const result = await run(server.socket, poll, code);
+      assert.deepEqual([result.code, result.stdout], [0, 'caught from the function\nagain\n'], result.stderr);
+      const unhandled = await run(
+        server.socket,
+        poll,
+        `const store = open(); await store.watch('/data', () => { throw new Error('from the function'); });`,
+      );
+      assert.equal(unhandled.code, 1);
+      assert.match(unhandled.stderr, /from the function/);
+    });
+
+    it('keeps the process alive while it watches, and not when it is idle', async () => {
+      await using server = await ScratchStore.start(kind);
+      const idle = await run(server.socket, poll, `const store = open(); await store.read('/'); console.log('done');`);
+      assert.deepEqual([idle.code, idle.stdout], [0, 'done\n'], idle.stderr);
+      const code = `const store = open(); await store.watch('/alive', (paths) => { if (paths.includes('/alive/x')) { console.log('woken'); store.close(); } });`;
+      const watching = run(server.socket, poll, code);
+      const store = open(server);
+      const timer = setInterval(() => void store.write('/alive/x', Buffer.from('1')), 100);
+      const result = await watching;
+      clearInterval(timer);
+      store.close();
+      assert.deepEqual([result.code, result.stdout], [0, 'woken\n'], result.stderr);
+    });
+
+    it('survives the exit of the process with things under way', async () => {
+      await using server = await ScratchStore.start(kind);
+      const code = `const store = open(); await store.watch('/w', () => {}); for (let i = 0; i < 100; i++) void store.read('/'); process.exit(3);`;
+      const result = await run(server.socket, poll, code);
+      assert.deepEqual([result.code, result.signal], [3, null], result.stderr);
+    });
+
+    for (const [how, exit, inCallback, after] of [
+      ['is terminated', false, false, `worker.once('message', () => { void worker.terminate(); });`],
+      ['exits', true, false, ''],
+      ['exits inside a function', false, true, ''],
+    ] as const) {
+      it(`survives a worker that ${how} with things under way`, async () => {
+        await using server = await ScratchStore.start(kind);
+        const code =
+          worker
+            .replace('POLL', JSON.stringify(poll))
+            .replace('EXIT', String(exit))
+            .replace('IN_CALLBACK', String(inCallback)) +
+          `${after}
+          worker.once('error', (error) => { throw error; });
+          worker.once('exit', async () => { const store = open(); await store.read('/'); store.close(); console.log('still here'); });`;
+        const result = await run(server.socket, poll, code);
+        assert.deepEqual([result.code, result.signal, result.stdout], [0, null, 'still here\n'], result.stderr);
+      });
+    }
+  });
+}
