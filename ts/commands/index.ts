@@ -47,7 +47,7 @@ export function createCommands(host: Host, options: CommandOptions): ReadonlyMap
 
 /**
  * A module that is loaded at the first of its commands. An agent mostly waits: what it has not needed yet costs neither
- * start-up time nor memory. A test holds the names and lanes against the modules' own.
+ * start-up time nor memory.
  */
 function deferred(
   name: string,
