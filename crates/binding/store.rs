@@ -272,21 +272,40 @@ impl Core {
         }
     }
 
+    /// Reads once. Only when that brought something is JavaScript entered: xenstored writes header and body apart, so
+    /// every other wake-up brings half a message, and entering would cost more than the reading.
     fn take_in(self: &Rc<Self>, line: Line, writable: bool) {
         if self.state.borrow().closed.is_some() {
             return;
         }
         let mut events = self.events.take();
         let outcome = {
-            let connection = &mut *self.state.borrow_mut();
-            let connection = connection.line(line);
+            let state = &mut *self.state.borrow_mut();
+            let connection = state.line(line);
             let written = if writable {
                 connection.on_writable(&mut events)
             } else {
                 Ok(())
             };
-            written.and_then(|()| connection.on_readable(&mut events))
+            let outcome = written.and_then(|()| connection.on_readable(&mut events));
+            if writable {
+                state.update_poller();
+            }
+            outcome
         };
+        if events.is_empty() && outcome.is_ok() {
+            self.events.set(events);
+            return;
+        }
+        self.js
+            .in_callback(self.context, || self.dispatch(events, outcome));
+    }
+
+    fn dispatch(
+        self: &Rc<Self>,
+        mut events: VecDeque<Event<Waiting>>,
+        outcome: Result<(), XenStoreError>,
+    ) {
         let mut batches = self.batches.take();
         for event in events.drain(..) {
             match event {
