@@ -3,4 +3,5 @@ export * from './command.js';
 export * from './communication.js';
 export * from './errors.js';
 export * from './host.js';
+export * from './json.js';
 export * from './secret.js';

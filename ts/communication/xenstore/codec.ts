@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
+import { parseHostJson } from '../../api/json.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
@@ -32,30 +33,11 @@ function text(body: Uint8Array): string {
 
 function parse(json: string): unknown {
   try {
-    return JSON.parse(json);
+    return parseHostJson(json);
   } catch {
-    // The parser's own message quotes the request, which may hold a secret.
-  }
-  try {
-    return JSON.parse(escapeControls(json));
-  } catch {
+    // Not the parser's own message: it quotes the request, which may hold a secret.
     throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', json === '' ? 'nothing' : 'text that is not JSON']);
   }
-}
-
-/** Makes JSON of text that holds raw control characters: escaped inside strings, blanks between tokens. */
-function escapeControls(json: string): string {
-  let result = '';
-  let inString = false;
-  let escaped = false;
-  for (const char of json) {
-    if (char < ' ') result += inString ? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}` : ' ';
-    else result += char;
-    if (escaped) escaped = false;
-    else if (inString && char === '\\') escaped = true;
-    else if (char === '"') inString = !inString;
-  }
-  return result;
 }
 
 function describe(value: unknown): string {
