@@ -34,6 +34,8 @@ export interface Outcome {
 
 export const ETH0 = '52:54:00:aa:00:01';
 export const ETH1 = '52:54:00:aa:00:02';
+/** What the other end of eth0's link has. */
+export const NEIGHBOUR = '2001:db8:dead::1';
 
 /**
  * Makes DIRECTORY/merged a system of its own. /sys is read-only, unless a udev is to run: with a writable one systemd
@@ -71,8 +73,6 @@ mkdir dev/shm dev/pts
 mount -t devpts -o newinstance,ptmxmode=666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
-mount --bind . .
-cd .
 mkdir -p mnt
 pivot_root . mnt
 umount -l /mnt
@@ -97,6 +97,7 @@ export class Namespace implements AsyncDisposable {
       ip('-n', own, 'link', 'set', `eth${index}`, 'address', mac);
       ip('-n', gateway, 'link', 'set', `p${index}`, 'up');
     }
+    ip('-n', gateway, 'address', 'add', `${NEIGHBOUR}/64`, 'dev', 'p0', 'nodad');
     ip('-n', own, 'link', 'set', 'lo', 'up');
   }
 
@@ -117,14 +118,13 @@ export class Namespace implements AsyncDisposable {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (console += text));
     for (let tries = 0; ; tries += 1) {
       await sleep(200);
-      // The first process in the new namespaces is the one child of unshare, which `ip netns exec` has become.
-      this.#init ??= run('ps', ['-o', 'pid=', '--ppid', String(child.pid)]).trim() || null;
       if (child.exitCode !== null || tries > 300) throw new Error(`systemd did not start:\n${console}`);
-      if (this.#init === null) continue;
       try {
-        const state = run('nsenter', [...this.#enter(), 'systemctl', 'is-system-running']).trim();
-        if (state === 'running') return;
+        // `ip netns exec` becomes unshare, whose one child is process 1 in there.
+        this.#init ??= run('ps', ['-o', 'pid=', '--ppid', String(child.pid)]).trim();
+        if (run('nsenter', [...this.#enter(), 'systemctl', 'is-system-running']).trim() === 'running') return;
       } catch (error) {
+        // Some unit that a container cannot have failed; the rest is up.
         if (String(error).includes('degraded')) return;
       }
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { ETH0, ETH1, Namespace, type Outcome, type Step } from './namespace.js';
+import { ETH0, ETH1, NEIGHBOUR, Namespace, type Outcome, type Step } from './namespace.js';
 
 const PUBLIC = {
   label: 'public',
@@ -32,9 +32,15 @@ const SECOND: Step = {
   },
   hostname: 'web1',
 };
-/** A gateway that is the guest itself: no kernel takes it. */
-const IMPOSSIBLE: Step = {
-  records: { '525400AA0001': { mac: ETH0, gateway: '192.0.2.9', ips: [{ ip: '192.0.2.9', netmask: '24' }] } },
+/** An address that the other end of the link has already: duplicate address detection finds out. */
+const TAKEN: Step = {
+  records: {
+    '525400AA0001': {
+      mac: ETH0,
+      ips: [{ ip: '192.0.2.9', netmask: '24' }],
+      ip6s: [{ ip: NEIGHBOUR, netmask: 64 }],
+    },
+  },
 };
 
 function addressesOf({ addresses }: Outcome, name: string): readonly string[] {
@@ -71,13 +77,13 @@ async function story(namespace: Namespace): Promise<void> {
   assert.deepEqual(second.reply, { returncode: '0', message: '' });
   assert.deepEqual(addressesOf(second, 'eth0'), ['198.51.100.7/32']);
   assert.deepEqual(routesOf(second, 'eth0'), ['default via 198.51.100.1'], 'a gateway outside the subnet');
-  assert.deepEqual(addressesOf(second, 'eth1'), ['10.180.1.20/19'], 'an interface that is not spoken of stays');
+  assert.deepEqual(addressesOf(second, 'eth1'), [], 'what the host no longer publishes goes');
 
-  const impossible = await namespace.reset(IMPOSSIBLE);
-  assert.equal(impossible.reply.returncode, '500');
-  assert.match(impossible.reply.message, /^Network was put back: wanted default via 192\.0\.2\.9 on eth0, got /);
-  assert.deepEqual(addressesOf(impossible, 'eth0'), ['198.51.100.7/32'], 'the old network is back');
-  assert.deepEqual(routesOf(impossible, 'eth0'), ['default via 198.51.100.1']);
+  const taken = await namespace.reset(TAKEN);
+  assert.equal(taken.reply.returncode, '500');
+  assert.match(taken.reply.message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
+  assert.deepEqual(addressesOf(taken, 'eth0'), ['198.51.100.7/32'], 'the old network is back');
+  assert.deepEqual(routesOf(taken, 'eth0'), ['default via 198.51.100.1']);
 
   const back = await namespace.reset(FIRST);
   assert.deepEqual(back.reply, { returncode: '0', message: '' });
@@ -94,5 +100,21 @@ suite('resetnetwork by the real consumers, in a network namespace', () => {
       '/etc/hosts': '127.0.0.1\tlocalhost\n',
     });
     await story(namespace);
+  });
+
+  test('netplan apply, with systemd-networkd in a booted systemd', { timeout: 300_000 }, async () => {
+    await using namespace = new Namespace();
+    await namespace.write(
+      {
+        '/etc/netplan/50-cloud-init.yaml':
+          '# kept\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: true\n    other0:\n      optional: true\n',
+      },
+      0o600,
+    );
+    await namespace.write({ '/etc/hosts': '127.0.0.1\tlocalhost\n' });
+    await namespace.boot();
+    await story(namespace);
+    const left = namespace.inside('cat', '/etc/netplan/50-cloud-init.yaml');
+    assert.equal(left, '# kept\nnetwork:\n  version: 2\n  ethernets:\n    other0:\n      optional: true\n');
   });
 });

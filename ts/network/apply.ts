@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
-import type { Host } from '../api/host.js';
+import type { Host, LiveNetwork } from '../api/host.js';
+import { isLinkLocal } from './address.js';
 import type { Action, NetworkFacts, NetworkPlan } from './plan.js';
 import { type Mismatch, compare } from './verify.js';
 
@@ -38,10 +39,11 @@ export async function apply(
     log.info({ renderer: plan.renderer }, 'network is already as wanted');
     return;
   }
+  const old = await host.network.live();
   await perform(plan.before, host, log);
   const commit = await host.files.commit(plan.files).catch(async (error: unknown) => {
     // The interfaces were taken down for the new files: back up with the old ones.
-    await perform(plan.after, host, log);
+    await perform(plan.restore, host, log);
     throw error;
   });
   const failure = await perform(plan.after, host, log);
@@ -54,17 +56,12 @@ export async function apply(
   log.error({ renderer: plan.renderer, ...mismatch, failure }, 'network is not as wanted and is put back');
   await perform(plan.before, host, log);
   await commit.rollback();
-  await perform(
-    plan.after.map((action) => undone(action, facts)),
-    host,
-    log,
-  );
-  const got = failure === null ? mismatch.got : `${mismatch.got}; ${failure}`;
+  await perform(plan.restore, host, log);
+  const back = await until(verifyTimeoutMs, async () => addressesOf(await host.network.live()) === addressesOf(old));
+  if (!back) log.error({ renderer: plan.renderer }, 'the old addresses have not come back');
+  const remarks = [failure, back ? null : 'the old addresses have not come back yet'];
+  const got = [mismatch.got, ...remarks].filter((text) => text !== null).join('; ');
   throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
-}
-
-function undone(action: Action, facts: NetworkFacts): Action {
-  return action.type === 'set-hostname' ? { ...action, hostname: facts.currentHostname } : action;
 }
 
 /** Runs every action, whatever fails; tells the first failure that counts. */
@@ -85,10 +82,25 @@ async function perform(actions: readonly Action[], host: Host, log: Logger): Pro
 }
 
 async function verified(facts: NetworkFacts, host: Host, limit: number): Promise<Mismatch | null> {
-  const until = Date.now() + limit;
+  let mismatch: Mismatch | null = null;
+  await until(limit, async () => (mismatch = compare(facts.interfaces, await host.network.live())) === null);
+  return mismatch;
+}
+
+/** Programs such as `netplan apply` end before the kernel is as they want it. */
+async function until(limit: number, holds: () => Promise<boolean>): Promise<boolean> {
+  const end = Date.now() + limit;
   for (;;) {
-    const mismatch = compare(facts.interfaces, await host.network.live());
-    if (mismatch === null || Date.now() >= until) return mismatch;
+    if (await holds()) return true;
+    if (Date.now() >= end) return false;
     await sleep(LOOK_EVERY_MS);
   }
+}
+
+function addressesOf({ addresses }: LiveNetwork): string {
+  const own = addresses.filter(({ address }) => !isLinkLocal(address));
+  return own
+    .map(({ nic, address, prefix }) => `${nic} ${address}/${prefix}`)
+    .sort()
+    .join('\n');
 }

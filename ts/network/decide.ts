@@ -14,17 +14,21 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   if (chosen === undefined) {
     throw new AgentError('GW_NETWORK_UNSUPPORTED', [renderers.map(({ looksFor }) => looksFor).join(', ')]);
   }
-  const { before, files, after } = chosen.renderer.render(facts);
+  const { before, files, after, restore } = chosen.renderer.render(facts);
   const naming = decideHostname(facts);
   return {
     renderer: chosen.renderer.name,
     before,
     files: [...naming.files, ...files, ...decideResolvConf(facts)],
     after: [...naming.actions, ...after],
+    restore: [...naming.actions.map((action) => ({ ...action, hostname: facts.currentHostname })), ...restore],
   };
 }
 
-function decideHostname(facts: NetworkFacts): { files: readonly FileChange[]; actions: readonly Action[] } {
+function decideHostname(facts: NetworkFacts): {
+  files: readonly FileChange[];
+  actions: readonly Extract<Action, { type: 'set-hostname' }>[];
+} {
   const { hostname, currentHostname, files } = facts;
   if (hostname === null) return { files: [], actions: [] };
   const live = liveHostname(hostname);

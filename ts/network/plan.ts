@@ -46,6 +46,8 @@ export interface NetworkPlan {
   /** Only what differs from what is there. */
   readonly files: readonly FileChange[];
   readonly after: readonly Action[];
+  /** Run instead of `after` when the change failed and the old files stand there again. */
+  readonly restore: readonly Action[];
 }
 
 /** One way in which systems configure their networks, as pure functions. */
@@ -59,7 +61,7 @@ export interface Renderer {
   readonly programs: readonly string[];
   /** `owner`: it holds one of the interfaces now. `present`: it is installed and configured. */
   detect(facts: NetworkFacts): 'owner' | 'present' | null;
-  render(facts: NetworkFacts): Pick<NetworkPlan, 'before' | 'files' | 'after'>;
+  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer'>;
 }
 
 /** A write of `text`, unless that is what stands there already. */

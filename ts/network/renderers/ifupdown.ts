@@ -45,11 +45,16 @@ export const ifupdown: Renderer = {
       argv: program === 'ifdown' ? [program, '--force', name] : [program, name],
       onFailure,
     });
+    // ifup would never hear of an interface again that our block named and the host no longer does.
+    const old = definedIn([...facts.files.values()].join('\n'));
+    const gone = definedIn(block(facts.files.get(MAIN) ?? '')).filter((name) => !names.includes(name));
+    const touched = [...names, ...gone];
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine.
-      before: names.map((name) => run('ifdown', name, 'ignore')),
+      before: touched.map((name) => run('ifdown', name, 'ignore')),
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
       after: names.map((name) => run('ifup', name, 'report')),
+      restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', name, 'ignore')),
     };
   },
 };
@@ -70,6 +75,16 @@ function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonl
 /** run-parts' rule for `source-directory`, and what a `source` pattern meets too. */
 function parts(facts: NetworkFacts): readonly (readonly [path: string, text: string])[] {
   return [...facts.files].filter(([path]) => path.startsWith(PARTS));
+}
+
+function definedIn(text: string): readonly string[] {
+  const names = [...text.matchAll(/^\s*iface\s+(\S+)/gm)].map(([, name = '']) => name);
+  return [...new Set(names)].filter((name) => name !== 'lo');
+}
+
+function block(text: string): string {
+  const begin = text.indexOf(BEGIN);
+  return begin < 0 ? '' : text.slice(begin, text.indexOf(END, begin));
 }
 
 /** Also takes the blank line before it, which {@link mainFile} puts there. */

@@ -9,7 +9,14 @@ import { type Document, isMap, parseDocument } from 'yaml';
 import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
 import { type Address, familyOf, needsOnLink, networkOf } from '../address.js';
-import { type InterfaceConfig, type NetworkFacts, type Renderer, commentText, writeIfChanged } from '../plan.js';
+import {
+  type Action,
+  type InterfaceConfig,
+  type NetworkFacts,
+  type Renderer,
+  commentText,
+  writeIfChanged,
+} from '../plan.js';
 
 const DIRECTORY = '/etc/netplan/';
 const OURS = `${DIRECTORY}60-guestwire.yaml`;
@@ -28,11 +35,8 @@ export const netplan: Renderer = {
   },
 
   render(facts) {
-    return {
-      before: [],
-      files: [...withoutOurs(facts), ...ourFile(facts)],
-      after: [{ type: 'run', argv: [CLI, 'apply'], onFailure: 'report' }],
-    };
+    const after: readonly Action[] = [{ type: 'run', argv: [CLI, 'apply'], onFailure: 'report' }];
+    return { before: [], files: [...withoutOurs(facts), ...ourFile(facts)], after, restore: after };
   },
 };
 
