@@ -27,6 +27,10 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'show every command on a scratch system',
     load: async () => (await import('./demo.js')).demo,
   },
+  plan: {
+    summary: 'show what a network reset would change, and change nothing',
+    load: async () => (await import('./plan.js')).plan,
+  },
   config: {
     summary: 'print the effective configuration and where it came from',
     load: async () => (await import('./config.js')).config,

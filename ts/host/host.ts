@@ -12,15 +12,20 @@ export interface HostOptions {
   readonly store: Store;
 }
 
-/** The machine that the commands work on, and the files that a crash had left half changed and are as before again. */
-export async function createHost({
-  root,
-  stateDirectory,
-  live,
-  store,
-}: HostOptions): Promise<{ readonly host: Host; readonly restored: readonly string[] }> {
-  const restored = await recoverFiles(root, stateDirectory);
-  const host: Host = {
+/**
+ * The machine that the commands work on, and the files that a crash had left half changed and are as before again.
+ * For the one agent that serves a system: whoever else called it would undo a change that is under way.
+ */
+export async function createHost(
+  options: HostOptions,
+): Promise<{ readonly host: Host; readonly restored: readonly string[] }> {
+  const restored = await recoverFiles(options.root, options.stateDirectory);
+  return { host: openHost(options), restored };
+}
+
+/** As {@link createHost}, for whoever only looks. */
+export function openHost({ root, stateDirectory, live, store }: HostOptions): Host {
+  return {
     live,
     files: createFiles(root, stateDirectory),
     processes: deferredProcesses(),
@@ -28,7 +33,6 @@ export async function createHost({
     network: deferredNetwork(root, live),
     accounts: createAccounts(root),
   };
-  return { host, restored };
 }
 
 // What is loaded at its first use costs neither start-up time nor memory before: an agent mostly waits.
