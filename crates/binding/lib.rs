@@ -4,6 +4,7 @@ mod error;
 mod js;
 pub mod key_exchange;
 mod poll;
+pub mod server;
 pub mod store;
 pub mod system;
 
