@@ -38,24 +38,32 @@ export default defineConfig(
     `${machine}|^#|/(host|daemon|cli|controller)/`,
     'reach the machine only through the Host that you are handed',
   ),
-  forbid(
-    ['ts/{daemon,cli,controller}/**', 'ts/main.ts'],
-    '^#',
-    'only ts/host imports the addon',
-  ),
+  forbid(['ts/{daemon,cli,controller}/**', 'ts/main.ts'], '^#', 'only ts/host imports the addon'),
   forbid(['ts/daemon/**'], `${machine}|^#|/(cli|controller)/`, 'the daemon reaches the machine through ts/host'),
   {
     files: ['test/**/*.ts'],
     rules: {
       '@typescript-eslint/no-floating-promises': [
         'error',
-        { allowForKnownSafeCalls: [{ from: 'package', name: ['test', 'describe', 'it', 'suite'], package: 'node:test' }] },
+        {
+          allowForKnownSafeCalls: [
+            { from: 'package', name: ['test', 'describe', 'it', 'suite'], package: 'node:test' },
+          ],
+        },
       ],
       '@typescript-eslint/no-non-null-assertion': 'off',
     },
   },
   {
     files: ['**/*.js'],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', setTimeout: 'readonly' } },
+    languageOptions: {
+      globals: {
+        process: 'readonly',
+        console: 'readonly',
+        URL: 'readonly',
+        Buffer: 'readonly',
+        setTimeout: 'readonly',
+      },
+    },
   },
 );

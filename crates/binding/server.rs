@@ -16,11 +16,14 @@ pub struct StoreServer {
 
 #[napi]
 impl StoreServer {
-    /// Listens at `socket`, which must not exist. Whoever connects there acts as dom0.
+    /// Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0.
     #[napi(factory, catch_unwind)]
     pub fn listen(socket: String) -> Result<Self, CodedError> {
-        let server = Server::listen(Path::new(&socket)).map_err(|error| failed("listening at", &socket, &error))?;
-        Ok(Self { server: RefCell::new(Some(server)) })
+        let server = Server::listen(Path::new(&socket))
+            .map_err(|error| failed("listening at", &socket, &error))?;
+        Ok(Self {
+            server: RefCell::new(Some(server)),
+        })
     }
 
     /// Makes `/local/domain/<domid>` as a toolstack does; whoever connects to `socket` acts as that guest.
@@ -30,7 +33,10 @@ impl StoreServer {
             Some(server) => server
                 .add_domain(domid, Path::new(&socket))
                 .map_err(|error| failed("adding a domain at", &socket, &error)),
-            None => Err(CodedError::new(ErrorCode::Closed, "the embedded store is closed".to_owned())),
+            None => Err(CodedError::new(
+                ErrorCode::Closed,
+                "the embedded store is closed".to_owned(),
+            )),
         }
     }
 

@@ -12,7 +12,7 @@ import { RENDERERS } from '../network/renderers/index.js';
 import { UsageError, domainId, print, subcommand } from './command-line.js';
 
 export const plan = subcommand({
-  synopsis: ['plan network [--facts FILE] [--root DIR] [--store PATH] [--domain N]'],
+  synopsis: ['plan network [--store PATH] [--domain N] [--root DIR]', 'plan network --facts FILE [--root DIR]'],
   description:
     'Prints what resetnetwork would do with what the host published: the files as a unified diff, then the programs ' +
     'in order. Changes nothing. FILE is JSON instead of a XenStore: {"networking": {"<id>": {record}}, "hostname": "name"}.',
