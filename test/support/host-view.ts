@@ -21,7 +21,11 @@ export type NovaView =
 
 /** What nova's driver makes of the value of the answer's node. `codes` are those it takes for success. */
 export function novaView(value: Uint8Array, codes: readonly string[]): NovaView | null {
-  const printed = xenstoreRead(value);
+  return novaReads(xenstoreRead(value), codes);
+}
+
+/** As `novaView`, for what the real `xenstore-read` printed. */
+export function novaReads(printed: string, codes: readonly string[]): NovaView | null {
   if (printed === 'None') return null;
   let reply: unknown;
   try {

@@ -1,0 +1,83 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+
+/** The bundle, as a guest runs it. */
+export const BUNDLE = 'dist/guestwire.js';
+
+export interface AgentOptions {
+  readonly store: string;
+  /** Take every node under /local/domain/N; absent for a guest's own socket and relative paths. */
+  readonly domain?: number;
+  readonly root: string;
+  /** One thread for file operations, so that their order is the same in every run. */
+  readonly oneThread?: boolean;
+}
+
+/** The real daemon as a process of its own, working on a scratch root. Killed at the end of `await using`. */
+export class Agent implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #ended: Promise<unknown>;
+  #log = '';
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.#ended = once(child, 'exit');
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
+  }
+
+  /** Resolves once the agent says that it is ready. */
+  static async start({ store, domain, root, oneThread = false }: AgentOptions): Promise<Agent> {
+    const args = [BUNDLE, 'run', '--store', store, '--root', root, '--log-level', 'trace'];
+    if (domain !== undefined) args.push('--domain', String(domain));
+    const env = { PATH: process.env['PATH'], ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}) };
+    const agent = new Agent(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
+    await agent.logged('"msg":"ready"');
+    return agent;
+  }
+
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** Everything that it printed so far. */
+  get log(): string {
+    return this.#log;
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Resident memory in KiB. */
+  get residentKib(): number {
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))![1]);
+  }
+
+  /** Resolves once `text` stands in the log; rejects when the agent ends before. */
+  async logged(text: string): Promise<void> {
+    while (!this.#log.includes(text)) {
+      if (!this.running) throw new Error(`the agent ended before it logged ${text}:\n${this.#log}`);
+      await Promise.race([once(this.#child.stdout!, 'data'), this.#ended]);
+    }
+  }
+
+  /** Resolves once it has ended, for whatever reason, with its exit code or signal. */
+  async ended(): Promise<number | NodeJS.Signals> {
+    await this.#ended;
+    return this.#child.exitCode ?? this.#child.signalCode!;
+  }
+
+  /** Sends SIGTERM and resolves with how it ended. */
+  async stop(): Promise<number | NodeJS.Signals> {
+    this.#child.kill('SIGTERM');
+    return this.ended();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.running) return;
+    this.#child.kill('SIGKILL');
+    await this.#ended;
+  }
+}
