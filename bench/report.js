@@ -1,0 +1,150 @@
+// Turns results into a table, JSON, a plot and the measured part of docs/performance.md.
+import { execFileSync } from 'node:child_process';
+import { cpus, release, totalmem } from 'node:os';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+
+export const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+export const median = (values) => quantile(Float64Array.from(values).sort(), 0.5);
+
+const us = (value) => value.toFixed(1);
+const times = (value) => `${value.toFixed(2)}×`;
+const row = (cells) => `| ${cells.join(' | ')} |`;
+const table = (head, rows) => [row(head), row(head.map(() => '---')), ...rows.map(row)].join('\n');
+const named = (list, name) => list.find((each) => each.name === name);
+
+/** Each goal that the results speak about, and whether it is met. */
+export function goals({ latency, version, exchange, start }) {
+  const list = [];
+  const add = (goal, value, limit, unit, least = false) =>
+    list.push({ goal, measured: `${value.toFixed(2)}${unit}`, met: least ? value >= limit : value <= limit });
+  if (latency) {
+    const [addon, c, loop] = ['addon, loop', 'C libxenstore', 'Rust read loop'].map((name) => named(latency, name));
+    add('median at most that of libxenstore, within 5 %', addon.p50 / c.p50, 1.05, '×');
+    add('median at most 1.2 times that of a bare read loop', addon.p50 / loop.p50, 1.2, '×');
+    add('99th percentile at most 2 times that of a bare read loop', addon.p99 / loop.p99, 2, '×');
+  }
+  if (version) add('version answered within 6 store round trips', version.trips, 6, ' round trips');
+  if (exchange) {
+    const addon = named(exchange, 'addon').rate;
+    add(
+      'key exchange at least 15 times as fast as node-forge',
+      addon / named(exchange, 'node-forge').rate,
+      15,
+      '×',
+      true,
+    );
+    add('key exchange faster than crypto-bigint', addon / named(exchange, 'crypto-bigint').rate, 1, '×', true);
+  }
+  if (start) {
+    add('ready within 1.4 times the start of a bare node', start.agent.ms / start.bare.ms, 1.4, '×');
+    add('resident memory within 12 MiB of a bare node', start.agent.mib - start.bare.mib, 12, ' MiB');
+  }
+  return list;
+}
+
+function tables({ latency, version, exchange, start }) {
+  const parts = [];
+  if (latency) {
+    const [c, loop] = ['C libxenstore', 'Rust read loop'].map((name) => named(latency, name).p50);
+    const head = ['watcher', 'min µs', 'median µs', '99 % µs', '99.9 % µs', 'to C', 'to bare loop', 'flood, events/s'];
+    const rows = latency.map(({ name, min, p50, p99, p999, flood }) => [
+      name,
+      us(min),
+      us(p50),
+      us(p99),
+      us(p999),
+      times(p50 / c),
+      times(p50 / loop),
+      flood.toFixed(0),
+    ]);
+    parts.push(`### From the write to the callback (${latency[0].events} events each)\n\n${table(head, rows)}`);
+  }
+  if (version) {
+    const { requests, min, p50, p99, read, trips } = version;
+    const head = ['min µs', 'median µs', '99 % µs', 'median READ µs', 'round trips'];
+    const body = table(head, [[us(min), us(p50), us(p99), us(read), trips.toFixed(2)]]);
+    parts.push(`### From a version request to its answer (${requests} requests)\n\n${body}`);
+  }
+  if (exchange) {
+    const forge = named(exchange, 'node-forge').rate;
+    const rows = exchange.map(({ name, rate }) => [name, rate.toFixed(0), us(1e6 / rate), times(rate / forge)]);
+    parts.push(`### One whole key exchange\n\n${table(['with', 'a second', 'µs', 'to node-forge'], rows)}`);
+  }
+  if (start) {
+    const line = (name, { ms, mib }) => [name, us(ms), times(ms / start.bare.ms), mib.toFixed(1)];
+    const body = table(
+      ['', 'ready, ms', 'to bare node', 'resident, MiB'],
+      [line('agent', start.agent), line('bare node', start.bare)],
+    );
+    parts.push(`### Start to ready, and resident memory (${start.runs} runs, medians)\n\n${body}`);
+  }
+  return parts.join('\n\n');
+}
+
+function machine() {
+  const xen = execFileSync('dpkg-query', ['-W', '-f', '${Version}', 'xen-utils-4.17'], { encoding: 'utf8' });
+  const memory = (totalmem() / 2 ** 30).toFixed(1);
+  return `${cpus()[0].model.trim()}, ${cpus().length} cores, ${memory} GiB; Linux ${release()}; node ${process.version}; xen-utils-4.17 ${xen}`;
+}
+
+const COLOURS = ['#d62728', '#ff9896', '#1f77b4', '#2ca02c', '#9467bd', '#8c564b'];
+
+/** Share of events (upwards) that took at most so long (to the right, logarithmic). */
+function plot(latency) {
+  const box = { left: 60, top: 20, width: 620, height: 340 };
+  const ends = latency.flatMap(({ curve }) => [curve[0], curve.at(-1)]);
+  const [low, high] = [Math.log10(Math.min(...ends) * 0.9), Math.log10(Math.max(...ends) * 1.1)];
+  const x = (value) => box.left + ((Math.log10(value) - low) / (high - low)) * box.width;
+  const y = (share) => box.top + (1 - share) * box.height;
+  const ticks = [10, 20, 30, 50, 70, 100, 200, 300, 500, 1000, 2000, 5000, 10000].filter(
+    (value) => Math.log10(value) > low && Math.log10(value) < high,
+  );
+  const line = (x1, y1, x2, y2) => `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="#ddd"/>`;
+  const text = (at, down, anchor, words) => `<text x="${at}" y="${down}" text-anchor="${anchor}">${words}</text>`;
+  const grid = [
+    ...ticks.map((value) => line(x(value), box.top, x(value), y(0)) + text(x(value), y(0) + 18, 'middle', value)),
+    ...[0, 0.25, 0.5, 0.75, 1].map(
+      (share) =>
+        line(box.left, y(share), box.left + box.width, y(share)) +
+        text(box.left - 8, y(share) + 4, 'end', `${share * 100} %`),
+    ),
+  ];
+  const curves = latency.map(({ name, curve }, i) => {
+    const points = curve
+      .map((value, at) => `${x(value).toFixed(1)},${y((at + 0.5) / curve.length).toFixed(1)}`)
+      .join(' ');
+    const down = box.top + 150 + i * 20;
+    return `<polyline points="${points}" fill="none" stroke="${COLOURS[i]}" stroke-width="1.5"/>
+<line x1="520" y1="${down - 4}" x2="545" y2="${down - 4}" stroke="${COLOURS[i]}" stroke-width="3"/>${text(552, down, 'start', name)}`;
+  });
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 700 420" font-family="sans-serif" font-size="12">
+<rect width="700" height="420" fill="white"/>
+${grid.join('\n')}
+${curves.join('\n')}
+${text(370, 405, 'middle', 'microseconds from the write to the callback; up: share of events that took no longer')}
+</svg>
+`;
+}
+
+const PAGE = 'docs/performance.md';
+const [BEGIN, END] = ['<!-- measured: begin -->', '<!-- measured: end -->'];
+
+/** Prints the tables; a whole run also writes bench/results.json, bench/latency.svg and the page's measured part. */
+export function report(results, { whole }) {
+  const text = tables(results);
+  console.log(`${machine()}\n\n${text}\n`);
+  if (!whole) return;
+  const { latency, ...others } = results;
+  const summary = latency.map((each) => ({ ...each, curve: undefined }));
+  const kept = { machine: machine(), goals: goals(results), latency: summary, ...others };
+  writeFileSync('bench/results.json', `${JSON.stringify(kept, null, 2)}\n`);
+  writeFileSync('bench/latency.svg', plot(latency));
+  if (!existsSync(PAGE)) throw new Error(`${PAGE} is missing`);
+  const page = readFileSync(PAGE, 'utf8');
+  const [before, after] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (before < 0 || after < before) throw new Error(`${PAGE} has lost the lines ${BEGIN} and ${END}`);
+  const verdicts = goals(results).map(({ goal, measured, met }) => [goal, measured, met ? 'met' : 'not met']);
+  const section = `${BEGIN}\n\nMachine: ${machine()}; load before: ${results.load}.\n\n${text}\n\n![Latency](../bench/latency.svg)\n\n### Goals\n\n${table(['goal', 'measured', ''], verdicts)}\n\n`;
+  writeFileSync(PAGE, page.slice(0, before) + section + page.slice(after));
+  execFileSync('npx', ['prettier', '--write', '--log-level', 'warn', PAGE, 'bench/results.json'], { stdio: 'inherit' });
+}
