@@ -64,8 +64,8 @@ function mainFile(facts: NetworkFacts, names: readonly string[]): string {
   const kept = retire(foreign, names);
   const loopback = [kept, ...parts(facts).map(([, text]) => text)].some((text) => /^\s*iface\s+lo\b/m.test(text));
   const stanzas = [...(loopback ? [] : ['auto lo\niface lo inet loopback\n']), ...facts.interfaces.map(stanzasOf)];
-  const separator = kept === '' || kept.endsWith('\n\n') ? '' : kept.endsWith('\n') ? '\n' : '\n\n';
-  return `${kept}${separator}${BEGIN}\n${stanzas.join('\n')}${END}\n`;
+  const above = kept === '' ? '' : `${kept.endsWith('\n') ? kept : `${kept}\n`}\n`;
+  return `${above}${BEGIN}\n${stanzas.join('\n')}${END}\n`;
 }
 
 function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonly FileChange[] {
