@@ -24,7 +24,7 @@ export declare class KeyExchange {
 
 /** The embedded XenStore server, on a thread of its own. */
 export declare class StoreServer {
-  /** Listens at `socket`, which must not exist. Whoever connects there acts as dom0. */
+  /** Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0. */
   static listen(socket: string): StoreServer
   /** Makes `/local/domain/<domid>` as a toolstack does; whoever connects to `socket` acts as that guest. */
   addDomain(domid: number, socket: string): void

@@ -1,7 +1,8 @@
 //! An embedded XenStore server over unix sockets: what a newcomer, a test or a plugin author runs without Xen.
 //!
-//! It behaves as Debian's C xenstored does, as far as its clients can see: operations and their errors, permissions and
-//! quotas of guests, transactions that conflict at their end, watches and the order of events. `tree` holds the nodes,
+//! Modelled on Debian's C xenstored, as far as clients can see it: operations and their errors, permissions and quotas of
+//! guests, transactions that conflict at their end, watches and the order of events. Where the two differ, the real one
+//! is right. `tree` holds the nodes,
 //! `session` carries operations out, and neither touches the world; `server` has the sockets.
 
 mod server;

@@ -20,6 +20,7 @@ const BACKLOG: usize = 4 << 20;
 struct Order {
     domid: u32,
     listener: UnixListener,
+    done: Sender<()>,
 }
 
 /// A running XenStore. Dropping it ends it.
@@ -70,9 +71,17 @@ impl Server {
         if let Ok(mut sockets) = self.sockets.lock() {
             sockets.push(path.to_owned());
         }
-        let gone = |_| io::Error::new(ErrorKind::NotConnected, "the store has ended");
-        orders.send(Order { domid, listener }).map_err(gone)?;
-        wake.write_all(&[1])
+        let gone = || io::Error::new(ErrorKind::NotConnected, "the store has ended");
+        let (done, introduced) = channel();
+        let order = Order {
+            domid,
+            listener,
+            done,
+        };
+        orders.send(order).map_err(|_| gone())?;
+        wake.write_all(&[1])?;
+        // Only then is the guest's home there for whoever looks next.
+        introduced.recv().map_err(|_| gone())
     }
 
     /// Ends it and removes its sockets. Closing twice is quiet.
@@ -240,11 +249,18 @@ impl Loop {
         if matches!(self.woken.read(&mut bytes), Ok(0)) {
             return false;
         }
-        while let Ok(Order { domid, listener }) = self.orders.try_recv() {
+        while let Ok(Order {
+            domid,
+            listener,
+            done,
+        }) = self.orders.try_recv()
+        {
             let mut out = Vec::new();
             self.store.introduce(domid, &mut out);
             self.listeners.push((listener, domid));
             self.send(out);
+            // Whoever ordered it may have gone meanwhile.
+            done.send(()).unwrap_or_default();
         }
         true
     }

@@ -38,10 +38,11 @@ struct Watch {
 
 struct Transaction {
     tree: Tree,
+    /// The newest change that the transaction started from.
+    base: u64,
     changes: Vec<Change>,
     /// What was looked at, and the generation that it had (none: it was missing).
     seen: BTreeMap<String, Option<u64>>,
-    written: BTreeSet<String>,
 }
 
 struct Client {
@@ -279,6 +280,12 @@ impl Store {
         self.clients.get_mut(&client).ok_or("EIO")
     }
 
+    /// What all connections of one guest hold together: quotas are the guest's, not a connection's.
+    fn held(&self, domid: u32, count: impl Fn(&Client) -> usize) -> usize {
+        let own = self.clients.values().filter(|client| client.domid == domid);
+        own.map(count).sum()
+    }
+
     /// Hands the node at the path in `body` to `answer`.
     fn look(
         &mut self,
@@ -313,13 +320,13 @@ impl Store {
             return Ok(());
         }
         let transaction = self.transaction(client, transaction)?;
-        // Making or removing a node reads the list that its name stands in.
+        // Whoever writes a node has looked at it; making or removing one reads the list that its name stands in.
+        transaction.see(change.path());
         if transaction.tree.get(change.path()).is_none() || matches!(change, Change::Remove { .. })
         {
             transaction.see(parent(change.path()));
         }
         transaction.tree.apply(domid, &change)?;
-        transaction.written.insert(change.path().to_owned());
         transaction.changes.push(change);
         Ok(())
     }
@@ -338,15 +345,16 @@ impl Store {
         }
         let fresh = Transaction {
             tree: self.tree.clone(),
+            base: self.tree.generation(),
             changes: Vec::new(),
             seen: BTreeMap::new(),
-            written: BTreeSet::new(),
         };
         let id = self.next_transaction;
-        let client = self.client_mut(client)?;
-        if client.domid != 0 && client.transactions.len() >= TRANSACTIONS {
+        let domid = self.client(client)?.domid;
+        if domid != 0 && self.held(domid, |client| client.transactions.len()) >= TRANSACTIONS {
             return Err("ENOSPC");
         }
+        let client = self.client_mut(client)?;
         client.transactions.insert(id, fresh);
         self.next_transaction = id.checked_add(1).unwrap_or(1);
         Ok(Reply::Body(format!("{id}\0").into_bytes()))
@@ -373,8 +381,7 @@ impl Store {
             return Ok(());
         }
         let unchanged = |(path, generation): (&String, &Option<u64>)| {
-            ended.written.contains(path)
-                || self.tree.get(path).map(|node| node.generation) == *generation
+            self.tree.get(path).map(|node| node.generation) == *generation
         };
         if !ended.seen.iter().all(unchanged) {
             return Err("EAGAIN");
@@ -393,6 +400,7 @@ impl Store {
         let domid = self.client(client)?.domid;
         let path = watched(domid, given)?;
         let given = String::from_utf8_lossy(given).into_owned();
+        let full = domid != 0 && self.held(domid, |client| client.watches.len()) >= WATCHES;
         let client = self.client_mut(client)?;
         if client
             .watches
@@ -401,7 +409,7 @@ impl Store {
         {
             return Err("EEXIST");
         }
-        if domid != 0 && client.watches.len() >= WATCHES {
+        if full {
             return Err("E2BIG");
         }
         client.watches.push(Watch {
@@ -456,8 +464,9 @@ impl Store {
 
 impl Transaction {
     fn see(&mut self, path: &str) {
-        if !self.written.contains(path) {
-            let generation = self.tree.get(path).map(|node| node.generation);
+        let generation = self.tree.get(path).map(|node| node.generation);
+        // What the transaction made or changed itself is nobody else's to change.
+        if generation <= Some(self.base) {
             self.seen.entry(path.to_owned()).or_insert(generation);
         }
     }
@@ -549,7 +558,7 @@ fn names<'a>(children: impl Iterator<Item = &'a String>) -> Vec<u8> {
 }
 
 /// A piece of a list of names: the generation, whole names from `offset` on, and an empty name at the very end.
-fn part(generation: u64, children: &BTreeSet<String>, offset: usize) -> Vec<u8> {
+fn part(generation: u64, children: &[String], offset: usize) -> Vec<u8> {
     let mut body = format!("{generation}\0").into_bytes();
     let list = names(children.iter());
     let Some(rest) = list

@@ -1,6 +1,6 @@
 //! Nodes, their permissions and their sizes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Largest size of a guest's node: value, names of children and permissions, in bytes.
 const NODE_SIZE: usize = 2048;
@@ -44,7 +44,8 @@ pub enum Access {
 pub struct Node {
     pub value: Vec<u8>,
     pub permissions: Vec<Permission>,
-    pub children: BTreeSet<String>,
+    /// In the order in which they were made, which is the order in which they are listed.
+    pub children: Vec<String>,
     /// Number of the change that made the node as it is.
     pub generation: u64,
 }
@@ -128,7 +129,7 @@ impl Tree {
                 letter: b'n',
                 domid: 0,
             }],
-            children: BTreeSet::new(),
+            children: Vec::new(),
             generation: 0,
         };
         tree.nodes.insert("/".to_owned(), root);
@@ -142,6 +143,11 @@ impl Tree {
             ));
         }
         tree
+    }
+
+    /// Number of the newest change.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub fn get(&self, path: &str) -> Option<&Node> {
@@ -270,19 +276,19 @@ impl Tree {
             }
             let highest = missing.last().copied().unwrap_or(path);
             self.check_size(domid, parent(highest), |node| {
-                node.children.insert(name(highest).to_owned());
+                node.children.push(name(highest).to_owned());
             })?;
         }
         for path in missing.into_iter().rev() {
             let node = Node {
                 value: Vec::new(),
                 permissions: permissions.to_vec(),
-                children: BTreeSet::new(),
+                children: Vec::new(),
                 generation: self.generation,
             };
             self.nodes.insert(path.to_owned(), node);
             if let Some(above) = self.nodes.get_mut(parent(path)) {
-                above.children.insert(name(path).to_owned());
+                above.children.push(name(path).to_owned());
                 above.generation = self.generation;
             }
         }
@@ -313,7 +319,7 @@ impl Tree {
         }
         let generation = self.generation;
         if let Some(above) = self.nodes.get_mut(parent(path)) {
-            above.children.remove(name(path));
+            above.children.retain(|child| child != name(path));
             above.generation = generation;
         }
         Ok(Some(removed))
@@ -332,7 +338,7 @@ impl Tree {
         let mut node = self.nodes.get(path).cloned().unwrap_or_else(|| Node {
             value: Vec::new(),
             permissions: self.nearest(path).permissions.clone(),
-            children: BTreeSet::new(),
+            children: Vec::new(),
             generation: 0,
         });
         change(&mut node);
