@@ -164,13 +164,17 @@ for (const [kind, poll] of combinations) {
       await writer.write('/flood', Buffer.from('0'));
       let last = '';
       let events = 0;
-      await store.watch('/flood', (paths) => {
+      const reads: Promise<string>[] = [];
+      const watch = await store.watch('/flood', (paths) => {
         events += paths.length;
-        void store.read('/flood').then((value) => (last = value.toString()));
+        reads.push(store.read('/flood').then((value) => (last = value.toString())));
       });
       await Promise.all(Array.from({ length: 10_000 }, async (_, i) => writer.write('/flood', Buffer.from(String(i)))));
       await until(() => last === '9999');
       assert.ok(events > 1, `only ${events} events`);
+      // A late event may have started a read, which would fail with the connection.
+      await watch.close();
+      await Promise.all(reads);
       store.close();
       writer.close();
     });
