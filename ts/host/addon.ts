@@ -8,16 +8,20 @@ export function buildCommit(): string {
   return commit();
 }
 
-/** Tells systemd about the service, as sd_notify(3) does. False when nobody listens. */
+/** Tells systemd about the service, as sd_notify(3) does. False when nobody listens: that is no reason to stop. */
 export function notifyServiceManager(state: string): boolean {
-  return notify(state);
+  try {
+    return notify(state);
+  } catch {
+    return false;
+  }
 }
 
 /** The embedded XenStore server on a unix socket: for the demo, for tests, for machines without Xen. */
 export class EmbeddedStore implements Disposable {
   readonly #server: StoreServer;
 
-  /** Listens at `socket`, which must not exist. Whoever connects there acts as dom0. */
+  /** Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0. */
   constructor(socket: string) {
     this.#server = StoreServer.listen(socket);
   }
