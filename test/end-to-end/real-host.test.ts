@@ -5,24 +5,9 @@ import { test } from 'node:test';
 import { openStore } from '../../ts/host/store.js';
 import { Agent } from '../support/agent.js';
 import { Dom0 } from '../support/dom0.js';
-import { novaReads, xenstoreRead } from '../support/host-view.js';
+import { novaReads, xenstoreRead, type HostView } from '../support/host-view.js';
 import { OLD_PASSWORD, ScratchRoot, VM_DATA } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
-
-interface HostView {
-  readonly replies: readonly {
-    readonly case: string;
-    readonly guest_writes: string;
-    readonly xenstore_read: string;
-    readonly nova: string | null;
-    readonly nova_message?: string;
-  }[];
-  readonly requests: readonly {
-    readonly case: string;
-    readonly plugin_argument: string;
-    readonly guest_reads: string;
-  }[];
-}
 
 const HOST_VIEW = JSON.parse(readFileSync('test/fixtures/host-view.json', 'utf8')) as HostView;
 const DOMAIN = 7;

@@ -3,6 +3,23 @@
  * tries to parse that as JSON and hands it on, nova's driver parses what the plugin returned and compares the code.
  */
 
+/** test/fixtures/host-view.json: what the tools of dom0 and nova make of answers, and the tools of requests. */
+export interface HostView {
+  readonly replies: readonly {
+    readonly case: string;
+    readonly guest_writes: string;
+    readonly xenstore_read: string;
+    readonly nova: string | null;
+    readonly nova_message?: string;
+  }[];
+  readonly requests: readonly {
+    readonly case: string;
+    readonly plugin_argument: string;
+    readonly guest_reads: string;
+    readonly valid_json_in_guest: true | string;
+  }[];
+}
+
 /** What `xenstore-read` prints for a value. */
 export function xenstoreRead(value: Uint8Array): string {
   const named: Readonly<Record<number, string>> = { 9: '\\t', 10: '\\n', 13: '\\r', 92: '\\\\' };

@@ -4,22 +4,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { AGENT_ERRORS, AgentError, type AgentErrorCode } from '../../../ts/api/errors.js';
 import { codec } from '../../../ts/communication/xenstore/codec.js';
-import { novaView, xenstoreRead } from '../../support/host-view.js';
+import { novaView, xenstoreRead, type HostView } from '../../support/host-view.js';
 
-interface HostView {
-  readonly replies: readonly {
-    readonly case: string;
-    readonly guest_writes: string;
-    readonly xenstore_read: string;
-    readonly nova: string | null;
-    readonly nova_message?: string;
-  }[];
-  readonly requests: readonly {
-    readonly case: string;
-    readonly guest_reads: string;
-    readonly valid_json_in_guest: true | string;
-  }[];
-}
 const view = JSON.parse(readFileSync('test/fixtures/host-view.json', 'utf8')) as HostView;
 
 function bytes(text: string): Buffer {
