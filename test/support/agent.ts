@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 
 /** The bundle, as a guest runs it. */
 export const BUNDLE = 'dist/guestwire.js';
+/** Milliseconds. */
+const PATIENCE = 30_000;
 
 export interface AgentOptions {
   readonly store: string;
@@ -55,11 +57,13 @@ export class Agent implements AsyncDisposable {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))![1]);
   }
 
-  /** Resolves once `text` stands in the log; rejects when the agent ends before. */
+  /** Resolves once `text` stands in the log; rejects when the agent ends before, or stays silent for half a minute. */
   async logged(text: string): Promise<void> {
+    const signal = AbortSignal.timeout(PATIENCE);
     while (!this.#log.includes(text)) {
       if (!this.running) throw new Error(`the agent ended before it logged ${text}:\n${this.#log}`);
-      await Promise.race([once(this.#child.stdout!, 'data'), this.#ended]);
+      if (signal.aborted) throw new Error(`the agent did not log ${text}:\n${this.#log}`);
+      await Promise.race([once(this.#child.stdout!, 'data', { signal }).catch(() => undefined), this.#ended]);
     }
   }
 

@@ -83,11 +83,16 @@ export class Dom0 {
 
   /** nova's set_admin_password with a controller whose openssl has this default digest. */
   async setPassword(password: string, digest: Digest): Promise<NovaView> {
+    return this.call('password', await this.encryptedPassword(password, digest));
+  }
+
+  /** The first half of set_admin_password: exchanges keys and returns the value of the second request. */
+  async encryptedPassword(password: string, digest: Digest): Promise<string> {
     const own = BigInt(`0x${randomBytes(10).toString('hex')}`);
     const keyinit = await this.call('keyinit', power(GENERATOR, own, PRIME).toString());
-    if (keyinit.kind !== 'ok') return keyinit;
+    if (keyinit.kind !== 'ok') throw new Error(`keyinit: ${keyinit.why}`);
     const shared = power(BigInt(keyinit.message), own, PRIME).toString();
-    return this.call('password', await encrypt(`${password}\n`, shared, digest));
+    return encrypt(`${password}\n`, shared, digest);
   }
 }
 
