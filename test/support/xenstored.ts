@@ -1,18 +1,21 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const SOURCES = 'test/support/xenstored';
+const SOURCES = resolve('test/support/xenstored');
 const BUILT = resolve('build/xenstored');
+/** Milliseconds that a program may take until it listens. */
+const PATIENCE = 10_000;
 
 /** One of Debian's own xenstored programs, serving a unix socket on a machine without Xen. */
 export interface RealStore extends AsyncDisposable {
   /** Whoever connects here acts as dom0. */
   readonly socket: string;
   readonly pid: number;
-  /** Introduces guest `domid` and gives the socket whose one client is that guest. C only. */
+  /** Introduces guest `domid` and gives the socket whose clients are all that guest. C only. */
   addDomain(domid: number): Promise<string>;
   /** Ends it with SIGKILL, as a crash would. */
   kill(): Promise<void>;
@@ -27,39 +30,27 @@ export async function startXenstored(kind: 'c' | 'ocaml', directory: string): Pr
   const shim = build('shim.so', 'shim.c', ['-shared', '-fPIC', '-ldl']);
   const socket = join(directory, 'socket');
   const args = kind === 'c' ? ['-N', '-I'] : ['--no-fork', '--pid-file', join(directory, 'pid')];
-  const child = spawn(program, args, {
-    env: {
-      PATH: process.env['PATH'],
-      LD_PRELOAD: shim,
-      XSSHIM_DIR: directory,
-      XSSHIM_SOCK: socket,
-      XENSTORED_RUNDIR: directory,
-      XENSTORED_PATH: socket,
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
+  const child = await serve(socket, program, args, {
+    LD_PRELOAD: shim,
+    XSSHIM_DIR: directory,
+    XSSHIM_SOCK: socket,
+    XENSTORED_RUNDIR: directory,
+    XENSTORED_PATH: socket,
   });
-  let errors = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
-  await appears(socket, child, () => `${program} did not start: ${errors}`);
-
   const guests: ChildProcess[] = [];
-  const stop = async (signal: NodeJS.Signals): Promise<void> => {
-    await Promise.all([...guests.splice(0), child].map((each) => end(each, signal)));
+  const stop = async (): Promise<void> => {
+    await Promise.all([...guests.splice(0), child].map(end));
   };
   return {
     socket,
     pid: child.pid!,
     async addDomain(domid) {
-      const relay = spawn(build('guest', 'guest.c', []), [directory, String(domid)], {
-        stdio: ['ignore', 'ignore', 'inherit'],
-      });
-      guests.push(relay);
       const client = join(directory, `dom${domid}.client`);
-      await appears(client, relay, () => `guest ${domid} could not be introduced`);
+      guests.push(await serve(client, build('guest', 'guest.c', []), [directory, String(domid)]));
       return client;
     },
-    kill: () => stop('SIGKILL'),
-    [Symbol.asyncDispose]: () => stop('SIGKILL'),
+    kill: stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 
@@ -71,18 +62,52 @@ export function xenPrograms(): string {
   return directory;
 }
 
-async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill(signal);
-  await ended;
-}
-
-async function appears(path: string, child: ChildProcess, failure: () => string): Promise<void> {
-  while (!existsSync(path)) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(failure());
+/** Starts a program and resolves once it takes connections at `socket`. */
+async function serve(
+  socket: string,
+  program: string,
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<ChildProcess> {
+  const child = spawn(program, args, {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    env: { PATH: process.env['PATH'], ...env },
+  });
+  const failures: string[] = [];
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+  child.on('error', (error) => failures.push(error.message));
+  child.on('close', (code, signal) => failures.push(`it ended with ${code ?? String(signal)}`));
+  const until = performance.now() + PATIENCE;
+  while (!(await isListening(socket))) {
+    if (performance.now() > until) failures.push(`nobody listened at ${socket} within ${PATIENCE / 1000} s`);
+    if (failures.length > 0) {
+      await end(child);
+      throw new Error(`${program} did not start: ${failures.join('; ')}\n${errors}`);
+    }
     await sleep(2);
   }
+  return child;
+}
+
+/** The socket's file alone says nothing: it is there before anybody listens. */
+async function isListening(socket: string): Promise<boolean> {
+  const connection = connect(socket);
+  try {
+    await once(connection, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    connection.destroy();
+  }
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
 }
 
 /** Compiles a source beside this file, unless that was done since it last changed. */
