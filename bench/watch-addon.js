@@ -9,14 +9,14 @@ let registered = false;
 const store = XenStore.open({ endpoint, poll }, (reason) => {
   if (events.length < count) throw new Error(reason);
 });
-const watch = await store.watch('/bench', (paths) => {
+const watch = await store.watch('/bench', (path) => {
   const time = process.hrtime.bigint();
   if (!registered) {
     registered = true;
     writeSync(1, 'ready\n');
     return;
   }
-  for (const path of paths) events.push(`${path} ${time}\n`);
+  events.push(`${path} ${time}\n`);
   if (events.length >= count) {
     process.stdout.write(events.join(''), () => process.exit(0));
   }

@@ -67,10 +67,10 @@ export declare class XenStore {
   /** The home of a domain, whether or not there is such a domain. */
   domainPath(domid: number): Promise<string>
   /**
-   * Calls `onEvents` with the paths of what changed at or below `path`, once per wake-up, and once at the
-   * beginning. Events say that something may have changed: read again, count nothing.
+   * Calls `onEvent` with the path of each change at or below `path`, and once at the beginning. Events say that
+   * something may have changed: read again, count nothing.
    */
-  watch(path: string, onEvents: (paths: string[]) => void): Promise<Watch>
+  watch(path: string, onEvent: (path: string) => void): Promise<Watch>
   /** Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet. */
   close(): void
 }

@@ -7,6 +7,7 @@ use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use napi::bindgen_prelude::{BufferSlice, Either, Function, JsValue, Null, ToNapiValue};
 use napi::{Env, Task, sys};
@@ -55,6 +56,9 @@ struct Waiting {
     wanted: Wanted,
 }
 
+/// How long JavaScript that was woken is kept waiting for replies, rather than the event loop for JavaScript.
+const LINGER: Duration = Duration::from_millis(1);
+
 struct State {
     requests: Connection<Waiting>,
     watches: Connection<Waiting>,
@@ -98,7 +102,6 @@ struct Core {
     state: RefCell<State>,
     /// Kept between wake-ups, so that they need not grow each time.
     events: Cell<VecDeque<Event<Waiting>>>,
-    batches: Cell<Vec<(u32, Vec<String>)>>,
     /// The environment is going: no JavaScript any more.
     ended: Cell<bool>,
 }
@@ -130,7 +133,6 @@ impl Core {
                 closed: None,
             }),
             events: Cell::default(),
-            batches: Cell::default(),
             ended: Cell::new(false),
         });
         let poller = core
@@ -142,7 +144,12 @@ impl Core {
                     source,
                 }
             })?;
-        core.state.borrow_mut().poller = Some(poller);
+        {
+            let state = &mut *core.state.borrow_mut();
+            state.requests.allow_waiting();
+            state.watches.allow_waiting();
+            state.poller = Some(poller);
+        }
         // SAFETY: the environment is live; the pointer is taken back by `shut` or by the hook itself.
         unsafe {
             sys::napi_add_env_cleanup_hook(
@@ -191,14 +198,14 @@ impl Core {
         self.state.borrow_mut().update_poller();
     }
 
-    fn set_watch(self: &Rc<Self>, path: &str, on_events: sys::napi_value) -> Promise {
+    fn set_watch(self: &Rc<Self>, path: &str, on_event: sys::napi_value) -> Promise {
         let (deferred, promise) = self.js.promise();
         // The function is known before the WATCH is written: on the device the first event may come before its reply.
         let number = {
             let state = &mut *self.state.borrow_mut();
             let number = state.watches.add_watch();
             if state.closed.is_none() {
-                state.callbacks.insert(number, self.js.keep(on_events));
+                state.callbacks.insert(number, self.js.keep(on_event));
             }
             number
         };
@@ -272,33 +279,50 @@ impl Core {
         }
     }
 
-    /// Reads once. Only when that brought something is JavaScript entered: xenstored writes header and body apart, so
-    /// every other wake-up brings half a message, and entering would cost more than the reading.
     fn take_in(self: &Rc<Self>, line: Line, writable: bool) {
-        if self.state.borrow().closed.is_some() {
-            return;
-        }
-        let mut events = self.events.take();
-        let outcome = {
-            let state = &mut *self.state.borrow_mut();
+        self.exchange(|state, events| {
             let connection = state.line(line);
             let written = if writable {
-                connection.on_writable(&mut events)
+                connection.on_writable(events)
             } else {
                 Ok(())
             };
-            let outcome = written.and_then(|()| connection.on_readable(&mut events));
+            let outcome = written.and_then(|()| connection.on_readable(events));
             if writable {
                 state.update_poller();
             }
             outcome
-        };
+        });
+    }
+
+    /// Waits for replies to what JavaScript asked for when it was woken just now, instead of going back to the event
+    /// loop and to sleep in between: that takes longer than the store.
+    fn linger(self: &Rc<Self>) {
+        let started = Instant::now();
+        while self.state.borrow().requests.session().outstanding() > 0
+            && started.elapsed() < LINGER
+            && self.exchange(|state, events| state.requests.await_readable(events))
+        {}
+    }
+
+    /// Gives JavaScript what `work` reads; returns whether there was something. Only then is JavaScript entered, which
+    /// costs more than the reading.
+    fn exchange(
+        self: &Rc<Self>,
+        work: impl FnOnce(&mut State, &mut VecDeque<Event<Waiting>>) -> Result<(), XenStoreError>,
+    ) -> bool {
+        if self.state.borrow().closed.is_some() {
+            return false;
+        }
+        let mut events = self.events.take();
+        let outcome = work(&mut self.state.borrow_mut(), &mut events);
         if events.is_empty() && outcome.is_ok() {
             self.events.set(events);
-            return;
+            return false;
         }
         self.js
             .in_callback(self.context, || self.dispatch(events, outcome));
+        true
     }
 
     fn dispatch(
@@ -306,7 +330,6 @@ impl Core {
         mut events: VecDeque<Event<Waiting>>,
         outcome: Result<(), XenStoreError>,
     ) {
-        let mut batches = self.batches.take();
         for event in events.drain(..) {
             match event {
                 Event::Reply {
@@ -316,22 +339,15 @@ impl Core {
                     ..
                 } => self.settle(&path, owner, result),
                 Event::Watch { watch, path } => {
-                    match batches.iter_mut().find(|(number, _)| *number == watch) {
-                        Some((_, paths)) => paths.push(path),
-                        None => batches.push((watch, vec![path])),
+                    // Looked up only now: an earlier function may have closed this watch.
+                    let callback = self.state.borrow().callbacks.get(&watch).copied();
+                    if let Some(callback) = callback {
+                        self.js.call(callback, self.js.string(&path));
                     }
                 }
             }
         }
-        for (watch, paths) in batches.drain(..) {
-            // Looked up only now: an earlier function may have closed this watch.
-            let callback = self.state.borrow().callbacks.get(&watch).copied();
-            if let Some(callback) = callback {
-                self.js.call(callback, self.js.strings(&paths));
-            }
-        }
         self.events.set(events);
-        self.batches.set(batches);
         match outcome {
             Ok(()) => self.state.borrow_mut().update_poller(),
             Err(error) => self.shut(&error.to_string(), Some(&error)),
@@ -437,8 +453,8 @@ impl Core {
 
 impl Ready for Core {
     fn ready(self: Rc<Self>, line: Line, writable: bool) {
-        self.js
-            .in_callback(self.context, || self.take_in(line, writable));
+        self.take_in(line, writable);
+        self.linger();
     }
 
     fn failed(self: Rc<Self>, reason: &str) {
@@ -600,15 +616,15 @@ impl XenStore {
             .request(&Operation::DomainPath(domid), "", Wanted::Text)
     }
 
-    /// Calls `onEvents` with the paths of what changed at or below `path`, once per wake-up, and once at the
-    /// beginning. Events say that something may have changed: read again, count nothing.
+    /// Calls `onEvent` with the path of each change at or below `path`, and once at the beginning. Events say that
+    /// something may have changed: read again, count nothing.
     #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
     pub fn watch(
         &self,
         path: String,
-        #[napi(ts_arg_type = "(paths: string[]) => void")] on_events: Function<'_, Vec<String>, ()>,
+        #[napi(ts_arg_type = "(path: string) => void")] on_event: Function<'_, String, ()>,
     ) -> Promise {
-        self.core.set_watch(&path, on_events.raw())
+        self.core.set_watch(&path, on_event.raw())
     }
 
     /// Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet.

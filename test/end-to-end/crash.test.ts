@@ -76,8 +76,8 @@ function stateOf(scratch: ScratchRoot): readonly string[] {
 /** Counts how often each answer is written: every write of a node fires its watch. */
 async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string, number>> {
   const written = new Map<string, number>();
-  await store.watch('data/guest', (paths) => {
-    for (const path of paths) written.set(path, (written.get(path) ?? 0) + 1);
+  await store.watch('data/guest', (path) => {
+    written.set(path, (written.get(path) ?? 0) + 1);
   });
   return written;
 }
@@ -159,18 +159,16 @@ test('a store that was killed under requests comes back: none is answered twice'
   const dom0 = new Dom0(first.socket, DOMAIN);
   const ids: string[] = [];
   const answered = new Map<string, number>();
-  const count = (paths: readonly string[]): void => {
-    for (const path of paths) {
-      const id = path.split('/')[2];
-      if (id !== undefined) answered.set(id, (answered.get(id) ?? 0) + 1);
-    }
+  const count = (path: string): void => {
+    const id = path.split('/')[2];
+    if (id !== undefined) answered.set(id, (answered.get(id) ?? 0) + 1);
   };
   {
     using reader = openStore({ endpoint: first.socket, ...options }, () => undefined);
     let killed = Promise.resolve();
     const died = new Promise<void>((resolve) => {
-      void reader.watch('data/guest', (paths) => {
-        count(paths);
+      void reader.watch('data/guest', (path) => {
+        count(path);
         // In the middle of the burst: each command takes longer than this event.
         if (answered.size > 0) killed = first.kill().then(resolve);
       });

@@ -32,7 +32,7 @@ export class MemoryXenStore {
   }
 
   fire(...paths: readonly string[]): void {
-    for (const connection of this.#connections) connection.fire(paths);
+    for (const connection of this.#connections) for (const path of paths) connection.fire(path);
   }
 
   /** Ends every connection. */
@@ -52,7 +52,7 @@ export function storeError(code: string): Error {
 class MemoryConnection implements XenStoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
-  #watch: ((paths: readonly string[]) => void) | null = null;
+  #watch: ((path: string) => void) | null = null;
   #open = true;
 
   constructor(store: MemoryXenStore, onClose: (reason: string) => void) {
@@ -60,8 +60,8 @@ class MemoryConnection implements XenStoreConnection {
     this.#onClose = onClose;
   }
 
-  fire(paths: readonly string[]): void {
-    this.#watch?.(paths);
+  fire(path: string): void {
+    this.#watch?.(path);
   }
 
   drop(): void {
@@ -98,11 +98,11 @@ class MemoryConnection implements XenStoreConnection {
     });
   }
 
-  watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void> {
+  watch(path: string, onEvent: (path: string) => void): Promise<void> {
     return this.#do(`watch ${path}`, () => {
-      this.#watch = onEvents;
+      this.#watch = onEvent;
       setImmediate(() => {
-        this.fire([path]);
+        this.fire(path);
       });
     });
   }

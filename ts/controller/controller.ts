@@ -79,8 +79,8 @@ export class Controller implements Disposable {
   /** Connects and watches for answers. */
   static async open(options: ControllerOptions): Promise<Controller> {
     const controller = new Controller(options);
-    await controller.#store.watch('data/guest', (paths) => {
-      for (const path of paths) controller.#waiting.get(path.slice('data/guest/'.length))?.();
+    await controller.#store.watch('data/guest', (path) => {
+      controller.#waiting.get(path.slice('data/guest/'.length))?.();
     });
     return controller;
   }

@@ -61,13 +61,13 @@ export class StoreConnection implements Disposable {
     await this.#orNull(this.#store.remove(this.#prefix + path));
   }
 
-  /** Calls `onEvents` with paths in the form of `path` for every change at or below it, until the connection ends. */
-  async watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void> {
+  /** Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends. */
+  async watch(path: string, onEvent: (path: string) => void): Promise<void> {
     const cut = this.#prefix.length;
-    const relative = (paths: string[]): void => {
-      onEvents(paths.map((full) => full.slice(cut)));
+    const relative = (full: string): void => {
+      onEvent(full.slice(cut));
     };
-    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvents : relative));
+    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvent : relative));
   }
 
   [Symbol.dispose](): void {

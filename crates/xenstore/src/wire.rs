@@ -169,6 +169,12 @@ impl Decoder {
         self.end = (self.end + count).min(self.buffer.len());
     }
 
+    /// Whether there are bytes that are not yet a whole packet, once every packet was taken.
+    #[must_use]
+    pub fn holds_part(&self) -> bool {
+        self.start < self.end
+    }
+
     /// The next whole packet, if there is one.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ export interface XenStoreConnection extends Disposable {
   makeDirectory(path: string): Promise<void>;
   /** Quiet when there is no such node. */
   remove(path: string): Promise<void>;
-  watch(path: string, onEvents: (paths: readonly string[]) => void): Promise<void>;
+  watch(path: string, onEvent: (path: string) => void): Promise<void>;
 }
 
 /** Opens a connection; `onClose` is called once when it is lost. Throws when it cannot be opened. */
@@ -200,8 +200,8 @@ export class XenStoreTransport implements Transport {
           this.#lose(opened, reason);
         });
         connection = opened;
-        await opened.watch(REQUESTS, (paths) => {
-          if (this.#connection === opened) this.#onEvents(paths);
+        await opened.watch(REQUESTS, (path) => {
+          if (this.#connection === opened) this.#onEvent(path);
         });
         if (this.#firstScan) await this.#noteEarlierAnswers(opened);
         this.#firstScan = false;
@@ -245,12 +245,10 @@ export class XenStoreTransport implements Transport {
 
   // Requests --------------------------------------------------------------------------------------------------------
 
-  #onEvents(paths: readonly string[]): void {
-    for (const path of paths) {
-      const id = path.startsWith(`${REQUESTS}/`) ? path.split('/', 3)[2] : undefined;
-      if (id === undefined || id === '') void this.#scan();
-      else if (!this.#isOwnRemoval(id)) this.#take(id);
-    }
+  #onEvent(path: string): void {
+    const id = path.startsWith(`${REQUESTS}/`) ? path.split('/', 3)[2] : undefined;
+    if (id === undefined || id === '') void this.#scan();
+    else if (!this.#isOwnRemoval(id)) this.#take(id);
     this.#readNext();
   }
 
