@@ -1,7 +1,7 @@
 // A socket for sd_notify. Node has no unix datagrams, so a few lines of Python listen.
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 
 const LISTENER = `
 import socket, sys, time
@@ -19,7 +19,8 @@ while True:
 export async function createSocket(path) {
   rmSync(path, { force: true });
   const child = spawn('python3', ['-c', LISTENER, path], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(child.stdout, 'data');
-  const ready = once(child.stdout, 'data').then(([time]) => BigInt(String(time).trim()));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  await lines.next();
+  const ready = lines.next().then(({ value: time }) => BigInt(time));
   return { path, ready, close: () => child.kill() };
 }

@@ -12,14 +12,21 @@ export declare class FileLock {
   release(): void
 }
 
-/** One run of the key exchange with a fresh private key. */
+/** One party of key exchanges, one after the other, each with a private key of its own. */
 export declare class KeyExchange {
-  /** A private key from the system's random source, and its public one. */
-  static create(): KeyExchange
-  /** What the peer is to be told: decimal text. */
-  get publicKey(): string
-  /** What both sides now share: decimal text, in bytes so that it can be wiped. */
-  sharedSecret(peerPublicKey: string): Buffer
+  /** No key yet. */
+  constructor()
+  /**
+   * Draws a private key from the system's random source, in place of an earlier one, and returns the public key:
+   * decimal text for the peer.
+   */
+  begin(): string
+  /**
+   * Writes what both sides now share to the beginning of `secret`, as decimal text, and returns its length: 33
+   * bytes at most. The private key is erased, whatever the peer's key is worth. Throws `DH_NOT_A_DECIMAL` or
+   * `DH_OUT_OF_RANGE`, and `DH_NOT_BEGUN` when there is no private key.
+   */
+  finish(peerPublicKey: string, secret: Uint8Array): number
 }
 
 /** The embedded XenStore server, on a thread of its own. */
@@ -82,7 +89,7 @@ export declare function commit(): string
 export declare function copyAttributes(from: string, to: string): void
 
 /** Every `error.code` of the addon. */
-export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'LOCK_TIMEOUT' | 'HASH_FAILED'
+export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'LOCK_TIMEOUT' | 'HASH_FAILED'
 
 /** Hashes a password for crypt(3), with a fresh salt, on a thread of its own: it takes tens of milliseconds. */
 export declare function hashPassword(password: Buffer, scheme: HashScheme): Promise<string>

@@ -36,6 +36,12 @@ pub enum ErrorCode {
     /// The peer's public key is outside of the group.
     #[napi(value = "DH_OUT_OF_RANGE")]
     OutOfRange,
+    /// There is no private key to finish a key exchange with.
+    #[napi(value = "DH_NOT_BEGUN")]
+    NotBegun,
+    /// The place for the shared secret is too small.
+    #[napi(value = "DH_NO_ROOM")]
+    NoRoom,
     /// Another process held the lock for too long.
     #[napi(value = "LOCK_TIMEOUT")]
     LockTimeout,
@@ -58,6 +64,8 @@ impl ErrorCode {
             Self::NoEndpoint => "XS_NO_ENDPOINT",
             Self::NotADecimal => "DH_NOT_A_DECIMAL",
             Self::OutOfRange => "DH_OUT_OF_RANGE",
+            Self::NotBegun => "DH_NOT_BEGUN",
+            Self::NoRoom => "DH_NO_ROOM",
             Self::LockTimeout => "LOCK_TIMEOUT",
             Self::HashFailed => "HASH_FAILED",
         }

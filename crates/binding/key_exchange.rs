@@ -1,48 +1,63 @@
-//! The key exchange. The private key stays on this side.
+//! The key exchange. The private key stays on this side, for as long as the exchange takes.
 
 use dh::{InvalidPublicKey, PrivateKey, PublicKey};
-use napi::bindgen_prelude::Buffer;
+use napi::bindgen_prelude::Uint8ArraySlice;
 use napi::{Error, Result};
 use napi_derive::napi;
 
 use crate::error::{CodedError, ErrorCode};
 
-/// One run of the key exchange with a fresh private key.
+/// One party of key exchanges, one after the other, each with a private key of its own.
 #[napi]
+#[derive(Default)]
 pub struct KeyExchange {
-    private: PrivateKey,
-    public: PublicKey,
+    private: Option<PrivateKey>,
 }
 
 #[napi]
 impl KeyExchange {
-    /// A private key from the system's random source, and its public one.
-    #[napi(factory, catch_unwind)]
-    pub fn create() -> Result<Self> {
+    /// No key yet.
+    #[napi(constructor, catch_unwind)]
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Draws a private key from the system's random source, in place of an earlier one, and returns the public key:
+    /// decimal text for the peer.
+    #[napi(catch_unwind)]
+    pub fn begin(&mut self) -> Result<String> {
         let private =
             PrivateKey::generate().map_err(|error| Error::from_reason(error.to_string()))?;
-        let public = private.public_key();
-        Ok(Self { private, public })
+        let public = private.public_key().to_string();
+        self.private = Some(private);
+        Ok(public)
     }
 
-    /// What the peer is to be told: decimal text.
-    #[napi(getter, catch_unwind)]
-    pub fn public_key(&self) -> String {
-        self.public.to_string()
-    }
-
-    /// What both sides now share: decimal text, in bytes so that it can be wiped.
+    /// Writes what both sides now share to the beginning of `secret`, as decimal text, and returns its length: 33
+    /// bytes at most. The private key is erased, whatever the peer's key is worth. Throws `DH_NOT_A_DECIMAL` or
+    /// `DH_OUT_OF_RANGE`, and `DH_NOT_BEGUN` when there is no private key.
     #[napi(catch_unwind)]
-    pub fn shared_secret(&self, peer_public_key: String) -> Result<Buffer, ErrorCode> {
+    pub fn finish(
+        &mut self,
+        peer_public_key: String,
+        mut secret: Uint8ArraySlice<'_>,
+    ) -> Result<u32, ErrorCode> {
+        let private = self.private.take().ok_or_else(|| {
+            CodedError::new(ErrorCode::NotBegun, "begin() comes first".to_owned())
+        })?;
         let peer: PublicKey = peer_public_key
             .parse()
             .map_err(|error| CodedError::new(code(error), error.to_string()))?;
-        Ok(self
-            .private
-            .shared_secret(&peer)
-            .to_decimal()
-            .as_bytes()
-            .into())
+        let decimal = private.shared_secret(&peer).to_decimal();
+        let digits = decimal.as_bytes();
+        // SAFETY: JavaScript does not run meanwhile, so nothing else reads or writes the array.
+        let place = unsafe { secret.as_mut() };
+        let place = place.get_mut(..digits.len()).ok_or_else(|| {
+            CodedError::new(ErrorCode::NoRoom, "the secret takes 33 bytes".to_owned())
+        })?;
+        place.copy_from_slice(digits);
+        Ok(digits.len() as u32)
     }
 }
 

@@ -5,7 +5,10 @@ import { AgentError, Secret } from '../api/index.js';
 export interface KeyExchange {
   /** Decimal text. */
   readonly publicKey: string;
-  /** The shared number as decimal text. Throws AgentError GW_ARGUMENT_INVALID for a key the peer cannot have meant. */
+  /**
+   * The shared number as decimal text; to be asked for once. Throws AgentError GW_ARGUMENT_INVALID for a key the peer
+   * cannot have meant.
+   */
   sharedSecret(peerPublicKey: string): Secret;
 }
 

@@ -42,14 +42,18 @@ export function createAccounts(root: string): Accounts {
   };
 }
 
-/** A key exchange with a fresh private key, which stays inside the addon. */
+/** Digits of the largest secret there is. */
+const SECRET_BYTES = 33;
+
+/** A key exchange with a fresh private key, which stays inside the addon and is erased once it has served. */
 export function createKeyExchange(): KeyExchange {
-  const native = NativeKeyExchange.create();
+  const native = new NativeKeyExchange();
   return {
-    publicKey: native.publicKey,
+    publicKey: native.begin(),
     sharedSecret(peerPublicKey) {
+      const bytes = Buffer.alloc(SECRET_BYTES);
       try {
-        return new Secret(native.sharedSecret(peerPublicKey));
+        return new Secret(bytes.subarray(0, native.finish(peerPublicKey, bytes)));
       } catch (cause) {
         const wanted = 'a decimal number between 2 and p-2';
         const got = errorCode(cause) === 'DH_OUT_OF_RANGE' ? 'a number out of range' : 'something else';
