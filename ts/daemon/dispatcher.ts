@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { Command } from '../api/command.js';
+import type { Command, CommandContext } from '../api/command.js';
 import type { Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import type { Journal } from './journal.js';
@@ -111,12 +111,21 @@ export class Dispatcher {
 
   async #carryOut(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
     const { raw, command, value, arrived } = job;
-    const log = this.#options.log.child({ request: raw.id, command: command.name });
+    const { log } = this.#options;
+    const about = { request: raw.id, command: command.name };
+    let own: Logger | null = null;
+    const context: CommandContext = {
+      // Made when it is first used: most commands log nothing, and their answer need not wait for it.
+      get log() {
+        return (own ??= log.child(about));
+      },
+      signal,
+    };
     const started = performance.now();
     let reply: Reply;
     let failure: unknown = null;
     try {
-      reply = await command.handle(value, { log, signal });
+      reply = await command.handle(value, context);
     } catch (error) {
       failure = error;
       reply = asReply(asAgentError(error));
@@ -124,6 +133,7 @@ export class Dispatcher {
     const ran = performance.now();
     await this.#settle(raw, reply, transport, codec, command.lane === 'serial');
     const fields = {
+      ...about,
       returncode: reply.returncode,
       waitedMs: round(started - arrived),
       ranMs: round(ran - started),

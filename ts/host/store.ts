@@ -1,8 +1,8 @@
 import { XenStore } from '#binding';
 import type { Store } from '../api/host.js';
 
-/** Longer than any healthy store takes by orders of magnitude; a store that is silent for so long is gone. */
-const REQUEST_TIMEOUT_MS = 30_000;
+/** Longer than any healthy store takes by orders of magnitude; a store that owes replies for so long is gone. */
+const SILENCE_MS = 30_000;
 
 export interface StoreOptions {
   /** Path of a device or socket; null to look for the guest's own. */
@@ -21,6 +21,9 @@ export class StoreConnection implements Disposable {
   readonly #store: XenStore;
   readonly #prefix: string;
   readonly #onClose: (reason: string) => void;
+  /** One timer for all requests: setting one for each would cost more than the rest of a request does here. */
+  readonly #silence: NodeJS.Timeout;
+  #underWay = 0;
   #closed = false;
 
   /** Throws XS_NO_ENDPOINT when there is no XenStore on this machine, XS_IO when it cannot be reached. */
@@ -30,6 +33,9 @@ export class StoreConnection implements Disposable {
     this.#store = XenStore.open({ endpoint: options.endpoint, poll: options.poll }, (reason) => {
       this.#lost(reason);
     });
+    this.#silence = setTimeout(() => {
+      this.#onSilence();
+    }, SILENCE_MS).unref();
   }
 
   get endpoint(): string {
@@ -37,28 +43,27 @@ export class StoreConnection implements Disposable {
   }
 
   /** The node's value, or null when there is no such node. */
-  async read(path: string): Promise<Buffer | null> {
-    return this.#orNull(this.#store.read(this.#prefix + path));
+  read(path: string): Promise<Buffer | null> {
+    return this.#timed(this.#store.read(this.#prefix + path), nullIfMissing);
   }
 
-  async write(path: string, value: Uint8Array): Promise<void> {
-    await this.#timed(
-      this.#store.write(this.#prefix + path, Buffer.from(value.buffer, value.byteOffset, value.length)),
-    );
+  write(path: string, value: Uint8Array): Promise<void> {
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+    return this.#timed(this.#store.write(this.#prefix + path, bytes), rethrow);
   }
 
   /** Names of the node's children, or null when there is no such node. */
-  async list(path: string): Promise<readonly string[] | null> {
-    return this.#orNull(this.#store.list(this.#prefix + path));
+  list(path: string): Promise<readonly string[] | null> {
+    return this.#timed(this.#store.list(this.#prefix + path), nullIfMissing);
   }
 
-  async makeDirectory(path: string): Promise<void> {
-    await this.#timed(this.#store.makeDirectory(this.#prefix + path));
+  makeDirectory(path: string): Promise<void> {
+    return this.#timed(this.#store.makeDirectory(this.#prefix + path), rethrow);
   }
 
   /** Removes the node and all below it; quiet when there is none. */
   async remove(path: string): Promise<void> {
-    await this.#orNull(this.#store.remove(this.#prefix + path));
+    await this.#timed(this.#store.remove(this.#prefix + path), nullIfMissing);
   }
 
   /** Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends. */
@@ -67,42 +72,58 @@ export class StoreConnection implements Disposable {
     const relative = (full: string): void => {
       onEvent(full.slice(cut));
     };
-    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvent : relative));
+    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvent : relative), rethrow);
   }
 
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#silence);
     this.#store.close();
   }
 
-  async #orNull<T>(operation: Promise<T>): Promise<T | null> {
-    try {
-      return await this.#timed(operation);
-    } catch (error) {
-      if ((error as { code?: unknown }).code === 'XS_NOT_FOUND') return null;
-      throw error;
-    }
+  /** Adds one promise to the addon's own, not one a layer: a request's way to its answer is counted in microseconds. */
+  #timed<T, U>(operation: Promise<T>, onError: (error: unknown) => U): Promise<T | U> {
+    if (this.#underWay === 0) this.#silence.refresh();
+    this.#underWay += 1;
+    const ended = (): void => {
+      this.#underWay -= 1;
+      if (this.#underWay > 0) this.#silence.refresh();
+    };
+    return operation.then(
+      (value) => {
+        ended();
+        return value;
+      },
+      (error: unknown) => {
+        ended();
+        return onError(error);
+      },
+    );
   }
 
-  async #timed<T>(operation: Promise<T>): Promise<T> {
-    // Closing the addon's connection fails `operation`, so nothing has to race against the timer.
-    const timer = setTimeout(() => {
-      this.#store.close();
-      this.#lost(`no reply within ${REQUEST_TIMEOUT_MS / 1000} s`);
-    }, REQUEST_TIMEOUT_MS);
-    try {
-      return await operation;
-    } finally {
-      clearTimeout(timer);
-    }
+  /** Closing the addon's connection fails whatever is under way. */
+  #onSilence(): void {
+    if (this.#underWay === 0) return;
+    this.#store.close();
+    this.#lost(`no reply within ${SILENCE_MS / 1000} s`);
   }
 
   #lost(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
+    clearTimeout(this.#silence);
     this.#onClose(reason);
   }
+}
+
+function rethrow(error: unknown): never {
+  throw error;
+}
+
+function nullIfMissing(error: unknown): null {
+  if ((error as { code?: unknown }).code === 'XS_NOT_FOUND') return null;
+  throw error;
 }
 
 /** Opens a connection; `onClose` is called once when it is lost, not when it is disposed of. */
@@ -129,8 +150,8 @@ export function createStoreAccess(options: StoreOptions): StoreAccess {
     if (current !== null) return current;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        reject(new Error(`XenStore is away for more than ${REQUEST_TIMEOUT_MS / 1000} s`));
-      }, REQUEST_TIMEOUT_MS);
+        reject(new Error(`XenStore is away for more than ${SILENCE_MS / 1000} s`));
+      }, SILENCE_MS);
       waiting.push((opened) => {
         clearTimeout(timer);
         resolve(opened);
