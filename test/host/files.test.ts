@@ -113,6 +113,7 @@ test('links are followed as a chroot follows them, and survive', async () => {
   assert.equal(await readlink(join(scratch.root, 'etc/absolute')), '/run/real');
   assert.equal((await files.status('/etc/absolute'))?.type, 'link');
   assert.deepEqual(await files.list('/var'), ['real']);
+  assert.equal(await files.resolve('/etc/absolute'), '/run/real');
 });
 
 test('no path leads out of the root', async () => {
@@ -125,7 +126,7 @@ test('no path leads out of the root', async () => {
   const files = createFiles(scratch.root, scratch.state);
   for (const path of ['/../outside', '/absolute', '/relative', '/up/outside', '/up/../../outside']) {
     assert.equal(await files.read(path), null, path);
-    assert.equal(await files.exists(path), false, path);
+    assert.equal(await files.resolve(path), null, path);
   }
   await (await files.commit([write('/../outside', 'inside')])).confirm();
   await assert.rejects(files.commit([write('/relative/x', 'x')]), { code: 'GW_FILE_FAILED' });

@@ -30,8 +30,8 @@ export interface Files {
   list(path: string): Promise<readonly string[]>;
   /** What stands at `path` itself (links are not followed), or null. */
   status(path: string): Promise<FileStatus | null>;
-  /** Whether there is something at `path`, links followed. */
-  exists(path: string): Promise<boolean>;
+  /** Where `path` leads when its links are followed, or null when there is nothing. */
+  resolve(path: string): Promise<string | null>;
   /**
    * Carries out `changes` together: stages every file before it moves any, keeps what was there as a backup in the
    * agent's state directory. A crash before `confirm` or `rollback` is rolled back at the next start.

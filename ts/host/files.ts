@@ -22,7 +22,7 @@ export function createFiles(root: string, stateDirectory: string): Files {
     readText: async (path) => (await read(root, path))?.toString('utf8') ?? null,
     list: (path) => list(root, path),
     status: (path) => statusOf(root, path),
-    exists: (path) => exists(root, path),
+    resolve: (path) => resolve(root, path),
     commit: (changes) => commit(root, stateDirectory, changes),
   };
 }
@@ -57,12 +57,12 @@ async function list(root: string, path: string): Promise<readonly string[]> {
   }
 }
 
-async function exists(root: string, path: string): Promise<boolean> {
+async function resolve(root: string, path: string): Promise<string | null> {
   try {
-    return (await resolveInRoot(root, path, 'follow')).exists;
+    const resolved = await resolveInRoot(root, path, 'follow');
+    return resolved.exists ? resolved.inside : null;
   } catch (error) {
-    absent(error);
-    return false;
+    return absent(error);
   }
 }
 

@@ -49,7 +49,8 @@ export async function gather(host: Host, renderers: readonly Renderer[]): Promis
   }
   const programs = new Set<string>();
   for (const path of [...RESOLVCONF_PROGRAMS, ...renderers.flatMap((renderer) => renderer.programs)]) {
-    if (await host.files.exists(path)) programs.add(path);
+    const target = await host.files.resolve(path);
+    if (target !== null) programs.add(path).add(target);
   }
   return {
     facts: { interfaces, hostname, currentHostname: await host.network.hostname(), files, programs },

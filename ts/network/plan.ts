@@ -29,7 +29,7 @@ export interface NetworkFacts {
   readonly currentHostname: string;
   /** Text of the files named by the renderers' `reads`; a path that is absent on disk is absent here. */
   readonly files: ReadonlyMap<string, string>;
-  /** Of the programs that any renderer asked about, the paths of those there are. */
+  /** Of the programs that any renderer asked about, the paths of those there are, and of what they are links to. */
   readonly programs: ReadonlySet<string>;
 }
 

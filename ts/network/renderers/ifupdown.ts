@@ -40,9 +40,12 @@ export const ifupdown: Renderer = {
 
   render(facts) {
     const names = facts.interfaces.map(({ nic }) => nic.name);
+    // What ifdown has forgotten, after a failure half way, is there all the same. busybox knows no long options, and
+    // classic ifupdown no short one.
+    const force = [...facts.programs].some((path) => path.endsWith('/busybox')) ? '-f' : '--force';
     const run = (program: string, name: string, onFailure: 'ignore' | 'report'): Action => ({
       type: 'run',
-      argv: program === 'ifdown' ? [program, '--force', name] : [program, name],
+      argv: program === 'ifdown' ? [program, force, name] : [program, name],
       onFailure,
     });
     // ifup would never hear of an interface again that our block named and the host no longer does.
