@@ -12,11 +12,13 @@ use crate::operation::Operation;
 use crate::session::{Event, Session};
 use crate::wire::{Decoder, HEADER};
 
-/// How long a read that waits does so at most, on a socket. It is the socket's own time limit because the kernel books
-/// that with its coarse timers: `poll` with a limit sets a precise one, which costs some 15 us on a virtual machine.
-static PATIENCE: libc::timeval = libc::timeval {
+/// How long a read that waits does so at most, in milliseconds.
+const PATIENCE: i32 = 4;
+/// The same as a socket's own time limit, because the kernel books that with its coarse timers: `poll` with a limit sets
+/// a precise one, which costs some 15 us on a virtual machine. The device has none of its own.
+static SOCKET_PATIENCE: libc::timeval = libc::timeval {
     tv_sec: 0,
-    tv_usec: 4000,
+    tv_usec: PATIENCE as libc::suseconds_t * 1000,
 };
 
 /// The writing half of a descriptor, for whoever has to write where waiting does no harm.
@@ -123,8 +125,8 @@ impl<P> Connection<P> {
         let fd = self.descriptor();
         // SAFETY: the descriptor is open; pointer and length are those of one live value.
         unsafe {
-            let size = size_of_val(&PATIENCE) as libc::socklen_t;
-            let limit = (&raw const PATIENCE).cast();
+            let size = size_of_val(&SOCKET_PATIENCE) as libc::socklen_t;
+            let limit = (&raw const SOCKET_PATIENCE).cast();
             if libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, limit, size) == 0 {
                 libc::fcntl(fd, libc::F_SETFL, 0);
             }
@@ -242,8 +244,8 @@ impl<P> Connection<P> {
         self.flush(events)
     }
 
-    /// As [`Connection::on_readable`], but on a socket waits a few milliseconds at most for something to come: for
-    /// whoever just sent a request, a reply takes a fraction of that and is had sooner than through an event loop.
+    /// As [`Connection::on_readable`], but waits a few milliseconds at most for something to come: for whoever just sent
+    /// a request, a reply takes a fraction of that and is had sooner than through an event loop.
     ///
     /// # Errors
     /// As [`Connection::on_readable`].
@@ -262,8 +264,16 @@ impl<P> Connection<P> {
         let fd = self.descriptor();
         let space = self.decoder.space();
         let (into, length) = (space.as_mut_ptr().cast(), space.len());
-        // SAFETY: the pointer and the length are those of one live slice, and the descriptor is open.
+        // SAFETY: pointers and lengths are those of one live value and one live slice, and the descriptor is open.
         let count = unsafe {
+            if wait && self.writer.kind == Kind::Device {
+                let mut entry = libc::pollfd {
+                    fd,
+                    events: libc::POLLIN,
+                    revents: 0,
+                };
+                libc::poll(&raw mut entry, 1, PATIENCE);
+            }
             match self.writer.kind {
                 Kind::Device => libc::read(fd, into, length),
                 Kind::Socket if wait => libc::recv(fd, into, length, 0),

@@ -37,12 +37,14 @@ impl Kind {
         }
     }
 
-    /// How many requests may be unanswered: a guest with more than 20 is no longer read by the store, and the
-    /// kernel's own drivers share that number with us.
+    /// How many requests may be unanswered. On the device one: Linux keeps the body of a request in a buffer of the
+    /// descriptor until the store's ring takes it, some time after `write()` has returned, and the next `write()`
+    /// overwrites it (`xenbus_dev_request_and_reply` points into `xenbus_file_priv`). The store then carries out the
+    /// later request twice and answers both.
     #[must_use]
     pub fn outstanding_limit(self) -> usize {
         match self {
-            Self::Device => 16,
+            Self::Device => 1,
             Self::Socket => usize::MAX,
         }
     }
