@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { StoreServer } from '#binding';
+import { buildExample } from '../support/programs.js';
 import { startXenstored, xenPrograms } from '../support/xenstored.js';
 
 const GUEST = 7;
@@ -103,6 +104,7 @@ function tell({ dom0, guest }: Place, [as, program, ...args]: Line): string {
 
 suite('the embedded store and xenstored answer alike', () => {
   const folder = mkdtempSync(join(tmpdir(), 'guestwire-store-'));
+  const conformance = buildExample('conformance');
   let embedded: { place: Place; server: StoreServer };
   let real: { place: Place; store: Awaited<ReturnType<typeof startXenstored>> };
 
@@ -138,6 +140,25 @@ suite('the embedded store and xenstored answer alike', () => {
       for (const line of lines) assert.equal(tell(embedded.place, line), tell(real.place, line));
     });
   }
+
+  const places: readonly (readonly [name: string, socket: () => string, base: string])[] = [
+    ['the embedded store, dom0', () => embedded.place.dom0, '/conformance'],
+    ['the embedded store, a guest', () => embedded.place.guest, 'data/conformance'],
+    ['xenstored, dom0', () => real.place.dom0, '/conformance'],
+    ['xenstored, a guest', () => real.place.guest, 'data/conformance'],
+  ];
+  for (const [name, socket, base] of places) {
+    test(`the conformance suite passes on ${name}`, () => {
+      const { status, stdout, stderr } = spawnSync(conformance, [socket(), base], { encoding: 'utf8' });
+      assert.equal(status, 0, stdout + stderr);
+    });
+  }
+
+  test('the conformance suite passes on oxenstored', async () => {
+    await using store = await startXenstored('ocaml', mkdtempSync(join(folder, 'o-')));
+    const { status, stdout, stderr } = spawnSync(conformance, [store.socket, '/conformance'], { encoding: 'utf8' });
+    assert.equal(status, 0, stdout + stderr);
+  });
 
   test("Xen's own test-xenstore passes on the embedded store", () => {
     const env = { ...process.env, XENSTORED_PATH: embedded.place.dom0 };
