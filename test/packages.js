@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process';
 
 /** Package, and what it is here for. */
 const packages = [
-  ['busybox-static', 'ifup as minimal images have it'],
+  ['binutils', 'strip, which makes a minimal image of node'],
+  ['busybox-static', 'ifup as minimal images have it; all that a minimal guest has'],
+  ['cpio', 'initramfs images'],
   ['debootstrap', 'the Debian root in which ifup, netplan and su are run'],
   ['gcc', 'the preload that lets the stock xenstored run without Xen'],
   ['iproute2', 'network namespaces, and reading back what the kernel has'],
@@ -12,10 +14,12 @@ const packages = [
   ['perl', 'crypt(3), an independent check of our hashes'],
   ['procps', 'ps and pgrep'],
   ['python3', 'a second implementation of locks, to hold against ours'],
+  ['qemu-system-x86', 'the machine that the real hypervisor is booted in'],
   ['strace', 'kills the agent at every single system call'],
   ['util-linux', 'unshare: mounts and namespaces of a test stay its own'],
   ['xen-utils-4.17', 'the real xenstored and oxenstored, test-xenstore'],
   ['xenstore-utils', 'xenstore-read and xenstore-write, which are what the dom0 plugin runs'],
+  ['zstd', "compresses the guest's image"],
 ];
 
 const installed = (name) => {

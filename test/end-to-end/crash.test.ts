@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openStore, type StoreConnection } from '../../ts/host/store.js';
 import { Agent } from '../support/agent.js';
-import { Dom0 } from '../support/dom0.js';
+import { Dom0, localTools } from '../support/dom0.js';
 import { ScratchRoot, VM_DATA } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
 
@@ -87,7 +87,7 @@ for (const { command, file, value } of SCENARIOS) {
   test(title, { timeout: 600_000 }, async (t) => {
     using home = newScratch();
     await using store = await startXenstored('c', home.directory);
-    const dom0 = new Dom0(store.socket, DOMAIN);
+    const dom0 = new Dom0(localTools(store.socket), DOMAIN);
     await dom0.publish(VM_DATA);
     using reader = openStore({ endpoint: store.socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
     const answers = await countAnswers(reader);
@@ -156,7 +156,7 @@ test('a store that was killed under requests comes back: none is answered twice'
   const options = { domain: DOMAIN, poll: 'loop' } as const;
   await using first = await startXenstored('c', scratch.directory);
   await using agent = await Agent.start({ store: first.socket, domain: DOMAIN, root: scratch.root });
-  const dom0 = new Dom0(first.socket, DOMAIN);
+  const dom0 = new Dom0(localTools(first.socket), DOMAIN);
   const ids: string[] = [];
   const answered = new Map<string, number>();
   const count = (path: string): void => {

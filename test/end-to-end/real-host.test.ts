@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openStore } from '../../ts/host/store.js';
 import { Agent } from '../support/agent.js';
-import { Dom0 } from '../support/dom0.js';
+import { Dom0, localTools } from '../support/dom0.js';
 import { novaReads, xenstoreRead, type HostView } from '../support/host-view.js';
 import { OLD_PASSWORD, ScratchRoot, VM_DATA } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
@@ -25,7 +25,7 @@ for (const { name, kind } of [
     using scratch = new ScratchRoot('ifupdown');
     scratch.installSu();
     await using store = await startXenstored(kind, scratch.directory);
-    const dom0 = new Dom0(store.socket, DOMAIN);
+    const dom0 = new Dom0(localTools(store.socket), DOMAIN);
     await dom0.publish(VM_DATA);
     await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root });
 
@@ -80,7 +80,7 @@ for (const { name, kind } of [
 test('a host with netplan gets its network through netplan', { timeout: 120_000 }, async () => {
   using scratch = new ScratchRoot('netplan');
   await using store = await startXenstored('c', scratch.directory);
-  const dom0 = new Dom0(store.socket, DOMAIN);
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   await dom0.publish(VM_DATA);
   await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root });
   assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
@@ -94,7 +94,7 @@ test('a host with netplan gets its network through netplan', { timeout: 120_000 
 test("the model of dom0's tools and nova agrees with the real xenstore-read in every case", async () => {
   using scratch = new ScratchRoot();
   await using store = await startXenstored('c', scratch.directory);
-  const dom0 = new Dom0(store.socket, DOMAIN);
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   using writer = openStore({ endpoint: store.socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
   for (const [index, reply] of HOST_VIEW.replies.entries()) {
     const bytes = reply.case === 'trailing NUL' ? '{"returncode":"0","message":""}\0' : reply.guest_writes;
@@ -117,7 +117,7 @@ test("the model of dom0's tools and nova agrees with the real xenstore-read in e
 test('what xenstore-write makes of awkward requests is answered once, in a form that nova can read', async () => {
   using scratch = new ScratchRoot();
   await using store = await startXenstored('c', scratch.directory);
-  const dom0 = new Dom0(store.socket, DOMAIN);
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   await dom0.publish(VM_DATA);
   await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root });
   using reader = openStore({ endpoint: store.socket, domain: DOMAIN, poll: 'loop' }, () => undefined);

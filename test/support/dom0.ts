@@ -14,21 +14,28 @@ const PATIENCE = 60_000;
 
 export type Digest = 'md5' | 'default';
 
+/** Runs `xenstore-<program> <args>` in dom0 and resolves with what it printed. */
+export type Tools = (program: string, args: readonly string[]) => Promise<string>;
+
+/** This machine's own tools, speaking with the store at `socket`. */
+export function localTools(socket: string): Tools {
+  const env = { PATH: process.env['PATH'], XENSTORED_PATH: socket };
+  return async (program, args) => (await exec(`xenstore-${program}`, args, { env })).stdout;
+}
+
 /** nova and the dom0 plugin, as far as they speak with one guest. */
 export class Dom0 {
-  readonly #socket: string;
+  readonly #tools: Tools;
   readonly #domain: number;
 
-  constructor(socket: string, domain: number) {
-    this.#socket = socket;
+  constructor(tools: Tools, domain: number) {
+    this.#tools = tools;
     this.#domain = domain;
   }
 
   /** `xenstore-<program> <args>`, with what it printed, its final line feed taken away. */
   async tool(program: string, ...args: readonly string[]): Promise<string> {
-    const env = { PATH: process.env['PATH'], XENSTORED_PATH: this.#socket };
-    const { stdout } = await exec(`xenstore-${program}`, args, { env });
-    return stdout.replace(/\n$/, '');
+    return (await this.#tools(program, args)).replace(/\n$/, '');
   }
 
   path(node: string): string {
