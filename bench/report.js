@@ -96,9 +96,9 @@ function plot(latency) {
   const [low, high] = [Math.log10(Math.min(...ends) * 0.9), Math.log10(Math.max(...ends) * 1.1)];
   const x = (value) => box.left + ((Math.log10(value) - low) / (high - low)) * box.width;
   const y = (share) => box.top + (1 - share) * box.height;
-  const ticks = [10, 20, 30, 50, 70, 100, 200, 300, 500, 1000, 2000, 5000, 10000].filter(
-    (value) => Math.log10(value) > low && Math.log10(value) < high,
-  );
+  const ticks = [1, 10, 100, 1000, 10_000, 100_000]
+    .flatMap((ten) => [ten, 2 * ten, 3 * ten, 5 * ten])
+    .filter((value) => Math.log10(value) > low && Math.log10(value) < high);
   const line = (x1, y1, x2, y2) => `<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="#ddd"/>`;
   const text = (at, down, anchor, words) => `<text x="${at}" y="${down}" text-anchor="${anchor}">${words}</text>`;
   const grid = [
@@ -127,7 +127,78 @@ ${text(370, 405, 'middle', 'microseconds from the write to the callback; up: sha
 }
 
 const PAGE = 'docs/performance.md';
-const [BEGIN, END] = ['<!-- measured: begin -->', '<!-- measured: end -->'];
+
+/** Replaces what stands between the page's two markers of that name. */
+function fill(name, text) {
+  const [begin, end] = [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
+  if (!existsSync(PAGE)) throw new Error(`${PAGE} is missing`);
+  const page = readFileSync(PAGE, 'utf8');
+  const [before, after] = [page.indexOf(begin), page.indexOf(end)];
+  if (before < 0 || after < before) throw new Error(`${PAGE} has lost the lines ${begin} and ${end}`);
+  writeFileSync(PAGE, `${page.slice(0, before)}${begin}\n\n${text}\n\n${page.slice(after)}`);
+  execFileSync('npx', ['prettier', '--write', '--log-level', 'warn', PAGE], { stdio: 'inherit' });
+}
+
+/** Results on the kernel's device: a table for each place, the plot of the guest's, and the round trips of an answer. */
+export function reportXen({ places, polling, answer, images }, { whole }) {
+  const head = ['watcher', 'min µs', 'median µs', '99 % µs', 'to C', 'to bare loop'];
+  const parts = Object.entries(places).map(([place, latency]) => {
+    const [c, loop] = ['C libxenstore', 'Rust read loop'].map((name) => named(latency, name).p50);
+    const rows = latency.map(({ name, min, p50, p99 }) => [
+      name,
+      us(min),
+      us(p50),
+      us(p99),
+      times(p50 / c),
+      times(p50 / loop),
+    ]);
+    return `### In ${place} (${latency[0].events} events each)\n\n${table(head, rows)}`;
+  });
+  const addon = named(places['the guest'], 'addon, loop').p50;
+  parts.push(
+    `An agent that looks once a second, in the guest: median ${(polling.p50 / 1000).toFixed(0)} ms, longest ` +
+      `${(polling.max / 1000).toFixed(0)} ms: ${(polling.p50 / addon).toFixed(0)} times the addon's.`,
+    `### From a version request in dom0 to its answer there, the agent in the guest (${answer.requests} requests)\n\n` +
+      table(
+        ['min µs', 'median µs', '99 % µs', 'READ in the guest µs', 'round trips of the guest', 'READ in dom0 µs'],
+        [
+          [
+            us(answer.min),
+            us(answer.p50),
+            us(answer.p99),
+            us(answer.guest),
+            (answer.p50 / answer.guest).toFixed(2),
+            us(answer.dom0),
+          ],
+        ],
+      ),
+    images.map((line) => `- ${line}`).join('\n'),
+  );
+  const text = parts.join('\n\n');
+  console.log(`${machine()}\n\n${text}`);
+  if (!whole) return;
+  writeFileSync('bench/latency-xen.svg', plot(places['the guest']));
+  fill(
+    'xen',
+    `Machine: ${machine()}; Xen and both Linux 6.1 kernels emulated by QEMU, so only ratios mean anything.\n\n${text}\n\n` +
+      `![Latency in the guest](../bench/latency-xen.svg)`,
+  );
+}
+
+/** What a table says of one watcher: quantiles of its sorted times, and the plot's curve, a point each 0.1 %. */
+export function summarize(name, times) {
+  const sorted = Float64Array.from(times).sort();
+  const at = (share) => quantile(sorted, share);
+  return {
+    name,
+    events: sorted.length,
+    min: sorted[0],
+    p50: at(0.5),
+    p99: at(0.99),
+    p999: at(0.999),
+    curve: Array.from({ length: 1000 }, (_, i) => at((i + 0.5) / 1000)),
+  };
+}
 
 /** Prints the tables; a whole run also writes bench/results.json, bench/latency.svg and the page's measured part. */
 export function report(results, { whole }) {
@@ -139,12 +210,9 @@ export function report(results, { whole }) {
   const kept = { machine: machine(), goals: goals(results), latency: summary, ...others };
   writeFileSync('bench/results.json', `${JSON.stringify(kept, null, 2)}\n`);
   writeFileSync('bench/latency.svg', plot(latency));
-  if (!existsSync(PAGE)) throw new Error(`${PAGE} is missing`);
-  const page = readFileSync(PAGE, 'utf8');
-  const [before, after] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (before < 0 || after < before) throw new Error(`${PAGE} has lost the lines ${BEGIN} and ${END}`);
   const verdicts = goals(results).map(({ goal, measured, met }) => [goal, measured, met ? 'met' : 'not met']);
-  const section = `${BEGIN}\n\nMachine: ${machine()}; load before: ${results.load}.\n\n${text}\n\n![Latency](../bench/latency.svg)\n\n### Goals\n\n${table(['goal', 'measured', ''], verdicts)}\n\n`;
-  writeFileSync(PAGE, page.slice(0, before) + section + page.slice(after));
-  execFileSync('npx', ['prettier', '--write', '--log-level', 'warn', PAGE, 'bench/results.json'], { stdio: 'inherit' });
+  execFileSync('npx', ['prettier', '--write', '--log-level', 'warn', 'bench/results.json'], { stdio: 'inherit' });
+  const head = `Machine: ${machine()}; load before: ${results.load}.`;
+  const end = table(['goal', 'measured', ''], verdicts);
+  fill('measured', `${head}\n\n${text}\n\n![Latency](../bench/latency.svg)\n\n### Goals\n\n${end}`);
 }

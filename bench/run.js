@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { goals, median, quantile, report } from './report.js';
+import { goals, median, quantile, report, summarize } from './report.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -120,21 +120,7 @@ async function latency() {
       floods[name].push(size.flood / ((pairs.at(-1)[1] - pairs[0][0]) / 1e9));
     }
   }
-  return names.map((name) => {
-    const sorted = Float64Array.from(samples[name]).sort();
-    const at = (share) => quantile(sorted, share);
-    return {
-      name,
-      events: sorted.length,
-      min: sorted[0],
-      p50: at(0.5),
-      p99: at(0.99),
-      p999: at(0.999),
-      flood: median(floods[name]),
-      // The curve of the plot: a point each 0.1 %.
-      curve: Array.from({ length: 1000 }, (_, i) => at((i + 0.5) / 1000)),
-    };
-  });
+  return names.map((name) => ({ ...summarize(name, samples[name]), flood: median(floods[name]) }));
 }
 
 /** Starts the agent; resolves at READY=1, which it says once its watch is set. */

@@ -1,4 +1,4 @@
-// Watches /bench with the addon and prints when each callback was entered: watch-addon.js SOCKET COUNT loop|thread
+// Watches $BENCH_NODE, or /bench, with the addon and prints when each callback was entered: watch-addon.js SOCKET COUNT loop|thread
 import { writeSync } from 'node:fs';
 import { XenStore } from '#binding';
 
@@ -9,7 +9,7 @@ let registered = false;
 const store = XenStore.open({ endpoint, poll }, (reason) => {
   if (events.length < count) throw new Error(reason);
 });
-const watch = await store.watch('/bench', (path) => {
+const watch = await store.watch(process.env.BENCH_NODE ?? '/bench', (path) => {
   const time = process.hrtime.bigint();
   if (!registered) {
     registered = true;

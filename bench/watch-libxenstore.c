@@ -8,12 +8,13 @@ int main(int argc, char **argv)
 {
 	if (argc != 2)
 		return 2;
+	const char *node = getenv("BENCH_NODE");
 	int count = atoi(argv[1]), done = 0;
 	unsigned int n;
 	char **paths = calloc(count, sizeof *paths);
 	struct timespec *times = calloc(count, sizeof *times);
-	struct xs_handle *store = xs_open(0); /* socket: XENSTORED_PATH */
-	if (!paths || !times || !store || !xs_watch(store, "/bench", "t"))
+	struct xs_handle *store = xs_open(0); /* socket or device: XENSTORED_PATH */
+	if (!paths || !times || !store || !xs_watch(store, node ? node : "/bench", "t"))
 		return 1;
 	free(xs_read_watch(store, &n)); /* fires at once on registration */
 	puts("ready");

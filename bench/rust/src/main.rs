@@ -1,4 +1,5 @@
-//! `bench write|loop|client|host|exchange …`: see bench/run.js, which starts each as a process of its own.
+//! `bench write|loop|client|host|trips|exchange …`: see bench/run.js and bench/xen.js, which start each as a process of
+//! its own.
 
 mod exchange;
 mod store;
@@ -23,9 +24,16 @@ fn main() -> Outcome {
         ["loop", socket, count] => read_loop(socket, count.parse()?),
         ["client", socket, count] => client(socket, count.parse()?),
         ["host", socket, domain, rounds] => host(socket, domain, rounds.parse()?),
+        ["remove", endpoint, node] => remove(endpoint, node),
+        ["trips", endpoint, count] => trips(endpoint, count.parse()?),
         ["exchange", seconds] => exchange::measure(Duration::from_secs_f64(seconds.parse()?)),
-        _ => Err("wanted: prepare, write, loop, client, host or exchange".into()),
+        _ => Err("wanted: prepare, write, loop, client, host, remove, trips or exchange".into()),
     }
+}
+
+/// What is watched: `BENCH_NODE`, or `/bench`. A guest has room below `data`.
+fn node() -> String {
+    std::env::var("BENCH_NODE").unwrap_or_else(|_| "/bench".to_owned())
 }
 
 /// Nanoseconds of CLOCK_MONOTONIC, which all processes share.
@@ -43,7 +51,7 @@ fn now() -> u64 {
 fn prepare(socket: &str, count: usize) -> Outcome {
     let mut store = Store::open(socket)?;
     for number in 0..count {
-        store.ask(&packet(WRITE, format!("/bench/{number}\0-").as_bytes()))?;
+        store.ask(&packet(WRITE, format!("{}/{number}\0-", node()).as_bytes()))?;
     }
     Ok(())
 }
@@ -52,7 +60,7 @@ fn prepare(socket: &str, count: usize) -> Outcome {
 fn write(socket: &str, count: usize, gap: u64) -> Outcome {
     let mut store = Store::open(socket)?;
     let packets: Vec<_> = (0..count)
-        .map(|number| packet(WRITE, format!("/bench/{number}\0x").as_bytes()))
+        .map(|number| packet(WRITE, format!("{}/{number}\0x", node()).as_bytes()))
         .collect();
     let mut times = Vec::with_capacity(count);
     if gap == 0 {
@@ -77,7 +85,7 @@ fn write(socket: &str, count: usize, gap: u64) -> Outcome {
     }
     let mut out = String::new();
     for (number, time) in times.iter().enumerate() {
-        out += &format!("/bench/{number} {time}\n");
+        out += &format!("{}/{number} {time}\n", node());
     }
     Ok(stdout().write_all(out.as_bytes())?)
 }
@@ -99,8 +107,9 @@ fn report(events: &[(String, u64)]) -> Outcome {
 /// The least there is: one blocking read.
 fn read_loop(socket: &str, count: usize) -> Outcome {
     let mut store = Store::open(socket)?;
-    store.ask(&packet(WATCH, b"/bench\0t\0"))?;
-    // The event that fires at once on registration.
+    store.send(&packet(WATCH, format!("{}\0t\0", node()).as_bytes()))?;
+    // The reply and the event that fires at once on registration: on the device either may be first.
+    store.receive()?;
     store.receive()?;
     ready()?;
     let mut events = Vec::with_capacity(count);
@@ -120,7 +129,7 @@ fn client(socket: &str, count: usize) -> Outcome {
     let (sender, receiver) = mpsc::channel();
     let mut events = Vec::with_capacity(count);
     let mut first = true;
-    let _watch = client.watch("/bench", move |path| {
+    let _watch = client.watch(&node(), move |path| {
         let time = now();
         if first {
             first = false;
@@ -140,6 +149,28 @@ fn client(socket: &str, count: usize) -> Outcome {
             .recv()?
             .ok_or("the watch fired twice on registration")?,
     )
+}
+
+fn remove(endpoint: &str, node: &str) -> Outcome {
+    let mut store = Store::open(endpoint)?;
+    store.ask(&packet(REMOVE, format!("{node}\0").as_bytes()))?;
+    Ok(())
+}
+
+/// Prints how long each of `count` READs took, in microseconds, 3 ms apart.
+fn trips(endpoint: &str, count: usize) -> Outcome {
+    let mut store = Store::open(endpoint)?;
+    let path = format!("{}/probe", node());
+    store.ask(&packet(WRITE, format!("{path}\0x").as_bytes()))?;
+    let read = packet(READ, format!("{path}\0").as_bytes());
+    let mut lines = String::new();
+    for _ in 0..count {
+        thread::sleep(Duration::from_millis(3));
+        let started = now();
+        store.ask(&read)?;
+        lines += &format!("{}\n", (now() - started) as f64 / 1e3);
+    }
+    Ok(stdout().write_all(lines.as_bytes())?)
 }
 
 /// The host's side of `version`; prints microseconds to the answer and of a plain READ, a pair a line.

@@ -1,7 +1,9 @@
 //! A connection with one blocking read, the least that a client of XenStore can do: what all others are held against.
 
 use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
 use std::io::{Error, Read, Result, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 pub const READ: u32 = 2;
@@ -26,18 +28,24 @@ impl Message {
 }
 
 pub struct Store {
-    stream: UnixStream,
+    stream: File,
     buffer: Vec<u8>,
     received: VecDeque<Message>,
     partial: Vec<u8>,
 }
 
 impl Store {
-    pub fn open(socket: &str) -> Result<Self> {
-        Ok(Self::over(UnixStream::connect(socket)?))
+    /// Opens a socket, or the kernel's device.
+    pub fn open(endpoint: &str) -> Result<Self> {
+        match UnixStream::connect(endpoint) {
+            Ok(stream) => Ok(Self::over(File::from(OwnedFd::from(stream)))),
+            Err(_) => Ok(Self::over(
+                OpenOptions::new().read(true).write(true).open(endpoint)?,
+            )),
+        }
     }
 
-    fn over(stream: UnixStream) -> Self {
+    fn over(stream: File) -> Self {
         Self {
             stream,
             buffer: vec![0; 65536],
