@@ -144,12 +144,7 @@ impl Core {
                     source,
                 }
             })?;
-        {
-            let state = &mut *core.state.borrow_mut();
-            state.requests.allow_waiting();
-            state.watches.allow_waiting();
-            state.poller = Some(poller);
-        }
+        core.state.borrow_mut().poller = Some(poller);
         // SAFETY: the environment is live; the pointer is taken back by `shut` or by the hook itself.
         unsafe {
             sys::napi_add_env_cleanup_hook(

@@ -14,12 +14,6 @@ use crate::wire::{Decoder, HEADER};
 
 /// How long a read that waits does so at most, in milliseconds.
 const PATIENCE: i32 = 4;
-/// The same as a socket's own time limit, because the kernel books that with its coarse timers: `poll` with a limit sets
-/// a precise one, which costs some 15 us on a virtual machine. The device has none of its own.
-static SOCKET_PATIENCE: libc::timeval = libc::timeval {
-    tv_sec: 0,
-    tv_usec: PATIENCE as libc::suseconds_t * 1000,
-};
 
 /// The writing half of a descriptor, for whoever has to write where waiting does no harm.
 #[derive(Clone, Debug)]
@@ -45,7 +39,7 @@ impl Writer {
                         fd,
                         message.as_ptr().cast(),
                         message.len(),
-                        libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+                        libc::MSG_NOSIGNAL,
                     ),
                 }
             };
@@ -92,16 +86,16 @@ impl<P> Connection<P> {
                 .map(OwnedFd::from)
                 .map_err(|error| XenStoreError::io(format!("opening {at}"), error))?,
             Endpoint::Socket(path) => UnixStream::connect(path)
-                .map(OwnedFd::from)
+                .and_then(|stream| stream.set_nonblocking(true).map(|()| OwnedFd::from(stream)))
                 .map_err(|error| XenStoreError::io(format!("connecting to {at}"), error))?,
         };
         Ok(Self::over(descriptor, endpoint.kind()))
     }
 
-    /// Takes over an open descriptor; a device's must be non-blocking.
+    /// Takes over an open, non-blocking descriptor.
     #[must_use]
     pub fn over(descriptor: OwnedFd, kind: Kind) -> Self {
-        let connection = Self {
+        Self {
             writer: Writer {
                 descriptor: Arc::new(descriptor),
                 kind,
@@ -111,25 +105,6 @@ impl<P> Connection<P> {
             scratch: Vec::new(),
             outgoing: VecDeque::new(),
             lost: None,
-        };
-        connection.allow_waiting();
-        connection
-    }
-
-    /// Lets reads wait where they are meant to. To be called again after an event loop was given the descriptor:
-    /// libuv makes it non-blocking. Where this fails, nothing waits.
-    pub fn allow_waiting(&self) {
-        if self.writer.kind == Kind::Device {
-            return;
-        }
-        let fd = self.descriptor();
-        // SAFETY: the descriptor is open; pointer and length are those of one live value.
-        unsafe {
-            let size = size_of_val(&SOCKET_PATIENCE) as libc::socklen_t;
-            let limit = (&raw const SOCKET_PATIENCE).cast();
-            if libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, limit, size) == 0 {
-                libc::fcntl(fd, libc::F_SETFL, 0);
-            }
         }
     }
 
@@ -266,7 +241,8 @@ impl<P> Connection<P> {
         let (into, length) = (space.as_mut_ptr().cast(), space.len());
         // SAFETY: pointers and lengths are those of one live value and one live slice, and the descriptor is open.
         let count = unsafe {
-            if wait && self.writer.kind == Kind::Device {
+            if wait {
+                // Not a read that waits: on a unix socket that is woken, for nothing, when the store takes our request.
                 let mut entry = libc::pollfd {
                     fd,
                     events: libc::POLLIN,
@@ -274,11 +250,7 @@ impl<P> Connection<P> {
                 };
                 libc::poll(&raw mut entry, 1, PATIENCE);
             }
-            match self.writer.kind {
-                Kind::Device => libc::read(fd, into, length),
-                Kind::Socket if wait => libc::recv(fd, into, length, 0),
-                Kind::Socket => libc::recv(fd, into, length, libc::MSG_DONTWAIT),
-            }
+            libc::read(fd, into, length)
         };
         match usize::try_from(count) {
             Ok(0) => return Err(self.lose("the store hung up".to_owned())),
