@@ -54,8 +54,8 @@ impl Writer {
     }
 }
 
-/// One descriptor and what is under way on it. Never waits, except inside a write of WATCH or UNWATCH on the
-/// kernel's device; [`Connection::book`] lets that be done elsewhere.
+/// One descriptor and what is under way on it. Never waits, except in [`Connection::await_readable`], and inside a write
+/// of WATCH or UNWATCH on the kernel's device; [`Connection::book`] lets that be done elsewhere.
 ///
 /// Use one connection for watches alone and another for the rest: on the device, a WATCH that is written while an
 /// earlier request on the same descriptor is unanswered hangs the kernel's XenStore for good.
