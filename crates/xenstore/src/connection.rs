@@ -210,13 +210,7 @@ impl<P> Connection<P> {
     /// # Errors
     /// [`XenStoreError::Closed`], [`XenStoreError::Protocol`] or [`XenStoreError::Io`]: the connection is lost.
     pub fn on_readable(&mut self, events: &mut VecDeque<Event<P>>) -> Result<()> {
-        self.read(events, false)?;
-        // xenstored writes header and body of a socket's message in two rounds of its own loop, some microseconds
-        // apart: waiting here is cheaper than going back to an event loop in between.
-        if events.is_empty() && self.decoder.holds_part() {
-            self.read(events, true)?;
-        }
-        self.flush(events)
+        self.take_in(events, false)
     }
 
     /// As [`Connection::on_readable`], but waits a few milliseconds at most for something to come: for whoever just sent
@@ -225,7 +219,13 @@ impl<P> Connection<P> {
     /// # Errors
     /// As [`Connection::on_readable`].
     pub fn await_readable(&mut self, events: &mut VecDeque<Event<P>>) -> Result<()> {
-        self.read(events, true)?;
+        self.take_in(events, true)
+    }
+
+    fn take_in(&mut self, events: &mut VecDeque<Event<P>>, wait: bool) -> Result<()> {
+        self.read(events, wait)?;
+        // xenstored writes header and body of a socket's message in two rounds of its own loop, some microseconds
+        // apart: waiting here is cheaper than going back to an event loop in between.
         if events.is_empty() && self.decoder.holds_part() {
             self.read(events, true)?;
         }
