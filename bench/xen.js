@@ -44,12 +44,12 @@ const watchers = {
 };
 
 /** Microseconds from each write to its callback, both in the same system and by the same clock. */
-async function observe(place, node, command, count) {
+async function observe(place, node, command, count, gap = GAP) {
   const printed = await place.run(
     `export BENCH_NODE=${node} XENSTORED_PATH=${DEVICE}
     rm -f /run/seen; ${command} > /run/seen 2> /run/errors &
     until grep -q ready /run/seen; do kill -0 $! || { cat /run/errors; exit 1; }; sleep 0.1; done
-    sleep 0.5; /test/bench write ${DEVICE} ${count} ${GAP * 1000} > /run/written; wait
+    sleep 0.5; /test/bench write ${DEVICE} ${count} ${gap * 1000} > /run/written; wait
     cat /run/written; echo --; cat /run/seen`,
     120_000,
   );
@@ -78,8 +78,7 @@ async function latency(name, place, node) {
 /** What a request waits for an agent that looks once a second: uniform, but seen and not only said. */
 async function polling(guest) {
   say('a loop of one second');
-  const printed = await guest.run(
-    `cat > /run/poll.mjs <<'END'
+  await guest.run(`cat > /run/poll.mjs <<'END'
 import { setTimeout as sleep } from 'node:timers/promises';
 const { XenStore } = await import('/usr/lib/guestwire/native/binding.js');
 const store = XenStore.open({ endpoint: '${DEVICE}', poll: 'loop' }, () => {});
@@ -94,19 +93,9 @@ while (seen.size < ${size.polled}) {
   await sleep(1000);
 }
 process.exit(0);
-END
-    export BENCH_NODE=data/polled
-    node /run/poll.mjs > /run/seen &
-    until grep -q ready /run/seen; do sleep 0.1; done
-    /test/bench write ${DEVICE} ${size.polled} 1370000 > /run/written; wait
-    cat /run/written; echo --; cat /run/seen; /test/bench remove ${DEVICE} data/polled`,
-    120_000,
-  );
-  const [written, seen] = printed.split('\n--\n').map((part) => part.split('\n').map((line) => line.split(' ')));
-  const from = new Map(written);
-  const times = seen
-    .filter(([path]) => from.has(path))
-    .map(([path, to]) => (Number(to) - Number(from.get(path))) / 1e3);
+END`);
+  const times = await observe(guest, 'data/polled', 'node /run/poll.mjs', size.polled, 1370);
+  await guest.run(`/test/bench remove ${DEVICE} data/polled`);
   return { p50: median(times), max: Math.max(...times) };
 }
 
