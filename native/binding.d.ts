@@ -89,13 +89,103 @@ export declare function commit(): string
 export declare function copyAttributes(from: string, to: string): void
 
 /** Every `error.code` of the addon. */
-export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'LOCK_TIMEOUT' | 'HASH_FAILED'
+export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED'
 
 /** Hashes a password for crypt(3), with a fresh salt, on a thread of its own: it takes tens of milliseconds. */
 export declare function hashPassword(password: Buffer, scheme: HashScheme): Promise<string>
 
 /** A scheme of crypt(3). */
 export type HashScheme = 'yescrypt' | 'sha512'
+
+/** One address of a device. */
+export interface NetworkAddress {
+  /** The device's index. */
+  index: number
+  /** IPv6 as in RFC 5952. */
+  address: string
+  /** Bits. */
+  prefix: number
+  /** It has a lifetime: from DHCP or a router advertisement. */
+  dynamic: boolean
+  /** Duplicate address detection runs or has failed. */
+  unusable: boolean
+  /** IPv4: the kernel drops it with the first address of its network. IPv6: a temporary address. */
+  secondary: boolean
+}
+
+/**
+ * Carries out changes in order, until one fails. What is there already is no error, nor is the removal of what is
+ * gone. Throws `NETLINK_FAILED`, which names the change and the kernel's error.
+ */
+export declare function networkApply(changes: Array<NetworkChange>): void
+
+/** One step from the network that the kernel has to another; more about each in the crate `netlink`. */
+export type NetworkChange =
+  | { type: 'up'; index: number }
+  | { type: 'mtu'; index: number; mtu: number }
+  | { type: 'add-address'; index: number; address: string; prefix: number }
+  | { type: 'remove-address'; index: number; address: string; prefix: number }
+  | { type: 'add-route'; index: number; network: string; prefix: number; gateway: string | null; metric: number | null; onLink: boolean }
+  | { type: 'remove-route'; index: number; network: string; prefix: number; gateway: string | null; metric: number | null }
+
+/** One network device. */
+export interface NetworkLink {
+  /** The kernel's number of the device. */
+  index: number
+  /** Such as `eth0`. */
+  name: string
+  /** Lower case, colons; null where addresses have another size than Ethernet's. */
+  mac: string | null
+  /** The MAC that the hardware came with. Kernels before 5.6 do not tell it. */
+  permanentMac: string | null
+  /** Such as `vlan`, `bridge` or `veth`; null for hardware. */
+  kind: string | null
+  /** Index of the bridge, bond or the like that the device is part of. */
+  master: number | null
+  /** Somebody has set it up. */
+  up: boolean
+  /** The other end is there. */
+  carrier: boolean
+  /** Bytes. */
+  mtu: number
+  /** Its frames are Ethernet's; also a bridge's, a VLAN's and the like. */
+  ethernet: boolean
+  /** It leads back to this machine. */
+  loopback: boolean
+}
+
+/** One way to one network, of the main table. */
+export interface NetworkRoute {
+  /** The device's index. */
+  index: number
+  /** The network's address; all zeros with prefix 0 for the default route. */
+  network: string
+  /** Bits. */
+  prefix: number
+  /** Null for a route to the link itself. May be of another family than the network. */
+  gateway: string | null
+  /** Lower comes first. */
+  metric: number
+  /** Who set it, in the numbers of rtnetlink(7). */
+  protocol: number
+  /** The gateway counts as reachable though no address of the device covers it. */
+  onLink: boolean
+  /** In the numbers of rtnetlink(7). */
+  scope: number
+}
+
+/** All links, addresses and unicast routes of the main table. Throws `NETLINK_FAILED`. */
+export declare function networkSnapshot(): NetworkSnapshot
+
+/** The network as the kernel has it, in the kernel's order. */
+export interface NetworkSnapshot {
+  /** All network devices. */
+  links: Array<NetworkLink>
+  /** All IPv4 and IPv6 addresses. */
+  addresses: Array<NetworkAddress>
+  /** The main table's IPv4 and IPv6 routes. */
+  routes: Array<NetworkRoute>
+}
 
 /** Tells systemd about the service's state, such as `READY=1`. False when the agent was not started by it. */
 export declare function notify(state: string): boolean

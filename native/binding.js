@@ -14,4 +14,16 @@ if (path === undefined) {
 }
 
 const addon = createRequire(import.meta.url)(path);
-export const { FileLock, KeyExchange, StoreServer, Watch, XenStore, commit, copyAttributes, hashPassword, notify } = addon;
+export const {
+  FileLock,
+  KeyExchange,
+  StoreServer,
+  Watch,
+  XenStore,
+  commit,
+  copyAttributes,
+  hashPassword,
+  networkApply,
+  networkSnapshot,
+  notify,
+} = addon;

@@ -48,6 +48,9 @@ pub enum ErrorCode {
     /// The password could not be hashed.
     #[napi(value = "HASH_FAILED")]
     HashFailed,
+    /// The kernel's network could not be read or changed.
+    #[napi(value = "NETLINK_FAILED")]
+    NetlinkFailed,
 }
 
 impl ErrorCode {
@@ -68,6 +71,7 @@ impl ErrorCode {
             Self::NoRoom => "DH_NO_ROOM",
             Self::LockTimeout => "LOCK_TIMEOUT",
             Self::HashFailed => "HASH_FAILED",
+            Self::NetlinkFailed => "NETLINK_FAILED",
         }
     }
 }

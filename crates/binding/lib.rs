@@ -3,6 +3,7 @@
 mod error;
 mod js;
 pub mod key_exchange;
+pub mod network;
 mod poll;
 pub mod server;
 pub mod store;

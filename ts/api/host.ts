@@ -8,6 +8,7 @@ export interface Host {
   readonly processes: Processes;
   readonly store: Store;
   readonly network: Network;
+  readonly state: State;
   readonly accounts: Accounts;
 }
 
@@ -19,6 +20,8 @@ export interface FileStatus {
   readonly gid: number;
   /** Bytes. */
   readonly size: number;
+  /** Of a link, what it holds. */
+  readonly target: string | null;
 }
 
 export interface Files {
@@ -36,8 +39,13 @@ export interface Files {
    * Carries out `changes` together: stages every file before it moves any, keeps what was there as a backup in the
    * agent's state directory. A crash before `confirm` or `rollback` is rolled back at the next start.
    * Throws AgentError GW_FILE_FAILED, with everything put back.
+   *
+   * `journal` names a journal of its own, for changes that several programs of ours make one after the other: whoever
+   * holds the lock of the same name calls `recover` first. Without it the start of the agent does.
    */
-  commit(changes: readonly FileChange[]): Promise<Commit>;
+  commit(changes: readonly FileChange[], journal?: string): Promise<Commit>;
+  /** Puts back what a crash left unconfirmed in `journal`; gives the paths. */
+  recover(journal: string): Promise<readonly string[]>;
 }
 
 /** Files that were changed together and can still be put back. */
@@ -92,11 +100,21 @@ export interface Store {
 
 export interface Nic {
   readonly name: string;
+  /** The kernel's number of the device (ifindex); 0 on a copy of a system. */
+  readonly index: number;
   /** Lower case, colons. */
   readonly mac: string;
   /** The MAC burnt in, when the driver tells it; null for veth and the like. */
   readonly permanentMac: string | null;
+  /** Such as `vif` for Xen's; null for a device without hardware. */
+  readonly driver: string | null;
+  /** What the device is when it is no hardware: `veth`, `vlan`, `bridge`, `bond`...; null for hardware. */
+  readonly kind: string | null;
+  /** Name of the bridge, bond or the like that the device is part of. */
+  readonly master: string | null;
   readonly up: boolean;
+  /** Bytes. */
+  readonly mtu: number;
   /** A real device (a VIF), not a VLAN, bridge or bond that borrows its MAC. */
   readonly physical: boolean;
 }
@@ -108,6 +126,8 @@ export interface LiveAddress {
   readonly prefix: number;
   /** Duplicate address detection runs or has failed: the address cannot be used. */
   readonly unusable: boolean;
+  /** It has a lifetime: from DHCP or a router advertisement. */
+  readonly dynamic: boolean;
 }
 
 export interface LiveRoute {
@@ -115,9 +135,13 @@ export interface LiveRoute {
   /** Network address, such as `0.0.0.0`. */
   readonly network: string;
   readonly prefix: number;
-  /** null for an on-link route. */
+  /** null for a route to the link itself. */
   readonly gateway: string | null;
   readonly metric: number;
+  /** The gateway counts as reachable though no address of the device covers it. */
+  readonly onLink: boolean;
+  /** Who set it, rtnetlink(7): 2 the kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP. */
+  readonly protocol: number;
 }
 
 export interface LiveNetwork {
@@ -125,12 +149,46 @@ export interface LiveNetwork {
   readonly routes: readonly LiveRoute[];
 }
 
+/** One step from the state that the kernel has to another. */
+export type LinkChange =
+  | { readonly type: 'up'; readonly nic: string }
+  | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
+  | {
+      readonly type: 'add-address' | 'remove-address';
+      readonly nic: string;
+      readonly address: string;
+      readonly prefix: number;
+    }
+  | {
+      readonly type: 'add-route' | 'remove-route';
+      readonly nic: string;
+      readonly network: string;
+      readonly prefix: number;
+      readonly gateway: string | null;
+      /** null: the kernel's own default. */
+      readonly metric: number | null;
+      readonly onLink: boolean;
+    };
+
 export interface Network {
   nics(): Promise<readonly Nic[]>;
   /** Addresses and main-table routes of both families, as the kernel has them now. */
   live(): Promise<LiveNetwork>;
+  /** Carries out changes in order, by netlink. What is there already is no error, nor is the removal of what is gone. */
+  change(changes: readonly LinkChange[]): Promise<void>;
+  /** Sets /proc/sys/KEY, such as `net/ipv6/conf/eth0/accept_ra`. A kernel that has no such key is no error. */
+  setKernel(key: string, value: string): Promise<void>;
   hostname(): Promise<string>;
   setHostname(hostname: string): Promise<void>;
+}
+
+/** Small texts that outlive the agent, in its state directory; each is written whole or not at all. */
+export interface State {
+  read(name: string): Promise<string | null>;
+  write(name: string, text: string): Promise<void>;
+  remove(name: string): Promise<void>;
+  /** Does `work` while no other program of ours holds the lock `name`. */
+  exclusively<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
 export interface Accounts {

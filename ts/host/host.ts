@@ -1,6 +1,7 @@
 import type { Host, Network, Processes, Store } from '../api/host.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
+import { createState } from './state.js';
 
 export interface HostOptions {
   /** Absolute; `/`, or a copy of a system. */
@@ -31,6 +32,7 @@ export function openHost({ root, stateDirectory, live, store }: HostOptions): Ho
     processes: deferredProcesses(),
     store,
     network: deferredNetwork(root, live),
+    state: createState(stateDirectory),
     accounts: createAccounts(root),
   };
 }
@@ -48,6 +50,8 @@ function deferredNetwork(root: string, live: boolean): Network {
   return {
     nics: async () => (await network()).nics(),
     live: async () => (await network()).live(),
+    change: async (changes) => (await network()).change(changes),
+    setKernel: async (key, value) => (await network()).setKernel(key, value),
     hostname: async () => (await network()).hostname(),
     setHostname: async (hostname) => (await network()).setHostname(hostname),
   };

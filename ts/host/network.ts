@@ -1,35 +1,46 @@
-/** Devices from /sys/class/net, addresses and routes from the kernel's own tables under /proc/net. */
-import { readFile, readdir, stat, writeFile } from 'node:fs/promises';
-import { networkInterfaces } from 'node:os';
-import { join } from 'node:path';
-import type { LiveAddress, LiveRoute, Network, Nic } from '../api/host.js';
+/** The kernel's network by netlink; that of a copy of a system from its /sys/class/net, as far as it stands there. */
+import { constants } from 'node:fs';
+import { readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { type NetworkChange, type NetworkLink, networkApply, networkSnapshot } from '#binding';
+import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute, Network, Nic } from '../api/host.js';
+import { absent } from './root-path.js';
 
 const ETHERNET = '1';
+const ETHERNET_MTU = 1500;
+const NO_MAC = '00:00:00:00:00:00';
 const IFF_UP = 0x1;
 /** NET_ADDR_PERM: the address is the device's own, not set by somebody. */
 const PERMANENT = '0';
-/** linux/if_addr.h */
-const UNUSABLE = 0x08 | 0x40;
-/** linux/route.h and linux/ipv6_route.h */
-const RTF = { up: 0x1, gateway: 0x2, reject: 0x200, cache: 0x01000000 } as const;
-/** The sign bit: RTF_LOCAL, a route to one of our own addresses. */
-const isLocal = (flags: number): boolean => flags >>> 31 === 1;
+/**
+ * Kinds that stand on no other device. A VIF has none at all; these are what containers and tests have instead. Every
+ * other kind, also one of a future kernel, may show the MAC of the device below it.
+ */
+const STANDALONE: readonly (string | null)[] = [null, 'veth', 'netkit', 'dummy'];
 
 /** The network of the system under `root`. `live` tells whether its kernel is the one that runs here. */
 export function createNetwork(root: string, live: boolean): Network {
   const sys = join(root, 'sys/class/net');
   const proc = join(root, 'proc');
+  const requireLive = (): void => {
+    if (!live) throw new Error(`the system under ${root} is not running: its kernel cannot be changed`);
+  };
   return {
     async nics() {
-      const names = await readdir(sys).catch(() => []);
-      const nics = await Promise.all(names.sort().map((name) => readNic(sys, name)));
-      return nics.filter((nic) => nic !== null);
+      const nics = live ? await kernelNics(sys) : await copiedNics(sys);
+      return nics.filter(({ mac }) => mac !== NO_MAC).sort((a, b) => (a.name < b.name ? -1 : 1));
     },
     async live() {
-      return {
-        addresses: [...ipv4Addresses(), ...(await ipv6Addresses(proc))],
-        routes: [...(await ipv4Routes(proc)), ...(await ipv6Routes(proc))],
-      };
+      return Promise.resolve(live ? kernelNetwork() : { addresses: [], routes: [] });
+    },
+    async change(changes) {
+      requireLive();
+      networkApply(await Promise.resolve(indexed(changes)));
+    },
+    async setKernel(key, value) {
+      requireLive();
+      // Without O_CREAT: /proc refuses that with EACCES where it should say that there is nothing.
+      await writeFile(join(proc, 'sys', key), value, { flag: constants.O_WRONLY }).catch(absent);
     },
     async hostname() {
       const file = live ? join(proc, 'sys/kernel/hostname') : join(root, 'etc/hostname');
@@ -42,114 +53,101 @@ export function createNetwork(root: string, live: boolean): Network {
   };
 }
 
-async function text(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch(() => '');
+async function kernelNics(sys: string): Promise<Nic[]> {
+  const { links } = networkSnapshot();
+  const names = namesOf(links);
+  return Promise.all(
+    links
+      .filter(({ ethernet, loopback }) => ethernet && !loopback)
+      .map(async ({ index, name, mac, permanentMac, kind, master, up, mtu }) => ({
+        name,
+        index,
+        mac: mac ?? NO_MAC,
+        permanentMac,
+        driver: await linkedName(join(sys, name, 'device/driver')),
+        kind,
+        master: master === null ? null : (names.get(master) ?? null),
+        up,
+        mtu,
+        physical: STANDALONE.includes(kind),
+      })),
+  );
 }
 
-async function readNic(sys: string, name: string): Promise<Nic | null> {
-  const at = (file: string): string => join(sys, name, file);
-  const mac = (await text(at('address'))).trim().toLowerCase();
-  if (name === 'lo' || mac === '' || mac === '00:00:00:00:00:00') return null;
-  if (((await text(at('type'))).trim() || ETHERNET) !== ETHERNET) return null;
-  const flags = Number((await text(at('flags'))).trim() || '0');
-  const assigned = (await text(at('addr_assign_type'))).trim();
+/** Without loopback; entries of a device that came or went while the tables were read are left out. */
+function kernelNetwork(): LiveNetwork {
+  const { links, addresses, routes } = networkSnapshot();
+  const names = namesOf(links.filter(({ loopback }) => !loopback));
+  const on = <T>(index: number, entry: (nic: string) => T): readonly T[] => {
+    const nic = names.get(index);
+    return nic === undefined ? [] : [entry(nic)];
+  };
   return {
-    name,
-    mac,
-    permanentMac: assigned === PERMANENT ? mac : null,
-    up: (flags & IFF_UP) !== 0,
-    physical: !(await isStacked(at)),
+    addresses: addresses.flatMap(({ index, address, prefix, unusable, dynamic }) =>
+      on(index, (nic): LiveAddress => ({ nic, address, prefix, unusable, dynamic })),
+    ),
+    routes: routes.flatMap(({ index, network, prefix, gateway, metric, onLink, protocol }) =>
+      on(index, (nic): LiveRoute => ({ nic, network, prefix, gateway, metric, onLink, protocol })),
+    ),
   };
 }
 
-/** Whether the device stands on others and may show their MAC: a bridge, bond, VLAN, macvlan or the like. */
-async function isStacked(at: (file: string) => string): Promise<boolean> {
-  for (const sign of ['bridge', 'bonding', 'tun_flags']) {
-    if ((await stat(at(sign)).catch(() => null)) !== null) return true;
+function namesOf(links: readonly NetworkLink[]): ReadonlyMap<number, string> {
+  return new Map(links.map(({ index, name }) => [index, name]));
+}
+
+/** What is to be removed from a device that is gone, is gone. */
+function indexed(changes: readonly LinkChange[]): NetworkChange[] {
+  const indexes = new Map(networkSnapshot().links.map(({ index, name }) => [name, index]));
+  return changes.flatMap(({ nic, ...change }) => {
+    const index = indexes.get(nic);
+    if (index !== undefined) return [{ ...change, index }];
+    if (change.type === 'remove-address' || change.type === 'remove-route') return [];
+    throw new Error(`there is no device ${nic}`);
+  });
+}
+
+async function copiedNics(sys: string): Promise<Nic[]> {
+  const names = await readdir(sys).catch(() => []);
+  const nics = await Promise.all(names.map((name) => copiedNic(sys, name)));
+  return nics.filter((nic) => nic !== null);
+}
+
+async function copiedNic(sys: string, name: string): Promise<Nic | null> {
+  const at = (file: string): string => join(sys, name, file);
+  const word = async (file: string): Promise<string> => (await text(at(file))).trim();
+  const mac = (await word('address')).toLowerCase();
+  if (name === 'lo' || mac === '' || ((await word('type')) || ETHERNET) !== ETHERNET) return null;
+  const kind = await copiedKind(at);
+  return {
+    name,
+    index: Number(await word('ifindex')),
+    mac,
+    permanentMac: (await word('addr_assign_type')) === PERMANENT ? mac : null,
+    driver: await linkedName(at('device/driver')),
+    kind,
+    master: await linkedName(at('master')),
+    up: (Number(await word('flags')) & IFF_UP) !== 0,
+    mtu: Number((await word('mtu')) || ETHERNET_MTU),
+    physical: STANDALONE.includes(kind),
+  };
+}
+
+/** /sys tells only of some kinds, and each in its own way. */
+async function copiedKind(at: (file: string) => string): Promise<string | null> {
+  const signs = { bridge: 'bridge', bonding: 'bond', tun_flags: 'tun' };
+  for (const [sign, kind] of Object.entries(signs)) {
+    if ((await stat(at(sign)).catch(() => null)) !== null) return kind;
   }
-  return /^DEVTYPE=(vlan|bridge|bond|macvlan|macvtap|team|vxlan)$/m.test(await text(at('uevent')));
+  const type = /^DEVTYPE=(vlan|bridge|bond|macvlan|macvtap|team|vxlan)$/m.exec(await text(at('uevent')));
+  return type?.[1] ?? null;
 }
 
-/** getifaddrs(3): also the secondary addresses, which /proc/net has no table of. */
-function ipv4Addresses(): readonly LiveAddress[] {
-  return Object.entries(networkInterfaces()).flatMap(([nic, entries = []]) =>
-    entries
-      .filter(({ family }) => family === 'IPv4')
-      .map(({ address, cidr }) => ({ nic, address, prefix: Number(cidr?.split('/')[1] ?? 32), unusable: false })),
-  );
+/** The name of what a link in /sys leads to, such as a driver. */
+async function linkedName(link: string): Promise<string | null> {
+  return readlink(link).then(basename, () => null);
 }
 
-async function ipv6Addresses(proc: string): Promise<readonly LiveAddress[]> {
-  // fe80...01 02 40 20 80 eth0: address, interface number, prefix, scope, flags, name; all but the name in hex
-  return rows(await text(join(proc, 'net/if_inet6'))).flatMap(
-    ([address = '', , prefix = '', , flags = '', nic = '']) =>
-      nic === 'lo'
-        ? []
-        : [
-            {
-              nic,
-              address: ipv6(address),
-              prefix: parseInt(prefix, 16),
-              unusable: (parseInt(flags, 16) & UNUSABLE) !== 0,
-            },
-          ],
-  );
-}
-
-async function ipv4Routes(proc: string): Promise<readonly LiveRoute[]> {
-  // Iface Destination Gateway Flags RefCnt Use Metric Mask ...; addresses in the machine's own byte order
-  return rows(await text(join(proc, 'net/route')))
-    .slice(1)
-    .flatMap(([nic = '', network = '', gateway = '', flags = '', , , metric = '', mask = '']) => {
-      const bits = parseInt(flags, 16);
-      if ((bits & RTF.up) === 0 || (bits & RTF.reject) !== 0) return [];
-      return [
-        {
-          nic,
-          network: ipv4(network),
-          prefix: parseInt(mask, 16).toString(2).replaceAll('0', '').length,
-          gateway: (bits & RTF.gateway) === 0 ? null : ipv4(gateway),
-          metric: Number(metric),
-        },
-      ];
-    });
-}
-
-async function ipv6Routes(proc: string): Promise<readonly LiveRoute[]> {
-  // destination, prefix, source, prefix, next hop, metric, references, use, flags, name; all but the name in hex
-  return rows(await text(join(proc, 'net/ipv6_route'))).flatMap(
-    ([network = '', prefix = '', , , gateway = '', metric = '', , , flags = '', nic = '']) => {
-      const bits = parseInt(flags, 16);
-      const skipped = (bits & RTF.up) === 0 || (bits & RTF.reject) !== 0 || (bits & RTF.cache) !== 0;
-      // Local and multicast entries stand in this file too; the main table's are what a plan can name.
-      if (skipped || isLocal(bits) || network.startsWith('ff') || nic === 'lo') return [];
-      return [
-        {
-          nic,
-          network: ipv6(network),
-          prefix: parseInt(prefix, 16),
-          gateway: (bits & RTF.gateway) === 0 ? null : ipv6(gateway),
-          metric: parseInt(metric, 16),
-        },
-      ];
-    },
-  );
-}
-
-function rows(table: string): readonly (readonly string[])[] {
-  return table
-    .split('\n')
-    .filter(Boolean)
-    .map((line) => line.trim().split(/\s+/));
-}
-
-function ipv4(hex: string): string {
-  const value = parseInt(hex, 16);
-  return [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24].join('.');
-}
-
-/** 32 hex digits to the text of RFC 5952. */
-function ipv6(hex: string): string {
-  const groups = (hex.match(/.{4}/g) ?? []).map((group) => parseInt(group, 16).toString(16)).join(':');
-  return new URL(`http://[${groups}]`).hostname.slice(1, -1);
+async function text(path: string): Promise<string> {
+  return readFile(path, 'utf8').catch(() => '');
 }

@@ -1,0 +1,527 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use netlink_packet_core::{
+    NlaBuffer, NlasIterator, Parseable, ParseableParametrized, parse_string, parse_u32,
+};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteLwEnCapType, RouteNextHop,
+    RouteNextHopFlags, RouteType, RouteVia,
+};
+
+use crate::error::{NetlinkError, Result};
+use crate::session::{Session, malformed};
+
+/// How often changing tables are read again.
+const TRIES: u32 = 8;
+
+const LINK_HEADER_LENGTH: usize = 16;
+const ADDRESS_HEADER_LENGTH: usize = 8;
+const ROUTE_HEADER_LENGTH: usize = 12;
+
+/// linux/if_link.h
+pub mod link_attribute {
+    pub const ADDRESS: u16 = 1;
+    pub const NAME: u16 = 3;
+    pub const MTU: u16 = 4;
+    pub const MASTER: u16 = 10;
+    pub const INFO: u16 = 18;
+    pub const PERMANENT_ADDRESS: u16 = 54;
+    /// Inside of `INFO`.
+    pub const INFO_KIND: u16 = 1;
+}
+
+/// The network as the kernel has it, in the kernel's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// All network devices.
+    pub links: Vec<Link>,
+    /// All IPv4 and IPv6 addresses.
+    pub addresses: Vec<AddressEntry>,
+    /// The main table's IPv4 and IPv6 routes.
+    pub routes: Vec<Route>,
+}
+
+/// One network device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number of the device; it is never used twice.
+    pub index: u32,
+    /// Such as `eth0`.
+    pub name: String,
+    /// None where addresses have another size than Ethernet's.
+    pub mac: Option<[u8; 6]>,
+    /// The MAC that the hardware came with. Kernels before 5.6 do not tell it.
+    pub permanent_mac: Option<[u8; 6]>,
+    /// What a device without hardware is, such as `vlan`, `bridge`, `bond` or `veth`; None for hardware.
+    pub kind: Option<String>,
+    /// Index of the bridge, bond or the like that the device is part of.
+    pub master: Option<u32>,
+    /// Somebody has set it up. Whether it can be used is `carrier`'s matter.
+    pub up: bool,
+    /// The other end is there.
+    pub carrier: bool,
+    /// Bytes.
+    pub mtu: u32,
+    /// Its frames are Ethernet's; also a bridge's, a VLAN's and the like.
+    pub ethernet: bool,
+    /// It leads back to this machine.
+    pub loopback: bool,
+}
+
+/// One address of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressEntry {
+    /// The device's index.
+    pub index: u32,
+    /// Its own address; not the peer's.
+    pub address: IpAddr,
+    /// Bits.
+    pub prefix: u8,
+    /// It has a lifetime: from DHCP or a router advertisement.
+    pub dynamic: bool,
+    /// Duplicate address detection runs or has failed.
+    pub unusable: bool,
+    /// IPv4: another address of the same network came first; the kernel drops this one with it, unless
+    /// `promote_secondaries` is set. IPv6: a temporary address.
+    pub secondary: bool,
+}
+
+/// One way to one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The device's index.
+    pub index: u32,
+    /// The network's address; all zeros with prefix 0 for the default route.
+    pub network: IpAddr,
+    /// Bits.
+    pub prefix: u8,
+    /// None for a route to the link itself. May be of another family than the network.
+    pub gateway: Option<IpAddr>,
+    /// Lower comes first.
+    pub metric: u32,
+    /// Who set it, in the numbers of rtnetlink(7): 2 the kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP.
+    pub protocol: u8,
+    /// The gateway counts as reachable though no address of the device covers it.
+    pub on_link: bool,
+    /// In the numbers of rtnetlink(7): 0 anywhere, 253 the link. Always 0 for IPv6.
+    pub scope: u8,
+}
+
+/// Reads all links, addresses and unicast routes of the main table. Routes over several gateways are one entry each;
+/// cached, local, broadcast and multicast ones are left out. Waits 2 seconds at most for each part of the answer.
+///
+/// # Errors
+/// [`NetlinkError::Io`] when the kernel cannot be reached or does not answer in time, [`NetlinkError::Refused`] when
+/// it does not tell, [`NetlinkError::Unsettled`] when the tables changed at each of eight readings.
+pub fn dump() -> Result<Snapshot> {
+    for _ in 0..TRIES {
+        match read() {
+            Ok(Some(snapshot)) => return Ok(snapshot),
+            Ok(None) => {}
+            // The answer was lost because it did not fit into the socket's buffer.
+            Err(error) if error.errno() == Some(libc::ENOBUFS) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(NetlinkError::Unsettled { tries: TRIES })
+}
+
+/// None when a table changed while it was read.
+fn read() -> Result<Option<Snapshot>> {
+    let mut session = Session::open()?;
+    // Families are not asked for one by one: a kernel without IPv6 answers that with the tables of all others.
+    let links = session.dump("reading links", libc::RTM_GETLINK, &LinkHeader::default())?;
+    let addresses = session.dump(
+        "reading addresses",
+        libc::RTM_GETADDR,
+        &AddressHeader::default(),
+    )?;
+    let routes = session.dump(
+        "reading routes",
+        libc::RTM_GETROUTE,
+        &RouteHeader::default(),
+    )?;
+    let (Some(links), Some(addresses), Some(routes)) = (links, addresses, routes) else {
+        return Ok(None);
+    };
+    Ok(Some(Snapshot {
+        links: collect(&links, |payload| link(payload).map(|link| vec![link]))?,
+        addresses: collect(&addresses, |payload| address(payload).map(Vec::from_iter))?,
+        routes: collect(&routes, routes_of)?,
+    }))
+}
+
+fn collect<T>(payloads: &[Vec<u8>], parse: impl Fn(&[u8]) -> Result<Vec<T>>) -> Result<Vec<T>> {
+    let mut all = Vec::new();
+    for payload in payloads {
+        all.extend(parse(payload)?);
+    }
+    Ok(all)
+}
+
+// Attributes are taken one by one: what a future kernel says in another form, and nobody here reads, must not cost the
+// whole entry.
+
+fn attributes(payload: &[u8], header: usize) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(payload.get(header..).unwrap_or_default()).map_while(std::result::Result::ok)
+}
+
+fn link(payload: &[u8]) -> Result<Link> {
+    let header = LinkHeader::parse(payload).map_err(malformed)?;
+    let mut link = Link {
+        index: header.index,
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: header.flags.contains(LinkFlags::LowerUp),
+        ethernet: header.link_layer_type == LinkLayerType::Ether,
+        loopback: header.flags.contains(LinkFlags::Loopback),
+        ..Link::default()
+    };
+    for attribute in attributes(payload, LINK_HEADER_LENGTH) {
+        let value = attribute.value();
+        match attribute.kind() {
+            link_attribute::NAME => link.name = parse_string(value).map_err(malformed)?,
+            link_attribute::ADDRESS => link.mac = value.try_into().ok(),
+            link_attribute::PERMANENT_ADDRESS => link.permanent_mac = value.try_into().ok(),
+            link_attribute::MTU => link.mtu = parse_u32(value).map_err(malformed)?,
+            link_attribute::MASTER => link.master = parse_u32(value).ok(),
+            link_attribute::INFO => link.kind = info_kind(value),
+            _ => {}
+        }
+    }
+    Ok(link)
+}
+
+fn info_kind(info: &[u8]) -> Option<String> {
+    let kind = attributes(info, 0).find(|nested| nested.kind() == link_attribute::INFO_KIND)?;
+    parse_string(kind.value()).ok()
+}
+
+/// None for an address of another family.
+fn address(payload: &[u8]) -> Result<Option<AddressEntry>> {
+    let header = AddressHeader::parse(payload).map_err(malformed)?;
+    let mut flags = AddressFlags::from_bits_retain(header.flags.bits().into());
+    let (mut local, mut other) = (None, None);
+    for attribute in attributes(payload, ADDRESS_HEADER_LENGTH) {
+        match AddressAttribute::parse(&attribute) {
+            Ok(AddressAttribute::Local(address)) => local = Some(address),
+            // The peer's, where there is a peer.
+            Ok(AddressAttribute::Address(address)) => other = Some(address),
+            Ok(AddressAttribute::Flags(all)) => flags = all,
+            _ => {}
+        }
+    }
+    if !matches!(header.family, AddressFamily::Inet | AddressFamily::Inet6) {
+        return Ok(None);
+    }
+    let tentative =
+        flags.contains(AddressFlags::Tentative) && !flags.contains(AddressFlags::Optimistic);
+    Ok(local.or(other).map(|address| AddressEntry {
+        index: header.index,
+        address,
+        prefix: header.prefix_len,
+        dynamic: !flags.contains(AddressFlags::Permanent),
+        unusable: tentative || flags.contains(AddressFlags::Dadfailed),
+        secondary: flags.contains(AddressFlags::Secondary),
+    }))
+}
+
+/// One entry for each next hop; none for what is not in the main table or not a way to somewhere.
+fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
+    let header = RouteHeader::parse(payload).map_err(malformed)?;
+    let mut network = match header.address_family {
+        AddressFamily::Inet => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        _ => return Ok(Vec::new()),
+    };
+    if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
+        return Ok(Vec::new());
+    }
+    let mut table = u32::from(header.table);
+    let mut metric = 0;
+    let mut single = Hop {
+        on_link: header.flags.contains(RouteFlags::Onlink),
+        ..Hop::default()
+    };
+    let mut several = Vec::new();
+    for attribute in attributes(payload, ROUTE_HEADER_LENGTH) {
+        let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
+        match RouteAttribute::parse_with_param(&attribute, parameters) {
+            Ok(RouteAttribute::Destination(address)) => {
+                network = ip_of(&address).unwrap_or(network);
+            }
+            Ok(RouteAttribute::Table(number)) => table = number,
+            Ok(RouteAttribute::Priority(priority)) => metric = priority,
+            Ok(RouteAttribute::MultiPath(hops)) => several = hops.iter().map(Hop::from).collect(),
+            Ok(attribute) => single.take(&attribute),
+            Err(_) => {}
+        }
+    }
+    if table != u32::from(RouteHeader::RT_TABLE_MAIN) || network.is_multicast() {
+        return Ok(Vec::new());
+    }
+    let hops = if several.is_empty() {
+        vec![single]
+    } else {
+        several
+    };
+    let route = |hop: Hop| {
+        Some(Route {
+            index: hop.index?,
+            network,
+            prefix: header.destination_prefix_length,
+            gateway: hop.gateway,
+            metric,
+            protocol: header.protocol.into(),
+            on_link: hop.on_link,
+            scope: header.scope.into(),
+        })
+    };
+    Ok(hops.into_iter().filter_map(route).collect())
+}
+
+#[derive(Default)]
+struct Hop {
+    index: Option<u32>,
+    gateway: Option<IpAddr>,
+    on_link: bool,
+}
+
+impl Hop {
+    fn take(&mut self, attribute: &RouteAttribute) {
+        match attribute {
+            RouteAttribute::Oif(index) => self.index = Some(*index),
+            RouteAttribute::Gateway(address) => self.gateway = ip_of(address),
+            RouteAttribute::Via(RouteVia::Inet(address)) => self.gateway = Some((*address).into()),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => self.gateway = Some((*address).into()),
+            _ => {}
+        }
+    }
+}
+
+impl From<&RouteNextHop> for Hop {
+    fn from(next_hop: &RouteNextHop) -> Self {
+        let mut hop = Self {
+            index: Some(next_hop.interface_index),
+            gateway: None,
+            on_link: next_hop.flags.contains(RouteNextHopFlags::Onlink),
+        };
+        next_hop
+            .attributes
+            .iter()
+            .for_each(|attribute| hop.take(attribute));
+        hop
+    }
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+    use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
+
+    use super::*;
+
+    fn bytes(message: &impl Emitable) -> Vec<u8> {
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        bytes
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn address_message(flags: u32, attributes: Vec<AddressAttribute>) -> Vec<u8> {
+        let mut message = AddressMessage::default();
+        message.header = AddressHeader {
+            family: AddressFamily::Inet6,
+            prefix_len: 64,
+            flags: AddressHeaderFlags::from_bits_retain(flags as u8),
+            scope: AddressScope::Universe,
+            index: 3,
+        };
+        message.attributes = attributes;
+        let flags = AddressFlags::from_bits_retain(flags);
+        message.attributes.push(AddressAttribute::Flags(flags));
+        bytes(&message)
+    }
+
+    fn route_message(family: AddressFamily, attributes: Vec<RouteAttribute>) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Dhcp;
+        message.header.scope = RouteScope::Universe;
+        message.header.kind = RouteType::Unicast;
+        message.attributes = attributes;
+        message
+    }
+
+    #[test]
+    fn a_link_has_what_its_attributes_say() {
+        let mut message = LinkMessage::default();
+        message.header.index = 4;
+        message.header.link_layer_type = LinkLayerType::Ether;
+        message.header.flags = LinkFlags::Up | LinkFlags::LowerUp;
+        message.attributes = vec![
+            LinkAttribute::IfName("eth0.5".to_owned()),
+            LinkAttribute::Address(vec![0, 0x16, 0x3e, 1, 2, 3]),
+            LinkAttribute::PermAddress(vec![0, 0x16, 0x3e, 9, 9, 9]),
+            LinkAttribute::Mtu(9000),
+            LinkAttribute::Controller(7),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]),
+        ];
+        let wanted = Link {
+            index: 4,
+            name: "eth0.5".to_owned(),
+            mac: Some([0, 0x16, 0x3e, 1, 2, 3]),
+            permanent_mac: Some([0, 0x16, 0x3e, 9, 9, 9]),
+            kind: Some("vlan".to_owned()),
+            master: Some(7),
+            up: true,
+            carrier: true,
+            mtu: 9000,
+            ethernet: true,
+            loopback: false,
+        };
+        assert_eq!(link(&bytes(&message)).expect("well formed"), wanted);
+    }
+
+    #[test]
+    fn hardware_addresses_of_another_size_are_none() {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![LinkAttribute::Address(vec![0; 20])];
+        assert_eq!(link(&bytes(&message)).expect("well formed").mac, None);
+    }
+
+    #[test]
+    fn an_address_with_a_peer_is_the_own_one() {
+        let local = AddressAttribute::Local(ip("2001:db8::1"));
+        let peer = AddressAttribute::Address(ip("2001:db8::2"));
+        let entry = address(&address_message(0x80, vec![peer, local])).expect("well formed");
+        assert_eq!(
+            entry.map(|entry| (entry.index, entry.address, entry.prefix)),
+            Some((3, ip("2001:db8::1"), 64))
+        );
+    }
+
+    #[test]
+    fn an_address_is_unusable_while_it_may_be_a_duplicate() {
+        // Flags of linux/if_addr.h: optimistic 0x04, failed 0x08, tentative 0x40, permanent 0x80.
+        for (flags, unusable, dynamic) in [
+            (0x80, false, false),
+            (0x00, false, true),
+            (0xc0, true, false),
+            (0xc4, false, false),
+            (0x88, true, false),
+            (0x280, false, false),
+        ] {
+            let attributes = vec![AddressAttribute::Address(ip("2001:db8::1"))];
+            let entry = address(&address_message(flags, attributes))
+                .expect("well formed")
+                .expect("an address");
+            assert_eq!(
+                (entry.unusable, entry.dynamic),
+                (unusable, dynamic),
+                "{flags:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_over_several_gateways_is_one_entry_each() {
+        let mut first = RouteNextHop::default();
+        first.interface_index = 2;
+        first.attributes = vec![RouteAttribute::Gateway(ip("192.0.2.1").into())];
+        let mut second = RouteNextHop::default();
+        second.interface_index = 3;
+        second.flags = RouteNextHopFlags::Onlink;
+        second.attributes = vec![RouteAttribute::Via(ip("fe80::1").into())];
+        let message = route_message(
+            AddressFamily::Inet,
+            vec![
+                RouteAttribute::Priority(100),
+                RouteAttribute::MultiPath(vec![first, second]),
+            ],
+        );
+        let entry = |index, gateway, on_link| Route {
+            index,
+            network: ip("0.0.0.0"),
+            prefix: 0,
+            gateway: Some(ip(gateway)),
+            metric: 100,
+            protocol: 16,
+            on_link,
+            scope: 0,
+        };
+        assert_eq!(
+            routes_of(&bytes(&message)).expect("well formed"),
+            [entry(2, "192.0.2.1", false), entry(3, "fe80::1", true)]
+        );
+    }
+
+    #[test]
+    fn only_unicast_routes_of_the_main_table_count() {
+        let with = |change: &dyn Fn(&mut RouteMessage)| {
+            let attributes = vec![
+                RouteAttribute::Oif(2),
+                RouteAttribute::Destination(ip("2001:db8::").into()),
+            ];
+            let mut message = route_message(AddressFamily::Inet6, attributes);
+            change(&mut message);
+            routes_of(&bytes(&message)).expect("well formed").len()
+        };
+        assert_eq!(with(&|_| {}), 1);
+        assert_eq!(with(&|message| message.header.kind = RouteType::Local), 0);
+        assert_eq!(
+            with(&|message| message.header.flags = RouteFlags::Cloned),
+            0
+        );
+        assert_eq!(with(&|message| message.header.table = 255), 0);
+        // Tables above 255 stand in an attribute, and the header has 252.
+        let far = RouteAttribute::Table(1000);
+        assert_eq!(with(&|message| message.attributes.push(far.clone())), 0);
+        let multicast = RouteAttribute::Destination(ip("ff00::").into());
+        assert_eq!(
+            with(&|message| message.attributes.push(multicast.clone())),
+            0
+        );
+        assert_eq!(
+            with(&|message| message.header.address_family = AddressFamily::Mpls),
+            0
+        );
+    }
+
+    #[test]
+    fn what_is_cut_off_anywhere_is_an_error_or_less_but_never_a_panic() {
+        let hop = {
+            let mut hop = RouteNextHop::default();
+            hop.attributes = vec![RouteAttribute::Via(ip("fe80::1").into())];
+            hop
+        };
+        let route = bytes(&route_message(
+            AddressFamily::Inet,
+            vec![RouteAttribute::MultiPath(vec![hop.clone(), hop])],
+        ));
+        let other = address_message(0x80, vec![AddressAttribute::Local(ip("2001:db8::1"))]);
+        for length in 0..route.len() {
+            let _ = routes_of(&route[..length]);
+            let _ = link(&route[..length]);
+        }
+        for length in 0..other.len() {
+            let _ = address(&other[..length]);
+        }
+    }
+}
