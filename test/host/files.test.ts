@@ -293,7 +293,7 @@ test('reading tells files from what is not there', async () => {
   assert.deepEqual(await files.list('/none'), []);
   assert.equal(await files.status('/none'), null);
   const { uid, gid } = await lstat(scratch.root);
-  assert.deepEqual(await files.status('/etc/f'), { type: 'file', mode: 0o604, uid, gid, size: 3 });
+  assert.deepEqual(await files.status('/etc/f'), { type: 'file', mode: 0o604, uid, gid, size: 3, target: null });
 });
 
 interface Outcome {

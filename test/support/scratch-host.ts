@@ -1,6 +1,7 @@
 import { type Host } from '../../ts/api/index.js';
 import { createAccounts } from '../../ts/host/accounts.js';
 import { createFiles } from '../../ts/host/files.js';
+import { createState } from '../../ts/host/state.js';
 import { createProcesses } from '../../ts/host/processes.js';
 import { type Scratch } from './scratch.js';
 
@@ -15,6 +16,14 @@ export function createScratchHost(scratch: Scratch): Host {
     processes: createProcesses(),
     accounts: createAccounts(scratch.root),
     store: { read: unused, list: unused },
-    network: { nics: unused, live: unused, hostname: unused, setHostname: unused },
+    network: {
+      nics: unused,
+      live: unused,
+      change: unused,
+      setKernel: unused,
+      hostname: unused,
+      setHostname: unused,
+    },
+    state: createState(scratch.state),
   };
 }

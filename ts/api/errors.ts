@@ -22,6 +22,7 @@ export const AGENT_ERRORS = {
   GW_NETWORK_EMPTY: [500, 'No network data in %s; nothing was changed'],
   GW_NETWORK_INVALID: [500, 'Invalid network data; nothing was changed: %s'],
   GW_NETWORK_UNSUPPORTED: [500, 'No supported network configuration found: looked for %s'],
+  GW_NETWORK_IMPOSSIBLE: [500, '%s cannot do %s; nothing was changed'],
   GW_NETWORK_MISMATCH: [500, 'Network was put back: wanted %s, got %s'],
   GW_NETWORK_PARTIAL: [500, 'Configured %s; left alone: %s'],
   GW_RUN_FAILED: [500, '%s failed: %s'],

@@ -5,7 +5,8 @@ import { basename, dirname, join } from 'node:path';
 import { AgentError, type Commit, type FileChange, type Files, type FileStatus } from '../api/index.js';
 import { FileJournal, type JournalEntry, sha256 } from './file-journal.js';
 import { moveOver, type NewFile, readRegular, stage, syncDirectory } from './replace.js';
-import { absent, errorCode, type ResolvedPath, resolveInRoot } from './root-path.js';
+import { reason } from './reason.js';
+import { absent, type ResolvedPath, resolveInRoot } from './root-path.js';
 
 const DEFAULT_DIRECTORY_MODE = 0o755;
 const PERMISSIONS = 0o7777;
@@ -23,7 +24,8 @@ export function createFiles(root: string, stateDirectory: string): Files {
     list: (path) => list(root, path),
     status: (path) => statusOf(root, path),
     resolve: (path) => resolve(root, path),
-    commit: (changes) => commit(root, stateDirectory, changes),
+    commit: (changes, journal) => commit(root, join(stateDirectory, journal ?? ''), changes),
+    recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
 }
 
@@ -71,7 +73,9 @@ async function statusOf(root: string, path: string): Promise<FileStatus | null> 
     const resolved = await resolveInRoot(root, path, 'keep');
     const status = resolved.exists ? await lstat(resolved.real) : null;
     if (status === null) return null;
-    return { type: typeOf(status), mode: permissions(status), uid: status.uid, gid: status.gid, size: status.size };
+    const { uid, gid, size } = status;
+    const target = status.isSymbolicLink() ? await readlink(resolved.real) : null;
+    return { type: typeOf(status), mode: permissions(status), uid, gid, size, target };
   } catch (error) {
     return absent(error);
   }
@@ -257,20 +261,4 @@ async function atPath<T>(change: FileChange, work: () => Promise<T>): Promise<T>
     if (cause instanceof AgentError) throw cause;
     throw new AgentError('GW_FILE_FAILED', [change.path, reason(cause)], { cause });
   }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EROFS: 'the file system is read-only',
-  EACCES: 'permission denied',
-  EPERM: 'the system refuses it; the file may be immutable',
-  ENOTDIR: 'a part of the path is not a directory',
-  ENAMETOOLONG: 'the name is too long',
-};
-
-function reason(error: unknown): string {
-  const known = REASONS[errorCode(error) ?? ''];
-  if (known !== undefined) return known;
-  return error instanceof Error ? error.message : String(error);
 }
