@@ -82,6 +82,8 @@ class Agent implements AsyncDisposable {
       passwordUser: 'root',
       keyLifetime: DEFAULTS.password['key-lifetime'],
       verifyTimeout: DEFAULTS.network['verify-timeout'],
+      deviceTimeout: 0,
+      programTimeout: DEFAULTS.network['program-timeout'],
     });
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));
     const dispatcher = new Dispatcher({ commands, journal, log: pino({ level: 'silent' }) });

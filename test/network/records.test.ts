@@ -3,19 +3,26 @@ import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import type { Nic } from '../../ts/api/host.js';
-import { readRecords } from '../../ts/network/records.js';
+import { type Wanted, readWanted } from '../../ts/network/wanted.js';
+import { nic } from './inputs.js';
 
 const MAC = 'bc:76:4e:20:5e:b2';
-const ETH0: Nic = { name: 'eth0', mac: MAC, permanentMac: null, up: true, physical: true };
+const ETH0 = nic('eth0', MAC);
 const VLAN: Nic = { ...ETH0, name: 'eth0.100', physical: false };
 const ETH1: Nic = { ...ETH0, name: 'eth1', mac: 'bc:76:4e:20:5e:b3' };
 const GOOD = { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: '255.255.255.0', enabled: '1' }] };
 
-function read(record: unknown, nics: readonly Nic[] = [ETH0]): ReturnType<typeof readRecords> {
-  return readRecords(new Map([['BC764E205EB2', typeof record === 'string' ? record : JSON.stringify(record)]]), nics);
+function read(record: unknown, nics: readonly Nic[] = [ETH0]): Wanted {
+  return readWanted(
+    {
+      networking: new Map([['BC764E205EB2', typeof record === 'string' ? record : JSON.stringify(record)]]),
+      networks: new Map(),
+    },
+    nics,
+  );
 }
 
-function accepted(record: unknown): NonNullable<ReturnType<typeof readRecords>['interfaces'][0]> {
+function accepted(record: unknown): NonNullable<Wanted['interfaces'][0]> {
   const { interfaces, errors } = read(record);
   assert.deepEqual(errors, []);
   return interfaces[0]!;
@@ -80,7 +87,7 @@ suite('records of vm-data/networking', () => {
       ['1', JSON.stringify(GOOD)],
       ['2', '{'],
     ]);
-    const { interfaces, errors } = readRecords(records, [ETH0]);
+    const { interfaces, errors } = readWanted({ networking: records, networks: new Map() }, [ETH0]);
     assert.equal(interfaces.length, 1);
     assert.deepEqual(errors, ['2: not JSON']);
   });
@@ -90,7 +97,7 @@ suite('records of vm-data/networking', () => {
       ['1', JSON.stringify(GOOD)],
       ['2', JSON.stringify({ ...GOOD, label: 'second' })],
     ]);
-    const { interfaces, errors } = readRecords(records, [ETH0]);
+    const { interfaces, errors } = readWanted({ networking: records, networks: new Map() }, [ETH0]);
     assert.equal(interfaces[0]?.label, null);
     assert.match(errors[0] ?? '', /^2: a second record for /);
   });
@@ -128,7 +135,8 @@ suite('records of vm-data/networking', () => {
 
   test('routes of IPv6 have a mask of IPv6, as nova writes it', () => {
     const routes = [{ route: '2001:db8:1::', netmask: 'ffff:ffff:ffff::', gateway: 'fe80::1' }];
-    assert.deepEqual(accepted({ ...GOOD, routes }).routes, [
+    const ip6s = [{ ip: '2001:db8::4', netmask: 64 }];
+    assert.deepEqual(accepted({ ...GOOD, ip6s, routes }).routes, [
       { address: '2001:db8:1::', prefix: 48, gateway: 'fe80::1', metric: null },
     ]);
   });
@@ -158,7 +166,7 @@ suite('records of vm-data/networking', () => {
       ['b', JSON.stringify({ ...GOOD, gateway: '192.0.2.1' })],
       ['a', JSON.stringify({ mac: ETH1.mac, gateway: '198.51.100.1', ips: [{ ip: '198.51.100.4', netmask: 24 }] })],
     ]);
-    const { interfaces } = readRecords(records, [ETH1, ETH0]);
+    const { interfaces } = readWanted({ networking: records, networks: new Map() }, [ETH1, ETH0]);
     assert.deepEqual(
       interfaces.map(({ nic, gateway4 }) => [nic.name, gateway4]),
       [
@@ -181,7 +189,7 @@ suite('records of vm-data/networking', () => {
     };
     for (const { case: name, input } of cases) {
       const texts = Object.entries(input).map(([id, record]): [string, string] => [id, JSON.stringify(record)]);
-      const { interfaces, errors } = readRecords(new Map(texts), [ETH0]);
+      const { interfaces, errors } = readWanted({ networking: new Map(texts), networks: new Map() }, [ETH0]);
       assert.equal(interfaces.length + errors.length, texts.length, name);
     }
   });

@@ -1,124 +1,65 @@
-/** Golden cases: test/network/cases/<renderer>/<case>/{facts.json,before/,after/,actions.json}, each a tree of files. */
+/**
+ * Every renderer's golden cases (cases.ts), re-read by a reader of its own (readers/). With UPDATE_CASES=1 the outcomes
+ * are written instead of compared: read them before you commit them.
+ */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
-import fc from 'fast-check';
-import type { Nic } from '../../ts/api/host.js';
-import { decide } from '../../ts/network/decide.js';
-import type { NetworkFacts } from '../../ts/network/plan.js';
-import { readRecords } from '../../ts/network/records.js';
-import { RENDERERS } from '../../ts/network/renderers/index.js';
+import { CASES, type Case, carriedOut, casesOf, planOf, readTree } from './cases.js';
+import { described } from './describe.js';
+import { inputNames } from './inputs.js';
+import { READERS } from './readers/index.js';
 
-const CASES = 'test/network/cases';
+const UPDATE = process.env['UPDATE_CASES'] === '1' && process.env['CI'] !== 'true';
 
-interface Case {
-  readonly nics: readonly Nic[];
-  readonly records: Readonly<Record<string, unknown>>;
-  readonly hostname: string | null;
-  readonly currentHostname: string;
-  readonly programs: readonly string[];
-}
-
-function files(directory: string): Map<string, string> {
-  if (!existsSync(directory)) return new Map();
-  const entries = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  return new Map(
-    entries.map((entry) => {
-      const path = join(entry.parentPath, entry.name);
-      return [`/${relative(directory, path)}`, readFileSync(path, 'utf8')];
-    }),
-  );
-}
-
-function factsOf(given: Case, before: ReadonlyMap<string, string>): NetworkFacts {
-  const texts = Object.entries(given.records).map(([id, record]): [string, string] => [id, JSON.stringify(record)]);
-  const { interfaces, errors } = readRecords(new Map(texts), given.nics);
-  assert.deepEqual(errors, []);
-  const { hostname, currentHostname } = given;
-  return { interfaces, hostname, currentHostname, files: before, programs: new Set(given.programs) };
-}
-
-/** The files as they are once `decide`'s plan was carried out. */
-function carriedOut(facts: NetworkFacts): Map<string, string> {
-  const after = new Map(facts.files);
-  for (const change of decide(facts, RENDERERS).files) {
-    if (change.type === 'write') after.set(change.path, Buffer.from(change.content).toString('utf8'));
-    else after.delete(change.path);
+function check({ renderer, facts, at }: Case): void {
+  const plan = planOf(facts);
+  const after = carriedOut(facts).files;
+  const actions = { before: plan.before, after: plan.after, restore: plan.restore };
+  if (UPDATE) {
+    rmSync(at('after'), { recursive: true, force: true });
+    for (const [path, text] of after) {
+      mkdirSync(dirname(join(at('after'), path)), { recursive: true });
+      writeFileSync(join(at('after'), path), text);
+    }
+    writeFileSync(at('actions.json'), `${JSON.stringify(actions, null, 2)}\n`);
   }
-  return after;
+  assert.equal(plan.renderer, renderer);
+  assert.deepEqual(Object.fromEntries(after), Object.fromEntries(readTree(at('after'))));
+  assert.deepEqual(actions, JSON.parse(readFileSync(at('actions.json'), 'utf8')));
 }
 
 for (const renderer of readdirSync(CASES)) {
+  const cases = casesOf(renderer);
   suite(`${renderer}: golden cases`, () => {
-    for (const name of readdirSync(join(CASES, renderer))) {
-      const at = (file: string): string => join(CASES, renderer, name, file);
-      const facts = factsOf(JSON.parse(readFileSync(at('facts.json'), 'utf8')) as Case, files(at('before')));
-
-      test(name, () => {
-        const plan = decide(facts, RENDERERS);
-        assert.equal(plan.renderer, renderer);
-        assert.deepEqual(Object.fromEntries(carriedOut(facts)), Object.fromEntries(files(at('after'))));
-        const actions = JSON.parse(readFileSync(at('actions.json'), 'utf8')) as unknown;
-        assert.deepEqual({ before: plan.before, after: plan.after, restore: plan.restore }, actions);
+    for (const one of cases) {
+      test(one.name, () => {
+        check(one);
       });
 
-      test(`${name}: a second run changes no file`, () => {
-        const again = { ...facts, files: carriedOut(facts), currentHostname: facts.hostname ?? facts.currentHostname };
-        assert.deepEqual(decide(again, RENDERERS).files, []);
+      test(`${one.name}: a second run changes no file`, () => {
+        assert.deepEqual(planOf(carriedOut(one.facts)).files, []);
+      });
+
+      const { input } = one;
+      const reader = READERS[renderer];
+      if (input === null || reader === undefined) continue;
+      test(`${one.name}: read back, it is what was wanted`, () => {
+        const found = reader.read(carriedOut(one.facts).files);
+        for (const [name, wanted] of Object.entries(input.wanted)) {
+          const config = found.get(name) ?? { addresses: [], routes: [] };
+          // Inputs say what the kernel is to show, and it knows no servers of names.
+          assert.deepEqual(described({ ...config, dns: [] }), described(reader.limited(wanted)));
+        }
       });
     }
+
+    test('every input has a case', () => {
+      assert.deepEqual(
+        inputNames().filter((input) => !cases.some(({ name }) => name === input)),
+        [],
+      );
+    });
   });
 }
-
-suite('ifupdown: what others wrote', () => {
-  const nic: Nic = { name: 'eth0', mac: '52:54:00:aa:00:01', permanentMac: null, up: true, physical: true };
-  const record = { mac: nic.mac, ips: [{ ip: '192.0.2.4', netmask: 24 }] };
-  const line = fc.constantFrom(
-    '# a comment',
-    '',
-    'auto eth9',
-    'iface eth9 inet static',
-    '    address 10.9.0.1/24',
-    '\tup ip route add 10.8.0.0/16 \\',
-    '    via 10.9.0.254',
-    'source /etc/network/interfaces.d/*',
-    'mapping eth8',
-    '    script /bin/true',
-    'allow-hotplug wlan0',
-  );
-
-  test('stays byte for byte when it speaks of other interfaces', () => {
-    fc.assert(
-      fc.property(fc.array(line), (lines) => {
-        const text = `${lines.join('\n')}\n`;
-        const facts = factsOf(
-          { nics: [nic], records: { a: record }, hostname: null, currentHostname: 'h', programs: ['/sbin/ifup'] },
-          new Map([['/etc/network/interfaces', text]]),
-        );
-        const after = carriedOut(facts).get('/etc/network/interfaces') ?? '';
-        assert.ok(after.startsWith(text), after);
-        assert.equal(carriedOut({ ...facts, files: carriedOut(facts) }).get('/etc/network/interfaces'), after);
-      }),
-    );
-  });
-
-  test('a label cannot leave its comment', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (label) => {
-        const facts = factsOf(
-          {
-            nics: [nic],
-            records: { a: { ...record, label: `${label}\n    up reboot` } },
-            hostname: null,
-            currentHostname: 'h',
-            programs: ['/sbin/ifup'],
-          },
-          new Map([['/etc/network/interfaces', '']]),
-        );
-        const lines = (carriedOut(facts).get('/etc/network/interfaces') ?? '').split(/\n|\r|\u2028/);
-        assert.ok(!lines.some((text) => text.trim().startsWith('up reboot')));
-      }),
-    );
-  });
-});

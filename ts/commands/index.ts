@@ -18,6 +18,10 @@ export interface CommandOptions {
   readonly keyLifetime: number;
   /** How long the kernel may take to show what was configured, milliseconds. */
   readonly verifyTimeout: number;
+  /** How long the programs of each part of a network reset may take together, milliseconds. */
+  readonly programTimeout: number;
+  /** How long a device that the host names may take to appear, milliseconds. */
+  readonly deviceTimeout: number;
 }
 
 /** The commands by name, in the order that `features` tells them. */
@@ -36,7 +40,11 @@ export function createCommands(host: Host, options: CommandOptions): ReadonlyMap
       (await import('./file.js')).fileCommands(host),
     ),
     deferred('network', 'serial', ['resetnetwork'], async () =>
-      (await import('./network.js')).networkCommands(host, { verifyTimeoutMs: options.verifyTimeout }),
+      (await import('./network.js')).networkCommands(host, {
+        verifyTimeoutMs: options.verifyTimeout,
+        deviceTimeoutMs: options.deviceTimeout,
+        programTimeoutMs: options.programTimeout,
+      }),
     ),
   ];
   const commands = new Map(

@@ -1,18 +1,12 @@
 import { type CommandModule, command } from '../api/command.js';
 import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import { apply } from '../network/apply.js';
-import { decide } from '../network/decide.js';
-import { gather } from '../network/gather.js';
-import { RENDERERS } from '../network/renderers/index.js';
+import { type ResetOptions, resetNetwork } from '../network/reset.js';
 
-export interface NetworkOptions {
-  /** How long the kernel may take to show what was configured, milliseconds. */
-  readonly verifyTimeoutMs: number;
-}
+export type NetworkOptions = Omit<ResetOptions, 'log'>;
 
 /** `resetnetwork`: makes the network what the host published. docs/protocol.md says how it is read. */
-export function networkCommands(host: Host, { verifyTimeoutMs }: NetworkOptions): CommandModule {
+export function networkCommands(host: Host, options: NetworkOptions): CommandModule {
   return {
     name: 'network',
     commands: [
@@ -21,11 +15,9 @@ export function networkCommands(host: Host, { verifyTimeoutMs }: NetworkOptions)
         lane: 'serial',
         parse: () => null,
         async run(_, { log }) {
-          const { facts, recordErrors } = await gather(host, RENDERERS);
-          await apply(decide(facts, RENDERERS), facts, host, { log, verifyTimeoutMs });
+          const { names, recordErrors } = await resetNetwork(host, { ...options, log });
           if (recordErrors.length > 0) {
-            const names = facts.interfaces.map(({ nic }) => nic.name).join(' ');
-            throw new AgentError('GW_NETWORK_PARTIAL', [names, recordErrors.join('; ')]);
+            throw new AgentError('GW_NETWORK_PARTIAL', [names.join(' '), recordErrors.join('; ')]);
           }
           return '';
         },

@@ -37,7 +37,7 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
     user: v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name')),
     'key-lifetime': duration,
   },
-  network: { 'verify-timeout': duration },
+  network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
   state: { directory: absolutePath },
 };
 

@@ -32,6 +32,10 @@ export interface Config {
   readonly network: {
     /** How long the kernel may take to show what was configured. */
     readonly 'verify-timeout': number;
+    /** How long the programs of each part of a reset may take together. */
+    readonly 'program-timeout': number;
+    /** How long a device that the host names may take to appear. */
+    readonly 'device-timeout': number;
   };
   readonly state: {
     /** Journal and backups. */
@@ -45,7 +49,7 @@ export const DEFAULTS: Config = {
   answers: { keep: 600_000 },
   requests: { 'poll-interval': 60_000 },
   password: { user: 'root', 'key-lifetime': 300_000 },
-  network: { 'verify-timeout': 10_000 },
+  network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
   state: { directory: '/var/lib/guestwire' },
 };
 

@@ -59,10 +59,16 @@ export function isLinkLocal(address: string): boolean {
   return ipaddr.parse(address).range() === 'linkLocal';
 }
 
+/** Whether a machine can have this address: it is no multicast, loopback, broadcast or unspecified one. */
+export function isAssignable(address: string): boolean {
+  return !['multicast', 'loopback', 'broadcast', 'unspecified'].includes(ipaddr.parse(address).range());
+}
+
 /**
  * Whether a gateway can only be reached after a route to it was set: it lies in none of the interface's networks. A
- * link-local gateway is on-link by definition.
+ * link-local gateway of IPv6 is on-link by definition; IPv4 knows no such thing.
  */
 export function needsOnLink(gateway: string, addresses: readonly Address[]): boolean {
-  return !isLinkLocal(gateway) && !addresses.some((own) => contains(own, gateway));
+  const byDefinition = familyOf(gateway) === 6 && isLinkLocal(gateway);
+  return !byDefinition && !addresses.some((own) => contains(own, gateway));
 }

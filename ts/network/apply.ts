@@ -1,24 +1,27 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
-import type { Host, LiveNetwork } from '../api/host.js';
+import type { Commit, Host, LiveAddress, LiveNetwork } from '../api/host.js';
 import { isLinkLocal } from './address.js';
-import type { Action, NetworkFacts, NetworkPlan } from './plan.js';
-import { type Mismatch, compare } from './verify.js';
-
-const LOOK_EVERY_MS = 100;
-const ACTION_LIMIT_MS = 45_000;
+import { begin, end } from './interrupted.js';
+import { perform, putBack, until } from './perform.js';
+import type { InterfaceConfig, NetworkFacts, NetworkPlan } from './plan.js';
+import { LOCK } from './unfinished.js';
+import { type KernelState, type Mismatch, compare } from './verify.js';
 
 export interface ApplyOptions {
   readonly log: Logger;
   /** How long the kernel may take to show the wanted state, milliseconds. */
   readonly verifyTimeoutMs: number;
+  /** How long the programs of each part of a plan may take together, milliseconds. */
+  readonly programTimeoutMs: number;
 }
+
+/** `unchanged`: files and kernel were right already, and nothing was run. */
+export type Outcome = 'changed' | 'unchanged';
 
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
  * was wanted. If it does not in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown.
- * When files and kernel are right already, nothing is run.
  *
  * On a host that is not live, only files are written.
  */
@@ -26,81 +29,103 @@ export async function apply(
   plan: NetworkPlan,
   facts: NetworkFacts,
   host: Host,
-  { log, verifyTimeoutMs }: ApplyOptions,
-): Promise<void> {
+  options: ApplyOptions,
+): Promise<Outcome> {
+  const { log } = options;
+  const { renderer } = plan;
   if (!host.live) {
-    const commit = await host.files.commit(plan.files);
+    const commit = await host.files.commit(plan.files, LOCK);
     await commit.confirm();
-    log.info({ renderer: plan.renderer, files: commit.changed }, 'network files written; not live, nothing was run');
-    return;
+    log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
+    return commit.changed.length > 0 ? 'changed' : 'unchanged';
   }
   const settled = plan.files.length === 0 && !plan.after.some(({ type }) => type === 'set-hostname');
-  if (settled && compare(facts.interfaces, await host.network.live()) === null) {
-    log.info({ renderer: plan.renderer }, 'network is already as wanted');
-    return;
+  const old = await kernelState(host);
+  if (settled && compare(facts.interfaces, old) === null) {
+    log.info({ renderer }, 'network is already as wanted');
+    return 'unchanged';
   }
-  const old = await host.network.live();
-  await perform(plan.before, host, log);
-  const commit = await host.files.commit(plan.files).catch(async (error: unknown) => {
-    // The interfaces were taken down for the new files: back up with the old ones.
-    await perform(plan.restore, host, log);
+  const nics = facts.interfaces.map(({ nic }) => nic.name);
+  const live = { addresses: old.addresses, routes: old.routes };
+  await begin(host, { nics, live, files: plan.files, restore: plan.restore });
+  await change(plan, facts, host, options, { nics, live });
+  return 'changed';
+}
+
+async function change(
+  plan: NetworkPlan,
+  facts: NetworkFacts,
+  host: Host,
+  { log, verifyTimeoutMs, programTimeoutMs }: ApplyOptions,
+  { nics, live }: { readonly nics: readonly string[]; readonly live: LiveNetwork },
+): Promise<void> {
+  const { renderer } = plan;
+  const performing = { host, log, interfaces: facts.interfaces, programTimeoutMs };
+  const restored = async (): Promise<boolean> => {
+    await perform(plan.restore, performing);
+    const back = await putBack(nics, live, host, log, verifyTimeoutMs);
+    if (!back) log.error({ renderer }, 'the old network has not come back');
+    await end(host);
+    return back;
+  };
+  await perform(plan.before, performing);
+  let commit: Commit;
+  try {
+    commit = await host.files.commit(plan.files, LOCK);
+  } catch (error) {
+    // Interfaces were taken down for the new files: back up with the old ones.
+    await restored();
     throw error;
-  });
-  const failure = await perform(plan.after, host, log);
-  const mismatch = await verified(facts, host, verifyTimeoutMs);
+  }
+  const failure = await perform(plan.after, performing);
+  const mismatch = await verified(facts, host, live, verifyTimeoutMs);
   if (mismatch === null) {
     await commit.confirm();
-    log.info({ renderer: plan.renderer, files: commit.changed }, 'network is as wanted');
+    await end(host);
+    log.info({ renderer, files: commit.changed }, 'network is as wanted');
     return;
   }
-  log.error({ renderer: plan.renderer, ...mismatch, failure }, 'network is not as wanted and is put back');
-  await perform(plan.before, host, log);
+  log.error({ renderer, ...mismatch, failure }, 'network is not as wanted and is put back');
+  await perform(plan.before, performing);
   await commit.rollback();
-  await perform(plan.restore, host, log);
-  const back = await until(verifyTimeoutMs, async () => addressesOf(await host.network.live()) === addressesOf(old));
-  if (!back) log.error({ renderer: plan.renderer }, 'the old addresses have not come back');
+  const back = await restored();
   const remarks = [failure, back ? null : 'the old addresses have not come back yet'];
   const got = [mismatch.got, ...remarks].filter((text) => text !== null).join('; ');
   throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
 }
 
-/** Runs every action, whatever fails; tells the first failure that counts. */
-async function perform(actions: readonly Action[], host: Host, log: Logger): Promise<string | null> {
-  let first: string | null = null;
-  for (const action of actions) {
-    if (action.type === 'set-hostname') {
-      await host.network.setHostname(action.hostname);
-      continue;
-    }
-    const { code, stderr, timedOut } = await host.processes.run(action.argv, { timeout: ACTION_LIMIT_MS });
-    if (code === 0) continue;
-    const command = action.argv.join(' ');
-    log.warn({ command, code, timedOut, stderr: stderr.slice(-500) }, 'program failed');
-    if (action.onFailure === 'report') first ??= `${command} ${timedOut ? 'took too long' : `ended with ${code}`}`;
-  }
-  return first;
-}
-
-async function verified(facts: NetworkFacts, host: Host, limit: number): Promise<Mismatch | null> {
+async function verified(
+  { interfaces }: NetworkFacts,
+  host: Host,
+  old: LiveNetwork,
+  limit: number,
+): Promise<Mismatch | null> {
   let mismatch: Mismatch | null = null;
-  await until(limit, async () => (mismatch = compare(facts.interfaces, await host.network.live())) === null);
+  const half = Date.now() + limit / 2;
+  await until(limit, async () => {
+    const state = await kernelState(host);
+    mismatch = compare(interfaces, state);
+    return mismatch === null && !(Date.now() < half && lingers(interfaces, state, old));
+  });
   return mismatch;
 }
 
-/** Programs such as `netplan apply` end before the kernel is as they want it. */
-async function until(limit: number, holds: () => Promise<boolean>): Promise<boolean> {
-  const end = Date.now() + limit;
-  for (;;) {
-    if (await holds()) return true;
-    if (Date.now() >= end) return false;
-    await sleep(LOOK_EVERY_MS);
-  }
+/**
+ * Whether an old address without a lifetime stands where one from the network is wanted, and may be taken for that: not
+ * every DHCP client gives lifetimes. Some daemons take it away only when the new one comes.
+ */
+function lingers(interfaces: readonly InterfaceConfig[], state: LiveNetwork, old: LiveNetwork): boolean {
+  const text = ({ nic, address }: LiveAddress): string => `${nic} ${address}`;
+  const before = new Set(old.addresses.filter(({ dynamic }) => !dynamic).map(text));
+  return interfaces
+    .filter(({ dhcp4, auto6 }) => dhcp4 || auto6 !== null)
+    .some((config) => {
+      const wanted = [...config.ipv4, ...config.ipv6].map(({ address }) => address);
+      const own = state.addresses.filter(({ nic, address }) => nic === config.nic.name && !isLinkLocal(address));
+      return own.some((address) => !wanted.includes(address.address) && before.has(text(address)));
+    });
 }
 
-function addressesOf({ addresses }: LiveNetwork): string {
-  const own = addresses.filter(({ address }) => !isLinkLocal(address));
-  return own
-    .map(({ nic, address, prefix }) => `${nic} ${address}/${prefix}`)
-    .sort()
-    .join('\n');
+async function kernelState({ network }: Host): Promise<KernelState> {
+  return { nics: await network.nics(), ...(await network.live()) };
 }

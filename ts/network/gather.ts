@@ -1,16 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import { hostnameProblem } from './hostname.js';
+import { CLOUD_FILES } from './cloud-init.js';
+import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from './hostname.js';
 import type { NetworkFacts, Renderer } from './plan.js';
-import { readRecords } from './records.js';
+import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from './resolv.js';
+import { type Published, type Wanted, readWanted } from './wanted.js';
 
-const RECORDS = 'vm-data/networking';
+const NETWORKING = 'vm-data/networking';
+const NETWORKS = 'vm-data/networks';
 const HOSTNAME = 'vm-data/hostname';
-
-/** Files that every plan may change, whatever the renderer. */
-const COMMON_FILES = ['/etc/hostname', '/etc/hosts'] as const;
-const RESOLV_CONF = '/etc/resolv.conf';
-const RESOLVCONF_PROGRAMS = ['/sbin/resolvconf', '/usr/sbin/resolvconf'] as const;
+const LOOK_EVERY_MS = 100;
 
 export interface Gathered {
   readonly facts: NetworkFacts;
@@ -19,57 +19,94 @@ export interface Gathered {
 }
 
 /**
- * Reads what the host wants and what the machine is like. Changes nothing.
+ * Reads what the host wants and what the machine is like. Changes nothing. A device that a record names and that is not
+ * there is waited for, up to `deviceTimeoutMs`.
  * Throws GW_NETWORK_EMPTY when the host published nothing, GW_NETWORK_INVALID when nothing of it can be used.
  */
-export async function gather(host: Host, renderers: readonly Renderer[]): Promise<Gathered> {
-  const records = new Map<string, string>();
-  for (const id of await host.store.list(RECORDS)) {
-    const text = await host.store.read(`${RECORDS}/${id}`);
-    if (text !== null) records.set(id, text);
+export async function gather(host: Host, renderers: readonly Renderer[], deviceTimeoutMs: number): Promise<Gathered> {
+  const published = await readPublished(host);
+  if (published.networking.size + published.networks.size === 0) {
+    throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKING} or ${NETWORKS}`]);
   }
-  if (records.size === 0) throw new AgentError('GW_NETWORK_EMPTY', [RECORDS]);
-  const { interfaces, errors } = readRecords(records, await host.network.nics());
-  if (interfaces.length === 0) throw new AgentError('GW_NETWORK_INVALID', [errors.join('; ')]);
-
+  const { interfaces, errors } = await withLateDevices(host, published, deviceTimeoutMs);
+  if (interfaces.length === 0) {
+    if (errors.length === 0) throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKS}: every type is none`]);
+    throw new AgentError('GW_NETWORK_INVALID', [errors.join('; ')]);
+  }
   const hostname = (await host.store.read(HOSTNAME))?.trim() ?? null;
   const problem = hostname === null ? null : hostnameProblem(hostname);
   if (problem !== null) throw new AgentError('GW_NETWORK_INVALID', [`${HOSTNAME}: ${problem}`]);
+  return { facts: { interfaces, hostname, ...(await inspect(host, renderers)) }, recordErrors: errors };
+}
 
+/** What the machine is like, apart from what the host wants of it. */
+export async function inspect(
+  host: Host,
+  renderers: readonly Renderer[],
+): Promise<Omit<NetworkFacts, 'interfaces' | 'hostname'>> {
   const files = new Map<string, string>();
-  for (const pattern of [...COMMON_FILES, ...renderers.flatMap(({ reads }) => reads)]) {
+  const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLV_FILES, ...renderers.flatMap(({ reads }) => reads)];
+  for (const pattern of new Set(patterns)) {
     for (const path of await expand(host, pattern)) {
-      const text = await host.files.readText(path);
+      const text = await readFile(host, path);
       if (text !== null) files.set(path, text);
     }
   }
-  // A link belongs to whoever made what it points to; only a plain file is anybody's.
-  if ((await host.files.status(RESOLV_CONF))?.type === 'file') {
-    files.set(RESOLV_CONF, (await host.files.readText(RESOLV_CONF)) ?? '');
-  }
-  const programs = new Set<string>();
-  for (const path of [...RESOLVCONF_PROGRAMS, ...renderers.flatMap((renderer) => renderer.programs)]) {
+  const present = new Set<string>();
+  for (const path of new Set([...RESOLVCONF_PROGRAMS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
     const target = await host.files.resolve(path);
-    if (target !== null) programs.add(path).add(target);
+    if (target !== null) present.add(path).add(target);
   }
-  return {
-    facts: { interfaces, hostname, currentHostname: await host.network.hostname(), files, programs },
-    recordErrors: errors,
-  };
+  const status = await host.files.status(RESOLV_CONF);
+  const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
+  // A link belongs to whoever made what it points to; only a plain file is anybody's.
+  if (text !== null) files.set(RESOLV_CONF, text);
+  const resolver = resolverOf({ target: status?.target ?? null, text, present });
+  return { currentHostname: await host.network.hostname(), files, present, resolver };
 }
 
-/** Whether a program of this machine makes resolv.conf out of what interfaces bring along. */
-export function hasResolvconf({ programs }: NetworkFacts): boolean {
-  return RESOLVCONF_PROGRAMS.some((path) => programs.has(path));
+async function readPublished({ store }: Host): Promise<Published> {
+  const networking = new Map<string, string>();
+  for (const id of await store.list(NETWORKING)) {
+    const text = await store.read(`${NETWORKING}/${id}`);
+    if (text !== null) networking.set(id, text);
+  }
+  const networks = new Map<string, ReadonlyMap<string, string>>();
+  for (const id of await store.list(NETWORKS)) {
+    const values = new Map<string, string>();
+    for (const key of await store.list(`${NETWORKS}/${id}`)) {
+      const value = await store.read(`${NETWORKS}/${id}/${key}`);
+      if (value !== null) values.set(key, value);
+    }
+    networks.set(id, values);
+  }
+  return { networking, networks };
+}
+
+async function withLateDevices(host: Host, published: Published, limit: number): Promise<Wanted> {
+  const end = Date.now() + limit;
+  for (;;) {
+    const wanted = readWanted(published, await host.network.nics());
+    if (wanted.missing.length === 0 || !host.live || Date.now() >= end) return wanted;
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** Null also for a directory, which a pattern may meet. */
+async function readFile({ files }: Host, path: string): Promise<string | null> {
+  const target = await files.resolve(path);
+  if (target === null || (await files.status(target))?.type !== 'file') return null;
+  return files.readText(path);
 }
 
 /** `/dir/*` and `/dir/*.suffix`; names that start with a dot and backups do not count. */
 async function expand(host: Host, pattern: string): Promise<readonly string[]> {
   const star = pattern.indexOf('*');
   if (star < 0) return [pattern];
-  const [directory, suffix] = [pattern.slice(0, star), pattern.slice(star + 1)];
+  const [directory, suffix] = [pattern.slice(0, pattern.lastIndexOf('/', star) + 1), pattern.slice(star + 1)];
+  const prefix = pattern.slice(directory.length, star);
   const names = await host.files.list(directory);
   return names
-    .filter((name) => name.endsWith(suffix) && !name.startsWith('.') && !name.endsWith('~'))
+    .filter((name) => name.startsWith(prefix) && name.endsWith(suffix) && !name.startsWith('.') && !name.endsWith('~'))
     .map((name) => directory + name);
 }

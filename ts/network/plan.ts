@@ -18,7 +18,19 @@ export interface InterfaceConfig {
   readonly gateway6: string | null;
   readonly routes: readonly Route[];
   readonly dns: readonly string[];
+  /** IPv4 from a DHCP server, beside the addresses listed. */
+  readonly dhcp4: boolean;
+  /**
+   * `ra`: IPv6 addresses by router advertisements (SLAAC). `dhcp`: from a DHCPv6 server, routes by advertisements.
+   * null: neither, and advertisements are not listened to.
+   */
+  readonly auto6: 'ra' | 'dhcp' | null;
+  /** Bytes; null: left to the stack. */
+  readonly mtu: number | null;
 }
+
+/** Who makes `/etc/resolv.conf` on this machine; `file`: nobody, it is written by hand; `other`: somebody unknown. */
+export type Resolver = 'resolved' | 'resolvconf' | 'networkmanager' | 'netconfig' | 'file' | 'other';
 
 /** Everything that a decision may rest on. Gathered once; nothing is looked at while rendering. */
 export interface NetworkFacts {
@@ -29,13 +41,25 @@ export interface NetworkFacts {
   readonly currentHostname: string;
   /** Text of the files named by the renderers' `reads`; a path that is absent on disk is absent here. */
   readonly files: ReadonlyMap<string, string>;
-  /** Of the programs that any renderer asked about, the paths of those there are, and of what they are links to. */
-  readonly programs: ReadonlySet<string>;
+  /** Of the paths that any renderer asks about, those that are there, and what they are links to. */
+  readonly present: ReadonlySet<string>;
+  readonly resolver: Resolver;
 }
 
 export type Action =
   | { readonly type: 'set-hostname'; readonly hostname: string }
-  | { readonly type: 'run'; readonly argv: Argv; readonly onFailure: 'ignore' | 'report' };
+  | {
+      readonly type: 'run';
+      readonly argv: Argv;
+      readonly onFailure: 'ignore' | 'report';
+      readonly stdin?: string;
+    }
+  /** Write to /proc/sys; a kernel without the key is fine. */
+  | { readonly type: 'sysctl'; readonly key: string; readonly value: string }
+  /** Bytes; for a device that no file names an MTU of any more. */
+  | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
+  /** Makes the interface what the plan wants by netlink, without any program. */
+  | { readonly type: 'configure'; readonly nic: string };
 
 /** Everything that is to happen, in the order it happens. Plain data: print it, compare it, or apply it. */
 export interface NetworkPlan {
@@ -50,23 +74,41 @@ export interface NetworkPlan {
   readonly restore: readonly Action[];
 }
 
+/** How good a renderer's claim is, best first, and the evidence in words that go after `because`. */
+export interface Standing {
+  /** `owner`: it holds one of the interfaces now. `enabled`: it starts at boot. `present`: its files are there. */
+  readonly rank: 'owner' | 'enabled' | 'present';
+  readonly why: string;
+}
+
 /** One way in which systems configure their networks, as pure functions. */
 export interface Renderer {
   readonly name: string;
   /** For people whose system was not recognised. */
   readonly looksFor: string;
-  /** Files whose text `render` needs; `*` stands for any name at the end of a path, as in `/etc/netplan/*.yaml`. */
+  /** Files whose text is needed; `*` stands for any name at the end of a path, as in `/etc/netplan/*.yaml`. */
   readonly reads: readonly string[];
-  /** Programs that `detect` or `render` ask about, as absolute paths. */
-  readonly programs: readonly string[];
-  /** `owner`: it holds one of the interfaces now. `present`: it is installed and configured. */
-  detect(facts: NetworkFacts): 'owner' | 'present' | null;
+  /** Paths (programs, links that enable a service) of which only the existence counts. */
+  readonly asks: readonly string[];
+  /** Makers of resolv.conf that get the servers from this renderer's own files; the others are told apart from it. */
+  readonly feeds: readonly Resolver[];
+  detect(facts: NetworkFacts): Standing | null;
   render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer'>;
 }
 
 /** A write of `text`, unless that is what stands there already. */
 export function writeIfChanged(facts: NetworkFacts, path: string, text: string, mode: number): readonly FileChange[] {
   return facts.files.get(path) === text ? [] : [{ type: 'write', path, content: text, mode }];
+}
+
+/** The facts as they are once `changes` were made: for whoever changes the same files next. */
+export function withChanges(facts: NetworkFacts, changes: readonly FileChange[]): NetworkFacts {
+  const files = new Map(facts.files);
+  for (const change of changes) {
+    if (change.type === 'remove') files.delete(change.path);
+    else files.set(change.path, Buffer.from(change.content).toString('utf8'));
+  }
+  return { ...facts, files };
 }
 
 /** A label as it may stand in a comment: one line, printable, short. The host chooses labels; files are sourced. */

@@ -1,0 +1,61 @@
+/**
+ * A change of the network that a crash cut in two. The files' own journal puts the files back; this one brings back what
+ * is live: it is written before the first program is run and taken away once the change is good, or undone.
+ */
+import type { FileChange, Host, LiveNetwork } from '../api/host.js';
+import { INTERRUPTED, LOCK } from './unfinished.js';
+import type { ApplyOptions } from './apply.js';
+import { perform, putBack } from './perform.js';
+import type { Action } from './plan.js';
+
+/** What it takes to undo a change. */
+export interface Change {
+  readonly nics: readonly string[];
+  readonly live: LiveNetwork;
+  readonly files: readonly FileChange[];
+  readonly restore: readonly Action[];
+}
+
+export async function begin({ state }: Host, change: Change): Promise<void> {
+  await state.write(INTERRUPTED, JSON.stringify(change));
+}
+
+export async function end({ state }: Host): Promise<void> {
+  await state.remove(INTERRUPTED);
+}
+
+/** For whoever has just taken the lock. Does nothing when no change was under way. */
+export async function recoverNetwork(
+  host: Host,
+  { log, verifyTimeoutMs, programTimeoutMs }: ApplyOptions,
+): Promise<void> {
+  const files = await host.files.recover(LOCK);
+  if (files.length > 0) log.warn({ files }, 'files of an interrupted change of the network put back');
+  const text = await host.state.read(INTERRUPTED);
+  if (text === null || !host.live) return;
+  const change = parse(text);
+  // With the new files in place the change had been found good; only this journal was left to be taken away.
+  if (change !== null && !(change.files.length > 0 && (await inEffect(host, change.files)))) {
+    log.warn({ nics: change.nics }, 'a change of the network was interrupted and is undone');
+    await perform(change.restore, { host, log, interfaces: [], programTimeoutMs });
+    await putBack(change.nics, change.live, host, log, verifyTimeoutMs);
+  }
+  await end(host);
+}
+
+/** Null when it is not whole, which its writing rules out, or of another version of the agent. */
+function parse(text: string): Change | null {
+  try {
+    return JSON.parse(text) as Change;
+  } catch {
+    return null;
+  }
+}
+
+async function inEffect({ files }: Host, changes: readonly FileChange[]): Promise<boolean> {
+  for (const change of changes) {
+    const text = await files.readText(change.path);
+    if (change.type === 'remove' ? text !== null : text !== change.content) return false;
+  }
+  return true;
+}

@@ -1,0 +1,109 @@
+/** The acting half: what a plan's actions do to the live machine. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { Host, LiveNetwork } from '../api/host.js';
+import { isLinkLocal } from './address.js';
+import { stepsTo, targetFrom, targetOf } from './changes.js';
+import type { Action, InterfaceConfig } from './plan.js';
+
+const LOOK_EVERY_MS = 100;
+
+export interface Performing {
+  readonly host: Host;
+  readonly log: Logger;
+  /** What is wanted of the interfaces that actions name. */
+  readonly interfaces: readonly InterfaceConfig[];
+  /** How long the programs of one list of actions may take together, milliseconds: the host waits no longer than that. */
+  readonly programTimeoutMs: number;
+}
+
+/** Runs every action, whatever fails; tells the first failure that counts. */
+export async function perform(actions: readonly Action[], context: Performing): Promise<string | null> {
+  const { log, programTimeoutMs } = context;
+  const end = Date.now() + programTimeoutMs;
+  let first: string | null = null;
+  for (const action of actions) {
+    try {
+      const failure = await act(action, context, end - Date.now());
+      first ??= failure;
+    } catch (error) {
+      log.warn({ action, error: String(error) }, 'action failed');
+      first ??= `${action.type}: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+  return first;
+}
+
+async function act(action: Action, { host, log, interfaces }: Performing, leftMs: number): Promise<string | null> {
+  switch (action.type) {
+    case 'set-hostname':
+      await host.network.setHostname(action.hostname);
+      return null;
+    case 'sysctl':
+      await host.network.setKernel(action.key, action.value);
+      return null;
+    case 'mtu':
+      await host.network.change([{ type: 'mtu', nic: action.nic, mtu: action.mtu }]);
+      return null;
+    case 'configure': {
+      const config = interfaces.find(({ nic }) => nic.name === action.nic);
+      if (config !== undefined) await host.network.change(stepsTo(targetOf(config), await host.network.live()));
+      return null;
+    }
+    case 'run': {
+      const { argv, stdin, onFailure } = action;
+      const command = argv.join(' ');
+      if (leftMs <= 0) return `there was no time left for ${command}`;
+      const options = { timeout: leftMs, ...(stdin === undefined ? {} : { stdin }) };
+      const { code, stderr, timedOut } = await host.processes.run(argv, options);
+      if (code === 0) return null;
+      log.warn({ command, code, timedOut, stderr: stderr.slice(-500) }, 'program failed');
+      if (onFailure === 'ignore') return null;
+      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}`;
+    }
+  }
+}
+
+/**
+ * Waits for the old addresses and routes to come back by what was run; after half of the time they are set by netlink.
+ * Tells whether they are there.
+ */
+export async function putBack(
+  nics: readonly string[],
+  old: LiveNetwork,
+  host: Host,
+  log: Logger,
+  timeoutMs: number,
+): Promise<boolean> {
+  const isBack = async (): Promise<boolean> => summary(nics, await host.network.live()) === summary(nics, old);
+  if (await until(timeoutMs / 2, isBack)) return true;
+  log.warn({ nics }, 'the old network has not come back by itself and is set directly');
+  try {
+    const live = await host.network.live();
+    for (const nic of nics) await host.network.change(stepsTo(targetFrom(nic, old), live));
+  } catch (error) {
+    log.error({ error: String(error) }, 'the old network cannot be set directly');
+  }
+  return until(timeoutMs / 2, isBack);
+}
+
+/** Programs such as `netplan apply` end before the kernel is as they want it. */
+export async function until(limitMs: number, holds: () => Promise<boolean>): Promise<boolean> {
+  const end = Date.now() + limitMs;
+  for (;;) {
+    if (await holds()) return true;
+    if (Date.now() >= end) return false;
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+function summary(nics: readonly string[], { addresses, routes }: LiveNetwork): string {
+  const own = addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
+  const defaults = routes.filter(({ nic, prefix }) => nics.includes(nic) && prefix === 0);
+  return [
+    ...own.map(({ nic, address, prefix }) => `${nic} ${address}/${prefix}`),
+    ...defaults.map(({ nic, network, gateway }) => `${nic} ${network} via ${gateway ?? 'the link'}`),
+  ]
+    .sort()
+    .join('\n');
+}

@@ -1,0 +1,13 @@
+/** What may be left to do with the network when the agent starts; small, because every start asks. */
+import type { Host } from '../api/host.js';
+
+/** Guards every change of the network, and names the journal of its files. */
+export const LOCK = 'network';
+/** In the state directory: a change that is under way. */
+export const INTERRUPTED = 'network.json';
+/** The network of a system that has no way of its own to configure it. */
+export const DESCRIPTION = '/etc/guestwire/network.json';
+
+export async function hasNetworkToStart({ live, state, files }: Host): Promise<boolean> {
+  return live && ((await state.read(INTERRUPTED)) !== null || (await files.status(DESCRIPTION)) !== null);
+}
