@@ -6,8 +6,10 @@
  * and busybox set no on-link flag) and as writes to /proc (ifupdown-ng ignores `accept_ra`). Ours stands in a marked
  * block of the main file. Stanzas of the same interfaces elsewhere are commented out, the rest is kept byte for byte.
  */
+import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
-import { type Address, dottedMask, familyOf, needsOnLink, networkOf } from '../address.js';
+import { advertisementCommands } from '../advertisements.js';
+import { type Address, type Family, contains, dottedMask, familyOf } from '../address.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -16,10 +18,18 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
+import { type PlannedRoute, destination, offSubnetGateways, routesOf } from '../routes.js';
 
 const MAIN = '/etc/network/interfaces';
 const PARTS = '/etc/network/interfaces.d/';
-const STATE = '/run/network/ifstate';
+/** Of ifupdown, ifupdown-ng and busybox, in this order. */
+const STATES = ['/run/network/ifstate', '/run/ifstate', '/var/run/ifstate'] as const;
+const PROGRAMS = ['/sbin/ifup', '/usr/sbin/ifup'] as const;
+/** systemd's and OpenRC's. */
+const ENABLED = [
+  '/etc/systemd/system/multi-user.target.wants/networking.service',
+  '/etc/runlevels/boot/networking',
+] as const;
 const BEGIN = '# BEGIN guestwire: written by the guest agent, changes inside are lost';
 const END = '# END guestwire';
 const RETIRED = '#guestwire# ';
@@ -29,20 +39,36 @@ const KEYWORD = /^\s*(auto|allow-\S+|iface|mapping|template|source|source-direct
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
-  reads: [MAIN, `${PARTS}*`, STATE],
-  programs: ['/sbin/ifup', '/usr/sbin/ifup'],
+  reads: [MAIN, `${PARTS}*`, ...STATES],
+  asks: [...PROGRAMS, ...ENABLED],
+  feeds: ['resolvconf'],
 
-  detect({ files, programs, interfaces }) {
-    if (!this.programs.some((program) => programs.has(program)) || !files.has(MAIN)) return null;
-    const up = (files.get(STATE) ?? '').split('\n').map((line) => line.split('=', 1)[0]);
-    return interfaces.some(({ nic }) => up.includes(nic.name)) ? 'owner' : 'present';
+  detect({ files, present, interfaces }) {
+    const program = PROGRAMS.find((path) => present.has(path));
+    const main = files.get(MAIN);
+    if (program === undefined || main === undefined) return null;
+    for (const state of STATES) {
+      const up = (files.get(state) ?? '').split('\n').map((line) => line.split('=', 1)[0]);
+      const held = interfaces.find(({ nic }) => up.includes(nic.name));
+      if (held !== undefined) return { rank: 'owner', why: `${held.nic.name} stands in ${state}` };
+    }
+    const defined = definedIn([main, ...parts({ files }).map(([, text]) => text)].join('\n'));
+    const named = interfaces.find(({ nic }) => defined.includes(nic.name));
+    if (named !== undefined) return { rank: 'enabled', why: `${MAIN} defines ${named.nic.name}` };
+    const enabled = ENABLED.find((path) => present.has(path));
+    if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
+    return { rank: 'present', why: `${program} and ${MAIN} are there` };
   },
 
   render(facts) {
     const names = facts.interfaces.map(({ nic }) => nic.name);
     // What ifdown has forgotten, after a failure half way, is there all the same. busybox knows no long options, and
     // classic ifupdown no short one.
-    const force = [...facts.programs].some((path) => path.endsWith('/busybox')) ? '-f' : '--force';
+    const busybox = isBusybox(facts);
+    if (busybox && facts.interfaces.some(({ auto6 }) => auto6 === 'dhcp')) {
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["busybox's ifup", 'DHCPv6']);
+    }
+    const force = busybox ? '-f' : '--force';
     const run = (program: string, name: string, onFailure: 'ignore' | 'report'): Action => ({
       type: 'run',
       argv: program === 'ifdown' ? [program, force, name] : [program, name],
@@ -62,6 +88,10 @@ export const ifupdown: Renderer = {
   },
 };
 
+function isBusybox({ present }: NetworkFacts): boolean {
+  return [...present].some((path) => path.endsWith('/busybox'));
+}
+
 function mainFile(facts: NetworkFacts, names: readonly string[]): string {
   const foreign = withoutBlock(facts.files.get(MAIN) ?? '');
   const kept = retire(foreign, names);
@@ -76,7 +106,7 @@ function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonl
 }
 
 /** run-parts' rule for `source-directory`, and what a `source` pattern meets too. */
-function parts(facts: NetworkFacts): readonly (readonly [path: string, text: string])[] {
+function parts(facts: Pick<NetworkFacts, 'files'>): readonly (readonly [path: string, text: string])[] {
   return [...facts.files].filter(([path]) => path.startsWith(PARTS));
 }
 
@@ -125,84 +155,98 @@ function stanzasOf(config: InterfaceConfig): string {
   const { nic, label } = config;
   const comment = label === null ? '' : commentText(label);
   const head = [...(comment === '' ? [] : [`# Label ${comment}`]), `auto ${nic.name}`];
-  const [first4, ...more4] = config.ipv4;
-  const [first6, ...more6] = config.ipv6;
-  const quiet = noAutoconfiguration(nic.name);
-  const stanzas: (readonly string[])[] = [];
-  if (first4 !== undefined) {
-    stanzas.push([
-      `iface ${nic.name} inet static`,
-      `address ${first4.address}`,
-      `netmask ${dottedMask(first4.prefix)}`,
-      ...gateway(config, config.gateway4, config.ipv4),
-      ...dnsLines(config),
-      ...(first6 === undefined ? quiet : []),
-      ...more4.flatMap((address) => addressLines(nic.name, address)),
-      ...routeLines(config, 4),
-    ]);
-  }
-  if (first6 !== undefined) {
-    stanzas.push([
-      `iface ${nic.name} inet6 static`,
-      `address ${first6.address}`,
-      `netmask ${first6.prefix}`,
-      ...(first4 === undefined ? dnsLines(config) : []),
-      ...quiet,
-      ...more6.flatMap((address) => addressLines(nic.name, address)),
-      ...gateway(config, config.gateway6, config.ipv6),
-      ...routeLines(config, 6),
-    ]);
-  }
-  if (stanzas.length === 0) stanzas.push([`iface ${nic.name} inet manual`, ...quiet]);
+  const stanzas = [stanza4(config), stanza6(config)].filter((stanza) => stanza !== null);
+  if (stanzas.length === 0) stanzas.push([`iface ${nic.name} inet manual`, ...device(config)]);
   const text = stanzas.map(([first, ...lines]) => [first, ...lines.map((line) => `    ${line}`)].join('\n'));
   return `${[...head, text.join('\n\n')].join('\n')}\n`;
 }
 
-function dnsLines({ dns }: InterfaceConfig): readonly string[] {
+type Lines = readonly string[];
+
+function stanza4(config: InterfaceConfig): Lines | null {
+  const { nic, ipv4, dhcp4 } = config;
+  const [first, ...more] = ipv4;
+  if (first === undefined && !dhcp4) return null;
+  const further = dhcp4 ? ipv4 : more;
+  return [
+    `iface ${nic.name} inet ${dhcp4 ? 'dhcp' : 'static'}`,
+    ...(first === undefined || dhcp4 ? [] : [`address ${first.address}`, `netmask ${dottedMask(first.prefix)}`]),
+    ...plainGateway(config),
+    ...dnsLines(config),
+    ...device(config),
+    ...further.flatMap((address) => addressLines(nic.name, address)),
+    ...routeLines(config, 4),
+  ];
+}
+
+function stanza6(config: InterfaceConfig): Lines | null {
+  const { nic, ipv6, auto6 } = config;
+  const [first, ...more] = ipv6;
+  const alone = config.ipv4.length === 0 && !config.dhcp4;
+  const rest = (further: readonly Address[]): Lines => [
+    ...(alone ? [...dnsLines(config), ...device(config)] : []),
+    ...further.flatMap((address) => addressLines(nic.name, address)),
+    ...routeLines(config, 6),
+  ];
+  if (auto6 === 'dhcp') return [`iface ${nic.name} inet6 dhcp`, ...rest(ipv6)];
+  // `auto` is unknown to busybox; the kernel does the rest where its keys allow it.
+  if (auto6 === 'ra') return [`iface ${nic.name} inet6 manual`, ...rest(ipv6)];
+  if (first === undefined) return null;
+  return [`iface ${nic.name} inet6 static`, `address ${first.address}`, `netmask ${first.prefix}`, ...rest(more)];
+}
+
+function dnsLines({ dns }: InterfaceConfig): Lines {
   return dns.length === 0 ? [] : [`dns-nameservers ${dns.join(' ')}`];
 }
 
-/** Router advertisements would add addresses and routes that nobody asked for, also where there is no IPv6 stanza. */
-function noAutoconfiguration(name: string): readonly string[] {
-  return ['accept_ra', 'autoconf'].map((key) => `pre-up echo 0 > /proc/sys/net/ipv6/conf/${name}/${key} || true`);
+/**
+ * What is the device's own, in its first stanza. Router advertisements would add addresses and routes that nobody asked
+ * for, also where there is no IPv6 stanza.
+ */
+function device(config: InterfaceConfig): Lines {
+  const { nic, mtu } = config;
+  return [
+    ...advertisementCommands(config).map((command) => `pre-up ${command}`),
+    ...(mtu === null ? [] : [`pre-up ip link set dev ${nic.name} mtu ${mtu} || true`]),
+  ];
 }
 
-function addressLines(name: string, { address, prefix }: Address): readonly string[] {
+function addressLines(name: string, { address, prefix }: Address): Lines {
   const what = `${address}/${prefix} dev ${name}`;
   const ip = `ip -${familyOf(address)} addr`;
   return [`post-up ${ip} add ${what} || true`, `pre-down ${ip} del ${what} || true`];
 }
 
-function gateway(config: InterfaceConfig, via: string | null, own: readonly Address[]): readonly string[] {
-  if (via === null) return [];
-  const { name } = config.nic;
-  if (familyOf(via) === 4 && !needsOnLink(via, own)) return [`gateway ${via}`];
-  return [...hostRoute(via, name, own), ...upAndDown(familyOf(via), `default via ${via} dev ${name}`)];
+/** The keyword is for a gateway in the subnet of the stanza's own address: busybox and ifupdown-ng take no other. */
+function plainGateway(config: InterfaceConfig): Lines {
+  return byKeyword(config) && config.gateway4 !== null ? [`gateway ${config.gateway4}`] : [];
+}
+
+function byKeyword(config: InterfaceConfig): boolean {
+  const { gateway4, ipv4, dhcp4 } = config;
+  const [first] = ipv4;
+  return gateway4 !== null && !dhcp4 && first !== undefined && contains(first, gateway4);
 }
 
 /** A gateway outside all subnets is reached over the link itself: a route to it comes first. */
-function hostRoute(via: string, name: string, own: readonly Address[]): readonly string[] {
-  if (!needsOnLink(via, own)) return [];
-  const family = familyOf(via);
-  return upAndDown(family, `${via}/${family === 4 ? 32 : 128} dev ${name}${family === 4 ? ' scope link' : ''}`);
-}
-
-function routeLines(config: InterfaceConfig, family: 4 | 6): readonly string[] {
-  const own = family === 4 ? config.ipv4 : config.ipv6;
+function routeLines(config: InterfaceConfig, family: Family): Lines {
   const { name } = config.nic;
-  return config.routes
-    .filter(({ address }) => familyOf(address) === family)
-    .flatMap((route) => {
+  const hosts = offSubnetGateways(config, family).map((gateway) =>
+    family === 4 ? `${gateway}/32 dev ${name} scope link` : `${gateway}/128 dev ${name}`,
+  );
+  const routes = routesOf(config)
+    .filter((route) => route.family === family && !(isDefault4(route) && byKeyword(config)))
+    .map((route) => {
+      const target = route.prefix === 0 ? 'default' : destination(route);
       const via = route.gateway === null ? '' : ` via ${route.gateway}`;
-      const metric = route.metric === null ? '' : ` metric ${route.metric}`;
-      const target = `${networkOf(route)}/${route.prefix}`;
-      return [
-        ...(route.gateway === null ? [] : hostRoute(route.gateway, name, own)),
-        ...upAndDown(family, `${target}${via} dev ${name}${metric}`),
-      ];
+      return `${target}${via} dev ${name}${route.metric === null ? '' : ` metric ${route.metric}`}`;
     });
+  return [...hosts, ...routes].flatMap((route) => [
+    `post-up ip -${family} route replace ${route} || true`,
+    `pre-down ip -${family} route del ${route} || true`,
+  ]);
 }
 
-function upAndDown(family: 4 | 6, route: string): readonly string[] {
-  return [`post-up ip -${family} route replace ${route} || true`, `pre-down ip -${family} route del ${route} || true`];
+function isDefault4({ family, prefix }: PlannedRoute): boolean {
+  return family === 4 && prefix === 0;
 }

@@ -7,7 +7,28 @@
  * files of others.
  */
 import type { Renderer } from '../plan.js';
+import { direct } from './direct.js';
+import { ifcfg } from './ifcfg.js';
 import { ifupdown } from './ifupdown.js';
+import { netctl } from './netctl.js';
+import { netifrc } from './netifrc.js';
 import { netplan } from './netplan.js';
+import { networkd } from './networkd.js';
+import { networkmanager } from './networkmanager.js';
+import { rcconf } from './rcconf.js';
+import { slackware } from './slackware.js';
+import { wicked } from './wicked.js';
 
-export const RENDERERS: readonly Renderer[] = [netplan, ifupdown];
+export const RENDERERS: readonly Renderer[] = [
+  netplan,
+  networkd,
+  ifupdown,
+  networkmanager,
+  ifcfg,
+  wicked,
+  netifrc,
+  netctl,
+  slackware,
+  rcconf,
+  direct,
+];

@@ -8,7 +8,7 @@
 import { type Document, isMap, parseDocument } from 'yaml';
 import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
-import { type Address, familyOf, needsOnLink, networkOf } from '../address.js';
+import { OWNER_FILES, isManaged, networkdFile } from '../owners.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -17,28 +17,67 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
+import { type PlannedRoute, destination, isSecondary, offSubnetGateways, routesOf } from '../routes.js';
 
 const DIRECTORY = '/etc/netplan/';
 const OURS = `${DIRECTORY}60-guestwire.yaml`;
 const CLI = '/usr/sbin/netplan';
+/** What turns the files into those of the daemons, without Python. Since 1.2 a service of its own does it. */
+const GENERATORS = ['/usr/libexec/netplan/generate', '/usr/lib/netplan/generate', '/lib/netplan/generate'] as const;
+const CONFIGURE = '/usr/libexec/netplan/configure';
+const PROFILES = '/run/NetworkManager/system-connections/netplan-';
 
 export const netplan: Renderer = {
   name: 'netplan',
-  looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI})`,
-  reads: [`${DIRECTORY}*.yaml`, '/run/systemd/network/*.network'],
-  programs: [CLI],
+  looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI} or its generator)`,
+  reads: [`${DIRECTORY}*.yaml`, `${PROFILES}*`, ...OWNER_FILES],
+  asks: [CLI, ...GENERATORS, CONFIGURE],
+  // What it makes for them, resolved and NetworkManager carry to resolv.conf.
+  feeds: ['resolved', 'networkmanager'],
 
-  detect({ files, programs, interfaces }) {
-    if (!programs.has(CLI) || ![...files.keys()].some((path) => path.startsWith(DIRECTORY))) return null;
-    const made = interfaces.some(({ nic }) => files.has(`/run/systemd/network/10-netplan-${nic.name}.network`));
-    return made ? 'owner' : 'present';
+  detect(facts) {
+    const { files, present, interfaces } = facts;
+    const program = [CLI, ...GENERATORS].find((path) => present.has(path));
+    const sources = [...files.keys()].filter((path) => path.startsWith(DIRECTORY));
+    if (program === undefined || sources.length === 0) return null;
+    for (const { nic } of interfaces) {
+      const made = networkdFile(facts, nic);
+      if (made?.includes('-netplan-') === true) {
+        return { rank: 'owner', why: `systemd-networkd configures ${nic.name} by ${made}` };
+      }
+      const profile = [...files.keys()].find((path) => path.startsWith(PROFILES + nic.name));
+      if (profile !== undefined && isManaged(facts, nic)) {
+        return { rank: 'owner', why: `NetworkManager configures ${nic.name} by ${profile}` };
+      }
+    }
+    return { rank: 'enabled', why: `${program} and ${sources.join(', ')} are there` };
   },
 
   render(facts) {
-    const after: readonly Action[] = [{ type: 'run', argv: [CLI, 'apply'], onFailure: 'report' }];
-    return { before: [], files: [...withoutOurs(facts), ...ourFile(facts)], after, restore: after };
+    const after = applying(facts);
+    return {
+      before: [],
+      files: [...withoutOurs(facts), ...ourFile(facts)],
+      after,
+      restore: after,
+    };
   },
 };
+
+function applying({ present, interfaces }: NetworkFacts): readonly Action[] {
+  const run = (...argv: Extract<Action, { type: 'run' }>['argv']): Action => ({
+    type: 'run',
+    argv,
+    onFailure: 'report',
+  });
+  if (present.has(CLI)) return [run(CLI, 'apply')];
+  return [
+    run('systemctl', 'daemon-reload'),
+    ...(present.has(CONFIGURE) ? [run('systemctl', 'restart', 'netplan-configure.service')] : []),
+    run('networkctl', 'reload'),
+    run('networkctl', 'reconfigure', ...interfaces.map(({ nic }) => nic.name)),
+  ];
+}
 
 /** netplan warns about files that others may read; 0600 is what it wants. */
 function ourFile(facts: NetworkFacts): readonly FileChange[] {
@@ -82,25 +121,13 @@ function removeDefinitions(document: Document, interfaces: readonly InterfaceCon
 
 function render(interfaces: readonly InterfaceConfig[]): string {
   const lines = ['# Written by guestwire; changes are lost.', 'network:', '  version: 2', '  ethernets:'];
-  return `${[...lines, ...interfaces.flatMap(definition)].join('\n')}\n`;
+  return `${[...lines, ...interfaces.flatMap((config) => definition(config, interfaces))].join('\n')}\n`;
 }
 
-function definition(config: InterfaceConfig): readonly string[] {
-  const { nic, ipv4, ipv6 } = config;
+function definition(config: InterfaceConfig, all: readonly InterfaceConfig[]): readonly string[] {
+  const { nic, ipv4, ipv6, auto6 } = config;
   const label = config.label === null ? '' : commentText(config.label);
   const addresses = [...ipv4, ...ipv6].map(({ address, prefix }) => `- ${quoted(`${address}/${prefix}`)}`);
-  const routes = [
-    ...route('0.0.0.0/0', config.gateway4, ipv4, null),
-    ...route('::/0', config.gateway6, ipv6, null),
-    ...config.routes.flatMap((entry) =>
-      route(
-        `${networkOf(entry)}/${entry.prefix}`,
-        entry.gateway,
-        familyOf(entry.address) === 4 ? ipv4 : ipv6,
-        entry.metric,
-      ),
-    ),
-  ];
   return [
     ...(label === '' ? [] : [`    # Label ${label}`]),
     `    ${quoted(nic.name)}:`,
@@ -108,14 +135,16 @@ function definition(config: InterfaceConfig): readonly string[] {
     ...(nic.permanentMac === nic.mac
       ? ['      match:', `        macaddress: ${quoted(nic.mac)}`, `      set-name: ${quoted(nic.name)}`]
       : []),
-    '      dhcp4: false',
-    '      dhcp6: false',
-    '      accept-ra: false',
+    ...(isSecondary(config, all) ? ['      optional: true'] : []),
+    `      dhcp4: ${config.dhcp4}`,
+    `      dhcp6: ${auto6 === 'dhcp'}`,
+    `      accept-ra: ${auto6 !== null}`,
+    ...(config.mtu === null ? [] : [`      mtu: ${config.mtu}`]),
     ...section('addresses', addresses),
     ...(config.dns.length === 0
       ? []
       : ['      nameservers:', `        addresses: [${config.dns.map(quoted).join(', ')}]`]),
-    ...section('routes', routes),
+    ...section('routes', [...hostRoutes(config), ...routesOf(config).flatMap(route)]),
   ];
 }
 
@@ -123,13 +152,24 @@ function section(key: string, lines: readonly string[]): readonly string[] {
   return lines.length === 0 ? [] : [`      ${key}:`, ...lines.map((line) => `        ${line}`)];
 }
 
-function route(to: string, via: string | null, own: readonly Address[], metric: number | null): readonly string[] {
-  if (via === null) return to === '0.0.0.0/0' || to === '::/0' ? [] : [`- to: ${quoted(to)}`, '  scope: link'];
+/**
+ * The ways to gateways outside the subnets. Not by `on-link`: systemd-networkd 252 takes two routes that differ in that
+ * only for the same one, and after a change never sets the new one.
+ */
+function hostRoutes(config: InterfaceConfig): readonly string[] {
+  return ([4, 6] as const).flatMap((family) =>
+    offSubnetGateways(config, family).flatMap((gateway) => [
+      `- to: ${quoted(`${gateway}/${family === 4 ? 32 : 128}`)}`,
+      '  scope: link',
+    ]),
+  );
+}
+
+function route(planned: PlannedRoute): readonly string[] {
+  const { gateway, metric } = planned;
   return [
-    `- to: ${quoted(to)}`,
-    `  via: ${quoted(via)}`,
-    // fe80:: gateways need it in networkd's eyes no less than those outside the subnet.
-    ...(needsOnLink(via, own) || via.startsWith('fe80:') ? ['  on-link: true'] : []),
+    `- to: ${quoted(destination(planned))}`,
+    gateway === null ? '  scope: link' : `  via: ${quoted(gateway)}`,
     ...(metric === null ? [] : [`  metric: ${metric}`]),
   ];
 }

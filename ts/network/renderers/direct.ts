@@ -1,0 +1,41 @@
+/**
+ * The last resort: no files of anybody else. The agent keeps its own description and sets addresses and routes by
+ * netlink, now and at each of its starts (ts/network/start.ts). There is no DHCP client in it.
+ */
+import { AgentError } from '../../api/errors.js';
+import { listenAsWanted } from '../advertisements.js';
+import { describeInterfaces } from '../direct.js';
+import { DESCRIPTION } from '../unfinished.js';
+import { type Action, type Renderer, writeIfChanged } from '../plan.js';
+
+export const direct: Renderer = {
+  name: 'direct',
+  looksFor: 'a running Linux without any of them',
+  reads: [DESCRIPTION],
+  asks: ['/proc/sys/kernel/ostype'],
+  feeds: [],
+
+  detect({ files, present }) {
+    if (files.has(DESCRIPTION)) return { rank: 'enabled', why: `${DESCRIPTION} is there` };
+    if (!present.has('/proc/sys/kernel/ostype')) return null;
+    return { rank: 'present', why: 'addresses and routes can always be set by netlink' };
+  },
+
+  render(facts) {
+    const client = facts.interfaces.find(({ dhcp4, auto6 }) => dhcp4 || auto6 === 'dhcp');
+    if (client !== undefined) {
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['the direct renderer', `DHCP on ${client.nic.name}`]);
+    }
+    const after = facts.interfaces.flatMap((config): readonly Action[] => [
+      ...listenAsWanted(config),
+      { type: 'configure', nic: config.nic.name },
+    ]);
+    return {
+      before: [],
+      files: writeIfChanged(facts, DESCRIPTION, describeInterfaces(facts.interfaces), 0o644),
+      after,
+      // What was live is put back by netlink in any case.
+      restore: [],
+    };
+  },
+};
