@@ -24,6 +24,8 @@ const DURATIONS = new Set([
   'requests.poll-interval',
   'password.key-lifetime',
   'network.verify-timeout',
+  'network.device-timeout',
+  'network.program-timeout',
 ]);
 
 function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {

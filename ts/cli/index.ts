@@ -31,6 +31,14 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'show what a network reset would change, and change nothing',
     load: async () => (await import('./plan.js')).plan,
   },
+  apply: {
+    summary: 'do what the host would do by a network reset',
+    load: async () => (await import('./apply.js')).apply,
+  },
+  doctor: {
+    summary: 'explain what the agent finds on this machine, and why',
+    load: async () => (await import('./doctor.js')).doctor,
+  },
   config: {
     summary: 'print the effective configuration and where it came from',
     load: async () => (await import('./config.js')).config,

@@ -9,6 +9,7 @@ import { listenForShutdown } from '../daemon/shutdown.js';
 import { createKeyExchange } from '../host/accounts.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
+import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
 import { appendOnlyFile, readConfigFiles } from '../host/system.js';
 import { AGENT_VERSION } from '../commands/version.js';
@@ -57,12 +58,23 @@ export const run = subcommand({
         store: access.store,
       });
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
+      if (await hasNetworkToStart(host)) {
+        // Loaded only where there is something: most starts find a network that needs nothing.
+        const { startNetwork } = await import('../network/start.js');
+        await startNetwork(host, {
+          log,
+          verifyTimeoutMs: config.network['verify-timeout'],
+          programTimeoutMs: config.network['program-timeout'],
+        });
+      }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
       const commands = createCommands(host, {
         createExchange: createKeyExchange,
         passwordUser: config.password.user,
         keyLifetime: config.password['key-lifetime'],
         verifyTimeout: config.network['verify-timeout'],
+        deviceTimeout: config.network['device-timeout'],
+        programTimeout: config.network['program-timeout'],
       });
       const dispatcher = new Dispatcher({ commands, journal: await FileJournal.open(journalFile), log });
       const serving = createCommunication({

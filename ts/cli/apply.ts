@@ -1,0 +1,32 @@
+import { createLog } from '../daemon/log.js';
+import { resetNetwork } from '../network/reset.js';
+import { EXIT, print, subcommand } from './command-line.js';
+import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
+import { onlyNetwork } from './plan.js';
+
+export const apply = subcommand({
+  synopsis: ['apply network [--store PATH] [--domain N] [--root DIR]', 'apply network --facts FILE [--root DIR]'],
+  description:
+    'Does what the host would have done by resetnetwork: makes the network and the host name what the host published, ' +
+    `reads the kernel back, and puts everything back when it is not as wanted. ${FACTS_FORM}`,
+  options: NETWORK_OPTIONS,
+  async main(values, positionals) {
+    onlyNetwork('apply', positionals);
+    using opened = await openNetworkHost(values);
+    const { config } = opened;
+    const { log, flush } = await createLog({ ...config.log, level: 'warn' });
+    try {
+      const { outcome, renderer, names, recordErrors } = await resetNetwork(opened.host, {
+        log,
+        verifyTimeoutMs: config.network['verify-timeout'],
+        deviceTimeoutMs: config.network['device-timeout'],
+        programTimeoutMs: config.network['program-timeout'],
+      });
+      print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'right already'} (${renderer})`);
+      for (const error of recordErrors) print(`left alone: ${error}`);
+      return recordErrors.length === 0 ? EXIT.ok : EXIT.failure;
+    } finally {
+      flush();
+    }
+  },
+});

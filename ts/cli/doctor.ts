@@ -1,0 +1,111 @@
+import type { Nic } from '../api/host.js';
+import { hasCloudInit } from '../network/cloud-init.js';
+import { rank } from '../network/decide.js';
+import { gather, inspect } from '../network/gather.js';
+import { isManaged, networkdFile } from '../network/owners.js';
+import type { InterfaceConfig, NetworkFacts } from '../network/plan.js';
+import { RENDERERS } from '../network/renderers/index.js';
+import { EXIT, noMore, print, subcommand } from './command-line.js';
+import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
+
+const RESOLVERS = {
+  resolved: 'systemd-resolved makes it',
+  resolvconf: 'resolvconf makes it',
+  networkmanager: 'NetworkManager makes it',
+  netconfig: "SUSE's netconfig makes it",
+  file: 'a plain file that nobody else writes',
+  other: 'absent, or a link to something unknown: it is left alone',
+} as const;
+
+export const doctor = subcommand({
+  synopsis: ['doctor [--store PATH] [--domain N] [--root DIR]', 'doctor --facts FILE [--root DIR]'],
+  description:
+    'Explains what the agent finds on this machine: devices and who holds them, the ways of configuring a network and ' +
+    'which of them resetnetwork would use, who makes resolv.conf, and whether what the host published can be used. ' +
+    `Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
+  options: NETWORK_OPTIONS,
+  async main(values, positionals) {
+    noMore(positionals);
+    let storeError: unknown = null;
+    // A machine without XenStore can be examined all the same.
+    using opened = await openNetworkHost(values, (error) => (storeError = error));
+    const { host } = opened;
+    let sound = true;
+    const complain = (error: unknown): null => {
+      sound = false;
+      print(`  not usable: ${error instanceof Error ? error.message : String(error)}`);
+      return null;
+    };
+    const nics = await host.network.nics();
+    const inspected = await inspect(host, RENDERERS);
+    const all: NetworkFacts = { ...inspected, interfaces: nics.filter(isCandidate).map(unconfigured), hostname: null };
+
+    print('what the host wants');
+    const gathered = storeError === null ? await gather(host, RENDERERS, 0).catch(complain) : complain(storeError);
+    for (const error of gathered?.recordErrors ?? []) complain(new Error(error));
+    for (const config of gathered?.facts.interfaces ?? []) print(`  ${summary(config)}`);
+    if (gathered !== null) print(`  host name: ${gathered.facts.hostname ?? 'unchanged'}`);
+    const facts = gathered?.facts ?? all;
+
+    print('\ndevices');
+    for (const nic of nics) print(`  ${deviceLine(nic, facts)}`);
+    if (nics.length === 0) print('  none');
+
+    print('\nways of configuring a network, the best claim first');
+    const ranked = rank(facts, RENDERERS);
+    for (const [index, { renderer, standing }] of ranked.entries()) {
+      print(`  ${index === 0 ? '*' : ' '} ${renderer.name}: ${standing.rank}, because ${standing.why}`);
+    }
+    const absent = RENDERERS.filter((renderer) => !ranked.some((one) => one.renderer === renderer));
+    if (absent.length > 0) print(`    not here: ${absent.map(({ name }) => name).join(', ')}`);
+    if (ranked.length === 0) sound = false;
+
+    print(`\n/etc/resolv.conf\n  ${RESOLVERS[facts.resolver]}`);
+    print(`\nhost name\n  ${facts.currentHostname === '' ? 'none' : facts.currentHostname}`);
+    if (hasCloudInit(facts)) {
+      print('\ncloud-init\n  is here; a reset tells it to leave network and host name alone');
+    }
+    return sound ? EXIT.ok : EXIT.failure;
+  },
+});
+
+function isCandidate({ physical, master }: Nic): boolean {
+  return physical && master === null;
+}
+
+/** A device of which nothing is wanted, so that its owner can be asked for. */
+function unconfigured(nic: Nic): InterfaceConfig {
+  return {
+    nic,
+    label: null,
+    ipv4: [],
+    ipv6: [],
+    gateway4: null,
+    gateway6: null,
+    routes: [],
+    dns: [],
+    dhcp4: false,
+    auto6: null,
+    mtu: null,
+  };
+}
+
+function summary({ nic, ipv4, ipv6, gateway4, gateway6, dhcp4, auto6 }: InterfaceConfig): string {
+  const addresses = [...ipv4, ...ipv6].map(({ address, prefix }) => `${address}/${prefix}`);
+  const automatic = [dhcp4 ? 'DHCP' : null, auto6 === 'dhcp' ? 'DHCPv6' : auto6 === 'ra' ? 'SLAAC' : null];
+  const gateways = [gateway4, gateway6].filter((gateway) => gateway !== null).map((gateway) => `via ${gateway}`);
+  return [`${nic.name}:`, ...addresses, ...automatic.filter((word) => word !== null), ...gateways].join(' ');
+}
+
+function deviceLine(nic: Nic, facts: NetworkFacts): string {
+  const kind = nic.kind ?? (nic.driver === null ? 'no driver known' : `driver ${nic.driver}`);
+  const file = networkdFile(facts, nic);
+  const holder = file !== null ? `systemd-networkd by ${file}` : isManaged(facts, nic) ? 'NetworkManager' : 'no daemon';
+  const notes = [
+    nic.master === null ? null : `part of ${nic.master}`,
+    nic.physical ? null : 'stands on another device',
+    nic.permanentMac === null ? 'tells no MAC of its own' : null,
+  ].filter((note) => note !== null);
+  const state = nic.up ? 'up' : 'down';
+  return `${nic.name} ${nic.mac} (${[kind, state, ...notes].join(', ')}); held by ${holder}`;
+}

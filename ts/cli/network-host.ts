@@ -1,0 +1,145 @@
+/** The machine for `plan`, `apply` and `doctor`, with what a host wants of it from XenStore or from a file. */
+import { join, resolve } from 'node:path';
+import type { Host, Nic, Store } from '../api/host.js';
+import { type Config, loadConfig } from '../daemon/config.js';
+import { openHost } from '../host/host.js';
+import { readLocalFile } from '../host/scratch.js';
+import { createStoreAccess } from '../host/store.js';
+import { readConfigFiles } from '../host/system.js';
+import { UsageError, domainId } from './command-line.js';
+
+export const NETWORK_OPTIONS = {
+  facts: { type: 'string', argument: 'FILE', help: 'take what the host wants from this file, not from XenStore' },
+  root: { type: 'string', argument: 'DIR', help: 'work on this copy of a system: nothing is run' },
+  store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
+  domain: { type: 'string', argument: 'N', help: "take every node under /local/domain/N, for dom0's socket" },
+} as const;
+
+export const FACTS_FORM =
+  'FILE is JSON: {"networking": {"ID": {record}}, "networks": {"ID": {key: text}}, "hostname": "name", ' +
+  '"nics": [{"name": "eth0", "mac": "..."}]}, all of it optional; nics are the devices of a system that is not running.';
+
+export interface NetworkHostOptions {
+  readonly facts: string | undefined;
+  readonly root: string | undefined;
+  readonly store: string | undefined;
+  readonly domain: string | undefined;
+}
+
+export interface NetworkHost extends Disposable {
+  readonly host: Host;
+  readonly config: Config;
+}
+
+/** Throws what opening the store throws, unless `withoutStore` is given, which then takes it and goes on with nothing. */
+export async function openNetworkHost(
+  values: NetworkHostOptions,
+  withoutStore?: (error: unknown) => void,
+): Promise<NetworkHost> {
+  const root = resolve(values.root ?? '/');
+  const facts = values.facts === undefined ? null : await readFacts(values.facts);
+  const { store, close } =
+    facts === null ? openXenStore(values, withoutStore) : { store: storeOf(facts), close: nothing };
+  const { config } = await loadConfig(await readConfigFiles(root, null));
+  const host = openHost({
+    root,
+    stateDirectory: join(root, config.state.directory),
+    live: values.root === undefined,
+    store,
+  });
+  const nics = facts?.nics?.map(completed);
+  return {
+    host: nics === undefined ? host : { ...host, network: { ...host.network, nics: () => Promise.resolve(nics) } },
+    config,
+    [Symbol.dispose]: close,
+  };
+}
+
+function openXenStore(
+  { store, domain }: NetworkHostOptions,
+  withoutStore: ((error: unknown) => void) | undefined,
+): { store: Store; close: () => void } {
+  const access = createStoreAccess({
+    endpoint: store ?? null,
+    domain: domain === undefined ? null : domainId(domain),
+    poll: 'loop',
+  });
+  try {
+    const connection = access.open(() => undefined);
+    return {
+      store: access.store,
+      close: () => {
+        connection[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    if (withoutStore === undefined) throw error;
+    withoutStore(error);
+    return { store: storeOf({}), close: nothing };
+  }
+}
+
+function nothing(): void {
+  // A file is closed already.
+}
+
+interface Facts {
+  readonly networking?: Readonly<Record<string, unknown>>;
+  readonly networks?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly hostname?: string;
+  readonly nics?: readonly (Partial<Nic> & Pick<Nic, 'name' | 'mac'>)[];
+}
+
+async function readFacts(path: string): Promise<Facts> {
+  const text = (await readLocalFile(path)).toString('utf8');
+  let facts: unknown;
+  try {
+    facts = JSON.parse(text);
+  } catch (cause) {
+    throw new UsageError(`--facts: ${path} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  const isRecord = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+  const { networking = {}, networks = {}, hostname = '', nics = [] } = (isRecord(facts) ? facts : {}) as Facts;
+  const whole =
+    isRecord(facts) &&
+    isRecord(networking) &&
+    isRecord(networks) &&
+    Object.values(networks).every(isRecord) &&
+    typeof hostname === 'string' &&
+    Array.isArray(nics) &&
+    nics.every(({ name, mac }) => typeof name === 'string' && typeof mac === 'string');
+  if (!whole) throw new UsageError(`--facts: ${path} has another form than --help tells`);
+  return facts as Facts;
+}
+
+/** What a guest would find in XenStore. */
+function storeOf({ networking = {}, networks = {}, hostname }: Facts): Store {
+  const nodes = new Map<string, string>();
+  if (hostname !== undefined) nodes.set('vm-data/hostname', hostname);
+  for (const [id, record] of Object.entries(networking)) nodes.set(`vm-data/networking/${id}`, JSON.stringify(record));
+  for (const [id, values] of Object.entries(networks)) {
+    for (const [key, value] of Object.entries(values)) nodes.set(`vm-data/networks/${id}/${key}`, String(value));
+  }
+  return {
+    read: (path) => Promise.resolve(nodes.get(path) ?? null),
+    list: (path) => {
+      const below = [...nodes.keys()].filter((node) => node.startsWith(`${path}/`));
+      return Promise.resolve([...new Set(below.map((node) => node.slice(path.length + 1).split('/', 1)[0] ?? ''))]);
+    },
+  };
+}
+
+function completed(given: Partial<Nic> & Pick<Nic, 'name' | 'mac'>): Nic {
+  return {
+    index: 0,
+    permanentMac: null,
+    driver: null,
+    kind: null,
+    master: null,
+    up: false,
+    mtu: 1500,
+    physical: true,
+    ...given,
+    mac: given.mac.toLowerCase(),
+  };
+}
