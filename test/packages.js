@@ -7,6 +7,7 @@ const packages = [
   ['busybox-static', 'ifup as minimal images have it; all that a minimal guest has'],
   ['cpio', 'initramfs images'],
   ['debootstrap', 'the Debian root in which ifup, netplan and su are run'],
+  ['dnsmasq-base', 'leases and router advertisements for guests that ask for them'],
   ['gcc', 'the preload that lets the stock xenstored run without Xen'],
   ['iproute2', 'network namespaces, and reading back what the kernel has'],
   ['libxen-dev', 'headers of the preload; libxenstore for the benchmark'],

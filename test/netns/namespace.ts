@@ -1,35 +1,34 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { debianRoot, run } from '../support/debian-root.js';
+import { type Described } from '../network/describe.js';
+import type { Input } from '../network/inputs.js';
+import { type RootKind, debianRoot, run } from '../support/debian-root.js';
+import { type Kernel, readKernel } from './kernel.js';
 
-/** What the host publishes. */
-export interface Step {
-  readonly records: Readonly<Record<string, unknown>>;
-  readonly hostname?: string;
-}
-
-/** What came of it. `addresses` and `routes` are what `ip -j` prints, as far as the tests look at it. */
+/** What came of a reset. */
 export interface Outcome {
   readonly reply: { readonly returncode: string; readonly message: string };
   /** Programs that the agent ran. */
   readonly programs: readonly string[];
   readonly hostname: string;
-  readonly addresses: readonly {
-    readonly ifname: string;
-    readonly addr_info: readonly { readonly local: string; readonly prefixlen: number; readonly scope: string }[];
-  }[];
-  readonly routes: readonly {
-    readonly dst: string;
-    readonly gateway?: string;
-    readonly dev: string;
-    readonly metric?: number;
-    readonly protocol?: string;
-  }[];
+}
+
+/** What the agent in there is asked. */
+export interface Step {
+  /** What the host publishes; the network is reset. Without it the agent only starts. */
+  readonly input?: Partial<Input>;
+  /** It dies, as by kill -9, before its N-th change of a file or its N-th program. */
+  readonly dieAt?: { readonly of: 'files' | 'programs'; readonly call: number };
+}
+
+interface Agent {
+  readonly child: ChildProcess;
+  readonly lines: AsyncIterator<string, undefined>;
 }
 
 export const ETH0 = '52:54:00:aa:00:01';
@@ -50,15 +49,17 @@ cd merged
 mount -t proc proc proc
 mount -t sysfs -o "\${SYSFS:-ro}" sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
-mkdir -p run/network guestwire
+mkdir -p run/network guestwire shared
 mount --bind -o ro "$3" guestwire
+mount --bind ../shared shared
 touch usr/bin/node
 mount --bind -o ro "$4" usr/bin/node
 `;
 
-const CHROOT = `${MOUNTS}
+/** Without an init: process 1 does nothing but live. */
+const START = `${MOUNTS}
 mount --bind /dev dev
-exec chroot . "\${@:5}"
+exec chroot . sleep infinity
 `;
 
 /** systemd as process 1, as in a container: it makes its own /dev and control groups. */
@@ -81,13 +82,20 @@ exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=lxc /sbin/init --log-ta
 
 /** A network namespace with eth0 and eth1, whose other ends are in a second one, and a Debian system to use it. */
 export class Namespace implements AsyncDisposable {
-  readonly #name = `gw${process.pid}`;
-  readonly #directory = mkdtempSync(join(tmpdir(), 'guestwire-netns-'));
+  static #made = 0;
+  readonly #name = `gw${process.pid}x${Namespace.#made++}`;
+  readonly #root: string;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'gw-netns-'));
+  /** A folder of this machine that is /shared in there. */
+  readonly shared = join(this.#directory, 'shared');
   readonly #children: ChildProcess[] = [];
   #init: string | null = null;
-  #ask: ((step: Step) => Promise<Outcome>) | null = null;
+  #agent: Agent | null = null;
 
-  constructor() {
+  /** Of this machine's release, when none is named. */
+  constructor(suite?: string, kind?: RootKind) {
+    this.#root = debianRoot(suite, kind);
+    mkdirSync(this.shared);
     const [own, gateway] = [this.#name, `${this.#name}gw`];
     const ip = (...args: string[]): unknown => run('ip', args);
     ip('netns', 'add', own);
@@ -98,6 +106,10 @@ export class Namespace implements AsyncDisposable {
       ip('-n', gateway, 'link', 'set', `p${index}`, 'up');
     }
     ip('-n', gateway, 'address', 'add', `${NEIGHBOUR}/64`, 'dev', 'p0', 'nodad');
+    // Duplicate address detection takes a tenth of its usual second.
+    for (const device of ['eth0', 'eth1']) {
+      ip('-n', own, 'ntable', 'change', 'name', 'ndisc_cache', 'dev', device, 'retrans', '100');
+    }
     ip('-n', own, 'link', 'set', 'lo', 'up');
   }
 
@@ -110,74 +122,169 @@ export class Namespace implements AsyncDisposable {
     }
   }
 
-  /** Boots systemd in it; the steps that follow run there. */
+  /** Whether the release brings this file. */
+  has(path: string): boolean {
+    return existsSync(join(this.#root, path));
+  }
+
+  /** Makes links, by path, of the system before it is started. */
+  async link(targets: Readonly<Record<string, string>>): Promise<void> {
+    for (const [path, target] of Object.entries(targets)) {
+      const link = join(this.#directory, 'upper', path);
+      await mkdir(dirname(link), { recursive: true });
+      await symlink(target, link);
+    }
+  }
+
+  /** Keeps systemd from starting `units`. */
+  async mask(...units: readonly string[]): Promise<void> {
+    await this.link(Object.fromEntries(units.map((unit) => [`/etc/systemd/system/${unit}`, '/dev/null'])));
+  }
+
+  /** Boots systemd in it. */
   async boot(): Promise<void> {
-    const child = await this.#spawn(['-i', '-C'], BOOT, [], { SYSFS: 'rw' });
-    let console = '';
-    child.stdout!.setEncoding('utf8').on('data', (text: string) => (console += text));
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => (console += text));
-    for (let tries = 0; ; tries += 1) {
+    const output = await this.#unshare(BOOT, { SYSFS: 'rw' });
+    for (let tries = 0; tries < 300 && existsSync(`/proc/${this.#init ?? ''}/status`); tries += 1) {
       await sleep(200);
-      if (child.exitCode !== null || tries > 300) throw new Error(`systemd did not start:\n${console}`);
       try {
-        // `ip netns exec` becomes unshare, whose one child is process 1 in there.
-        this.#init ??= run('ps', ['-o', 'pid=', '--ppid', String(child.pid)]).trim();
-        if (run('nsenter', [...this.#enter(), 'systemctl', 'is-system-running']).trim() === 'running') return;
+        if (this.inside('systemctl', 'is-system-running').trim() === 'running') return;
       } catch (error) {
         // Some unit that a container cannot have failed; the rest is up.
         if (String(error).includes('degraded')) return;
       }
     }
+    throw new Error(`systemd did not start:\n${output()}`);
   }
 
-  #enter(): readonly string[] {
-    return ['-t', this.#init ?? '', '-m', '-p', '-n', '-u', '-i', '-C'];
+  /** Makes it without an init of its own. */
+  async start(): Promise<void> {
+    const output = await this.#unshare(START, {});
+    for (let tries = 0; tries < 100; tries += 1) {
+      if (run('ps', ['-o', 'args=', '-p', this.#init ?? '']).trim() === 'sleep infinity') return;
+      await sleep(50);
+    }
+    throw new Error(`the system was not made:\n${output()}`);
   }
 
-  /** Runs a program in the booted system. */
+  /** Runs a program in there. */
   inside(program: string, ...args: string[]): string {
     return run('nsenter', [...this.#enter(), program, ...args]);
   }
 
-  /** Publishes `step` and resets the network. */
-  async reset(step: Step): Promise<Outcome> {
-    this.#ask ??= this.#converse(await this.#agent());
-    return this.#ask(step);
+  /** Runs a shell script in there. */
+  script(text: string): string {
+    return this.inside('sh', '-c', text);
   }
 
-  async #agent(): Promise<ChildProcess> {
+  #enter(): readonly string[] {
+    return ['-t', this.#init ?? '', '-m', '-p', '-n', '-u', '-i', '-C', '-r', '-w'];
+  }
+
+  /** Serves DHCP and router advertisements at the other end of eth0, until the end. */
+  async serveAddresses(): Promise<void> {
+    const gateway = `${this.#name}gw`;
+    run('ip', ['-n', gateway, 'address', 'add', '192.0.2.1/24', 'dev', 'p0']);
+    run('ip', ['-n', gateway, 'address', 'add', '2001:db8:77::1/64', 'dev', 'p0', 'nodad']);
+    const options = [
+      '--keep-in-foreground',
+      '--conf-file=/dev/null',
+      '--port=0',
+      '--interface=p0',
+      '--dhcp-range=192.0.2.100,192.0.2.150,1h',
+      '--dhcp-range=2001:db8:77::100,2001:db8:77::1ff,slaac,64,1h',
+      '--enable-ra',
+      `--dhcp-leasefile=${join(this.shared, 'leases')}`,
+      '--pid-file=',
+      '--user=root',
+    ];
+    this.#children.push(spawn('ip', ['netns', 'exec', gateway, 'dnsmasq', ...options], { stdio: 'inherit' }));
+    await sleep(500);
+  }
+
+  /** Takes every address and route away, as at a boot. */
+  strip(): void {
+    for (const name of ['eth0', 'eth1']) {
+      run('ip', ['-n', this.#name, 'link', 'set', name, 'down', 'mtu', '1500']);
+      run('ip', ['-n', this.#name, 'address', 'flush', 'dev', name]);
+    }
+  }
+
+  /** Takes the link of eth1 away, or plugs it again. */
+  plug(plugged: boolean): void {
+    const [from, to] = [`${this.#name}gw`, this.#name];
+    const [source, target] = plugged ? [from, to] : [to, from];
+    run('ip', ['-n', source, 'link', 'set', 'eth1', 'netns', target]);
+  }
+
+  /** Addresses, routes and MTU by interface, as the real `ip` tells them. */
+  kernel(): Kernel {
+    const ip = (...args: string[]): unknown => JSON.parse(run('ip', ['-n', this.#name, '-j', ...args]) || '[]');
+    return readKernel(ip('address'), [ip('-4', 'route'), ip('-6', 'route')].flat());
+  }
+
+  /** Waits until the kernel shows `wanted`; gives what it shows at the end. */
+  async settles(wanted: Readonly<Record<string, Described>>, limitMs: number): Promise<Kernel> {
+    const end = Date.now() + limitMs;
+    for (;;) {
+      const kernel = this.kernel();
+      if (kernel.shows(wanted) || Date.now() > end) return kernel;
+      await sleep(100);
+    }
+  }
+
+  /** Publishes `input` and resets the network. */
+  async reset(input: Partial<Input>): Promise<Outcome> {
+    const outcome = await this.step({ input });
+    if (outcome === null) throw new Error('the agent ended');
+    return outcome;
+  }
+
+  /** One step of the agent, which is started when there is none; null when it ended instead of answering. */
+  async step(step: Step): Promise<Outcome | null> {
+    this.#agent ??= this.#startAgent();
+    const { child, lines } = this.#agent;
+    child.stdin!.write(`${JSON.stringify(step)}\n`);
+    const line = await lines.next();
+    if (line.done !== true) return JSON.parse(line.value) as Outcome;
+    this.#agent = null;
+    return null;
+  }
+
+  #startAgent(): Agent {
     const program = ['/usr/bin/node', '/guestwire/build/test/netns/reset-network.js'];
-    if (this.#init === null) return this.#spawn([], CHROOT, program, {});
-    const child = spawn('nsenter', [...this.#enter(), ...program], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const child = spawn('nsenter', [...this.#enter(), ...program], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      // Of this machine, and not to be found in there.
+      env: { ...process.env, NODE_EXTRA_CA_CERTS: '' },
+    });
+    // What it was asked while it died is lost.
+    child.stdin.on('error', () => undefined);
     this.#children.push(child);
-    return child;
+    return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
   }
 
-  #converse(child: ChildProcess): (step: Step) => Promise<Outcome> {
-    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
-    return async (step) => {
-      child.stdin!.write(`${JSON.stringify(step)}\n`);
-      const line = await lines.next();
-      if (line.done === true) throw new Error('the agent ended');
-      return JSON.parse(line.value) as Outcome;
-    };
-  }
-
-  async #spawn(
-    flags: readonly string[],
-    script: string,
-    command: readonly string[],
-    env: Readonly<Record<string, string>>,
-  ): Promise<ChildProcess> {
+  /** Runs `script` in namespaces of its own; gives a function that tells what it printed so far. */
+  async #unshare(script: string, env: Readonly<Record<string, string>>): Promise<() => string> {
     for (const name of ['upper', 'work', 'merged']) await mkdir(join(this.#directory, name), { recursive: true });
-    const unshare = ['unshare', '-m', '-p', '-f', '-u', ...flags, '--kill-child', 'bash', '-c', script, 'bash'];
-    const args = [this.#directory, debianRoot(), resolve('.'), process.execPath, ...command];
+    const unshare = ['unshare', '-m', '-p', '-f', '-u', '-i', '-C', '--kill-child', 'bash', '-c', script, 'bash'];
+    const args = [this.#directory, this.#root, resolve('.'), process.execPath];
     const child = spawn('ip', ['netns', 'exec', this.#name, ...unshare, ...args], {
-      stdio: ['pipe', 'pipe', command.length === 0 ? 'pipe' : 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
     this.#children.push(child);
-    return child;
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    }
+    // `ip netns exec` becomes unshare, whose one child is process 1 in there.
+    for (let tries = 0; this.#init === null; tries += 1) {
+      const found = spawnSync('ps', ['-o', 'pid=', '--ppid', String(child.pid)], { encoding: 'utf8' }).stdout.trim();
+      if (found !== '') this.#init = found;
+      else if (tries > 100 || child.exitCode !== null) throw new Error(`no process 1:\n${output}`);
+      else await sleep(20);
+    }
+    return () => output;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,59 +1,71 @@
 /**
- * Runs inside a namespace, as root of its own system: carries out `resetnetwork` for each step that comes on standard
- * input (a JSON line) and prints the answer, what was run, and what the real `ip` says afterwards (a JSON line).
+ * The agent's part inside a namespace, as root of its own system: for each step (namespace.ts) that comes on standard
+ * input it starts, does what it is asked, and prints the answer and what was run. A JSON line each.
  */
 import { execFileSync } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
-import type { Host } from '../../ts/api/host.js';
-import { AgentError } from '../../ts/api/errors.js';
-import { networkCommands } from '../../ts/commands/network.js';
-import { createHost } from '../../ts/host/host.js';
+import type { Host, Store } from '../../ts/api/host.js';
+import type { Input } from '../network/inputs.js';
+import { countDown } from '../support/die.js';
 import type { Outcome, Step } from './namespace.js';
 
+// Loaded after what makes them die.
+const { AgentError } = await import('../../ts/api/errors.js');
+const { networkCommands } = await import('../../ts/commands/network.js');
+const { createHost } = await import('../../ts/host/host.js');
+const { startNetwork } = await import('../../ts/network/start.js');
+const { publishedBy } = await import('../network/inputs.js');
+
+const LIMITS = { verifyTimeoutMs: 8000, deviceTimeoutMs: 5000, programTimeoutMs: 8000 };
 const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' }, pino.destination(2));
 
 for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${JSON.stringify(await outcome(JSON.parse(line) as Step))}\n`);
 }
 
-async function outcome({ records, hostname }: Step): Promise<Outcome> {
-  const entries = Object.entries(records);
+async function outcome({ input, dieAt }: Step): Promise<Outcome> {
   const { host } = await createHost({
     root: '/',
     stateDirectory: '/var/lib/guestwire',
     live: true,
-    store: {
-      read: (path) => {
-        if (path === 'vm-data/hostname') return Promise.resolve(hostname ?? null);
-        const record = entries.find(([id]) => path === `vm-data/networking/${id}`)?.[1];
-        return Promise.resolve(record === undefined ? null : JSON.stringify(record));
-      },
-      list: () => Promise.resolve(entries.map(([id]) => id)),
-    },
+    store: storeOf(input ?? {}),
   });
+  await startNetwork(host, { log, ...LIMITS });
   const programs: string[] = [];
   const watched: Host = {
     ...host,
     processes: {
       run: (argv, options) => {
+        if (dieAt?.of === 'programs' && programs.length === dieAt.call) process.kill(process.pid, 'SIGKILL');
         programs.push(argv.join(' '));
         return host.processes.run(argv, options);
       },
     },
   };
-  const command = networkCommands(watched, { verifyTimeoutMs: 8000 }).commands[0]!;
-  const reply = await command.handle('', { log, signal: new AbortController().signal }).catch((error: unknown) => {
+  const hostname = execFileSync('hostname', { encoding: 'utf8' }).trim();
+  if (input === undefined) return { reply: { returncode: '0', message: '' }, programs, hostname };
+  if (dieAt?.of === 'files') countDown(dieAt.call);
+  const [command] = networkCommands(watched, LIMITS).commands;
+  const reply = await command!.handle('', { log, signal: new AbortController().signal }).catch((error: unknown) => {
     if (error instanceof AgentError) return { returncode: error.returncode, message: error.message };
     throw error;
   });
-  const ip = (...args: string[]): unknown =>
-    JSON.parse(execFileSync('ip', ['-j', ...args], { encoding: 'utf8' }) || '[]');
+  return { reply, programs, hostname: execFileSync('hostname', { encoding: 'utf8' }).trim() };
+}
+
+function storeOf(input: Partial<Input>): Store {
+  const { networking, networks } = publishedBy(input);
   return {
-    reply,
-    programs,
-    hostname: execFileSync('hostname', { encoding: 'utf8' }).trim(),
-    addresses: ip('address') as Outcome['addresses'],
-    routes: [...(ip('-4', 'route') as Outcome['routes']), ...(ip('-6', 'route') as Outcome['routes'])],
+    read: (path) => {
+      const [, kind, id = '', key = ''] = path.split('/');
+      if (kind === 'hostname') return Promise.resolve(input.hostname ?? null);
+      return Promise.resolve((kind === 'networking' ? networking.get(id) : networks.get(id)?.get(key)) ?? null);
+    },
+    list: (path) => {
+      const [, kind, id] = path.split('/');
+      const nodes = kind === 'networking' ? networking : id === undefined ? networks : networks.get(id);
+      return Promise.resolve([...(nodes ?? new Map<string, string>()).keys()]);
+    },
   };
 }

@@ -1,0 +1,152 @@
+/** What goes wrong, on the real consumers: the guest keeps its old network, or has it back. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Input, readInput } from '../network/inputs.js';
+import { suites } from '../support/debian-root.js';
+import { normal } from './kernel.js';
+import { ETH0, ETH1, NEIGHBOUR, Namespace, type Step } from './namespace.js';
+import { type Stack, stacksOf } from './stacks.js';
+
+const GOOD = readInput('public-and-private');
+const OTHER = readInput('gateways-outside-both-subnets');
+const [RELEASE = ''] = suites();
+const OK = { returncode: '0', message: '' };
+
+type Check = (reply: { readonly returncode: string; readonly message: string }) => void;
+
+/** Each is done to a guest with the network GOOD; afterwards it has that network and its files. */
+const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Promise<void>>> = {
+  /** Duplicate address detection finds out that the other end of the link has it. */
+  'an address that another machine has': async (namespace, stack) => {
+    if (stack.looksForDuplicates === false) return;
+    const ip6s = [{ ip: NEIGHBOUR, netmask: 64 }];
+    await refuses(namespace, { a: { mac: ETH0, ips: [{ ip: '192.0.2.9', netmask: '24' }], ip6s } }, ({ message }) => {
+      assert.match(message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
+    });
+  },
+
+  'data that contradicts itself': async (namespace) => {
+    const twice = [{ ip: '192.0.2.9', netmask: '24' }];
+    const records = {
+      a: { mac: ETH0, gateway: '192.0.2.9', ips: twice },
+      b: { mac: ETH1, gateway: '192.0.2.1', ips: [{ ip: '192.0.2.9', netmask: '255.0.255.0' }] },
+    };
+    await refuses(namespace, records, ({ message }) => {
+      assert.match(
+        message,
+        /^Invalid network data; nothing was changed: a: 192.0.2.9 is its own gateway; b: 'netmask'/,
+      );
+    });
+  },
+
+  'no data': async (namespace) => {
+    await refuses(namespace, {}, ({ message }) => {
+      assert.match(message, /^No network data in /);
+    });
+  },
+
+  'a program that says that all is well and does nothing': async (namespace, stack) => {
+    namespace.script(`mount --bind /usr/bin/true ${stack.applies}`);
+    await refuses(namespace, OTHER.networking!, ({ message }) => {
+      assert.match(message, /^Network was put back: wanted /);
+    });
+    namespace.script(`umount ${stack.applies}`);
+  },
+
+  'a program that hangs': async (namespace, stack) => {
+    namespace.script(
+      `printf '#!/bin/sh\\nexec sleep 1000\\n' > /tmp/hang; chmod 755 /tmp/hang; mount --bind /tmp/hang ${stack.applies}`,
+    );
+    await refuses(namespace, OTHER.networking!, ({ message }) => {
+      assert.match(message, /^Network was put back: wanted .* took too long/);
+    });
+    namespace.script(`umount ${stack.applies}`);
+  },
+
+  'a full disk under the journal': async (namespace) => {
+    await refusesWithoutSpace(namespace, '/var/lib/guestwire');
+  },
+
+  'a full disk under the configuration': async (namespace, stack) => {
+    await refusesWithoutSpace(namespace, stack.files);
+  },
+
+  'the agent killed while it changes files': async (namespace) => {
+    for (const call of [0, 3, 6, 9, 12, 15, 18, 21, 24]) await survives(namespace, { of: 'files', call });
+  },
+
+  'the agent killed before each program': async (namespace) => {
+    for (const call of [0, 1, 2, 3]) await survives(namespace, { of: 'programs', call });
+  },
+};
+
+async function refuses(namespace: Namespace, networking: Readonly<Record<string, unknown>>, check: Check) {
+  const { reply } = await namespace.reset({ networking });
+  assert.equal(reply.returncode, '500');
+  check(reply);
+}
+
+/** With `folder` on a disk of its own that has no room left. */
+async function refusesWithoutSpace(namespace: Namespace, folder: string): Promise<void> {
+  namespace.script(
+    `mkdir /tmp/disk && mount -t tmpfs -o size=1m,mode=755 tmpfs /tmp/disk && cp -a ${folder}/. /tmp/disk && ` +
+      `mount --move /tmp/disk ${folder} && rmdir /tmp/disk; cat /dev/zero > ${folder}/.fill 2>/dev/null; true`,
+  );
+  try {
+    await refuses(namespace, OTHER.networking!, ({ message }) => {
+      assert.match(message, /the disk is full/);
+    });
+  } finally {
+    // Whoever watches the folder still has it open.
+    namespace.script(`umount -l ${folder}`);
+  }
+}
+
+/** Dies in the middle of a change; the next start undoes it. When it came to its end before, that is undone here. */
+async function survives(namespace: Namespace, dieAt: NonNullable<Step['dieAt']>): Promise<void> {
+  const outcome = await namespace.step({ input: OTHER, dieAt });
+  const { reply } = outcome === null ? (await namespace.step({}))! : await namespace.reset(GOOD);
+  assert.deepEqual(reply, OK);
+  await has(namespace, GOOD, `after the end at ${dieAt.of} ${dieAt.call}`);
+}
+
+async function has(namespace: Namespace, { wanted }: Input, when: string): Promise<void> {
+  const kernel = await namespace.settles(wanted, 5000);
+  assert.deepEqual(kernel.inWordsOf(wanted), normal(wanted), when);
+}
+
+suite('what goes wrong', { concurrency: 2 }, () => {
+  for (const stack of stacksOf(RELEASE)) {
+    test(stack.name, { timeout: 900_000 }, async (t) => {
+      await using namespace = new Namespace(RELEASE, stack.kind);
+      await stack.prepare(namespace);
+      assert.deepEqual((await namespace.reset(GOOD)).reply, OK);
+      const files = (): string => namespace.script(`cd ${stack.files} && find . -type f | sort | xargs sha256sum`);
+      const before = files();
+      for (const [name, drill] of Object.entries(DRILLS)) {
+        await t.test(name, async () => {
+          await drill(namespace, stack);
+          await has(namespace, GOOD, 'the old network is back');
+          assert.equal(files(), before, 'and its files');
+        });
+      }
+
+      await t.test('a device that is plugged late is waited for', async () => {
+        namespace.plug(false);
+        const reset = namespace.reset(GOOD);
+        await sleep(1000);
+        namespace.plug(true);
+        assert.deepEqual((await reset).reply, OK);
+        await has(namespace, GOOD, 'both');
+      });
+
+      await t.test('a device that is not plugged at all is named', async () => {
+        namespace.plug(false);
+        const { reply } = await namespace.reset(GOOD);
+        assert.match(reply.message, new RegExp(`^Configured eth0; left alone: .*Unknown interface MAC ${ETH1}`));
+        namespace.plug(true);
+      });
+    });
+  }
+});

@@ -1,0 +1,67 @@
+/** The whole agent as systemd's service in a booted system: from dom0's xenstore-write to the answer. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { readInput } from '../network/inputs.js';
+import { suites } from '../support/debian-root.js';
+import { Dom0, localTools } from '../support/dom0.js';
+import { startXenstored } from '../support/xenstored.js';
+import { normal } from './kernel.js';
+import { Namespace } from './namespace.js';
+import { STACKS } from './stacks.js';
+
+const DOMAIN = 7;
+const OK = { kind: 'ok', message: '' } as const;
+/** What the unit of the package has, and a machine without Xen has not. */
+const DROP_IN = '[Unit]\nConditionVirtualization=\n\n[Service]\nExecStart=\n';
+
+const stack = STACKS.find(({ name }) => name === 'systemd-networkd')!;
+
+suite('the agent as a service', () => {
+  for (const release of suites()) {
+    test(`of systemd in ${release}`, { timeout: 300_000 }, async () => {
+      await using namespace = new Namespace(release, stack.kind);
+      await using store = await startXenstored('c', namespace.shared);
+      const endpoint = `/shared/${(await store.addDomain(DOMAIN)).slice(namespace.shared.length + 1)}`;
+      await namespace.write({
+        '/etc/systemd/system/guestwire.service.d/test.conf': `${DROP_IN}ExecStart=/usr/bin/node /guestwire/dist/guestwire.js run --store ${endpoint}\n`,
+      });
+      await namespace.link({
+        '/etc/systemd/system/guestwire.service': '/guestwire/packaging/systemd/guestwire.service',
+      });
+      await stack.prepare(namespace);
+      const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+      // As a toolstack leaves them: the guest's own, and the rest for it to read.
+      await dom0.publish({ data: '', 'vm-data': '' });
+      await dom0.tool('chmod', '-r', dom0.path('data'), `n${DOMAIN}`);
+      await dom0.tool('chmod', '-r', dom0.path('vm-data'), 'n0', `r${DOMAIN}`);
+      namespace.inside('systemctl', 'start', 'guestwire.service');
+
+      const input = readInput('public-and-private');
+      await dom0.publish({
+        'vm-data/hostname': input.hostname!,
+        ...Object.fromEntries(
+          Object.entries(input.networking!).map(([id, record]) => [`vm-data/networking/${id}`, JSON.stringify(record)]),
+        ),
+      });
+      assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+      assert.deepEqual(namespace.kernel().inWordsOf(input.wanted), normal(input.wanted));
+      assert.equal(namespace.inside('hostnamectl', 'hostname').trim(), 'web1');
+      assert.match(namespace.inside('resolvectl', 'dns', 'eth0'), /192\.0\.2\.53 2001:db8:53::53/);
+
+      // A VIF that is not there: the others stay, and the answer names it.
+      const unplugged = { mac: '52:54:00:aa:00:09', ips: [{ ip: '192.0.2.9', netmask: 24 }] };
+      await dom0.publish({ 'vm-data/networking/525400AA0009': JSON.stringify(unplugged) });
+      const partial = await dom0.answer(await dom0.send('{"name": "resetnetwork", "value": ""}'));
+      assert.match(partial, /Configured eth0 eth1; left alone: .*Unknown interface MAC 52:54:00:aa:00:09/);
+
+      assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
+      assert.match(namespace.inside('systemctl', 'show', '-p', 'StatusText', 'guestwire.service'), /Serving/);
+      namespace.inside('systemctl', 'stop', 'guestwire.service');
+      assert.deepEqual(
+        namespace.kernel().inWordsOf(input.wanted),
+        normal(input.wanted),
+        'the network outlives the agent',
+      );
+    });
+  }
+});
