@@ -70,7 +70,7 @@ function plain(content: string | undefined): string | undefined {
 function stateOf(scratch: ScratchRoot): readonly string[] {
   const directory = join(scratch.root, 'var/lib/guestwire');
   const names = existsSync(directory) ? readdirSync(directory, { recursive: true, encoding: 'utf8' }) : [];
-  return [...new Set(names.map((name) => name.replace(/^backup\/[^/]+/, 'backup/<set>')))].sort();
+  return [...new Set(names.map((name) => name.replace(/(?<=^|\/)backup\/[^/]+/, 'backup/<set>')))].sort();
 }
 
 /** Counts how often each answer is written: every write of a node fires its watch. */

@@ -9,8 +9,8 @@ import { stacksOf } from './stacks.js';
 
 const STATIC = readInput('public-and-private');
 const OK = { returncode: '0', message: '' };
-/** They use a client of somebody else's, which their roots do not have. */
-const WITHOUT_CLIENT = ['ifupdown-ng', 'ifupdown of busybox', 'netctl'];
+/** They use a client of somebody else's, which their roots do not have, or none. */
+const WITHOUT_CLIENT = ['ifupdown-ng', 'ifupdown of busybox', 'netctl', 'direct'];
 
 suite('addresses from the network', { concurrency: 2 }, () => {
   for (const release of suites()) {

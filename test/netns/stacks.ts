@@ -13,10 +13,10 @@ export interface Stack {
   readonly off: string;
   /** Brings the network up by the files alone, as a boot does. */
   readonly on: string;
-  /** A program that the agent must have run. */
-  readonly runs: RegExp;
+  /** A program that the agent must have run; null when it runs none. */
+  readonly runs: RegExp | null;
   /** The program that brings interfaces up, to be replaced by a lying one. */
-  readonly applies: string;
+  readonly applies: string | null;
   /** It brings addresses up without looking whether another machine has them. */
   readonly looksForDuplicates?: false;
   /** The folders of which a change and a change back leaves nothing. */
@@ -178,6 +178,21 @@ export const STACKS: readonly Stack[] = [
     applies: '/usr/bin/netctl',
     looksForDuplicates: false,
     files: '/etc/netctl',
+  },
+  {
+    name: 'direct',
+    // ifupdown-ng is in it and has no file.
+    kind: 'ng',
+    async prepare(namespace: Namespace): Promise<void> {
+      await namespace.write({ ...HOSTS, '/etc/resolv.conf': '' });
+      await namespace.start();
+    },
+    off: 'true',
+    // The agent's start is what sets it.
+    on: 'echo "{}" | node /guestwire/build/test/netns/reset-network.js >/dev/null',
+    runs: null,
+    applies: null,
+    files: '/etc/guestwire',
   },
 ];
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Nic } from '../../ts/api/host.js';
-import type { InterfaceConfig } from '../../ts/network/plan.js';
+import { type InterfaceConfig, unconfigured } from '../../ts/network/plan.js';
 import { type Wanted, readWanted } from '../../ts/network/wanted.js';
 import { ETH0, ETH1, publishedBy } from './inputs.js';
 
@@ -15,19 +15,7 @@ function read(networks: Readonly<Record<string, Values>>, nics: readonly Nic[] =
   return readWanted(publishedBy({ networks }), nics);
 }
 
-const NOTHING: InterfaceConfig = {
-  nic: ETH0,
-  label: null,
-  ipv4: [],
-  ipv6: [],
-  gateway4: null,
-  gateway6: null,
-  routes: [],
-  dns: [],
-  dhcp4: false,
-  auto6: null,
-  mtu: null,
-};
+const NOTHING = unconfigured(ETH0);
 const IPV4 = [{ address: '192.0.2.4', prefix: 24 }];
 const IPV6 = [{ address: '2001:db8::4', prefix: 64 }];
 

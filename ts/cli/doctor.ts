@@ -3,7 +3,7 @@ import { hasCloudInit } from '../network/cloud-init.js';
 import { rank } from '../network/decide.js';
 import { gather, inspect } from '../network/gather.js';
 import { isManaged, networkdFile } from '../network/owners.js';
-import type { InterfaceConfig, NetworkFacts } from '../network/plan.js';
+import { type InterfaceConfig, type NetworkFacts, unconfigured } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
@@ -71,23 +71,6 @@ export const doctor = subcommand({
 
 function isCandidate({ physical, master }: Nic): boolean {
   return physical && master === null;
-}
-
-/** A device of which nothing is wanted, so that its owner can be asked for. */
-function unconfigured(nic: Nic): InterfaceConfig {
-  return {
-    nic,
-    label: null,
-    ipv4: [],
-    ipv6: [],
-    gateway4: null,
-    gateway6: null,
-    routes: [],
-    dns: [],
-    dhcp4: false,
-    auto6: null,
-    mtu: null,
-  };
 }
 
 function summary({ nic, ipv4, ipv6, gateway4, gateway6, dhcp4, auto6 }: InterfaceConfig): string {

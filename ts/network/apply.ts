@@ -34,8 +34,10 @@ export async function apply(
   const { log } = options;
   const { renderer } = plan;
   if (!host.live) {
+    await begin(host, { nics: [], live: { addresses: [], routes: [] }, files: plan.files, restore: [] });
     const commit = await host.files.commit(plan.files, LOCK);
     await commit.confirm();
+    await end(host);
     log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
     return commit.changed.length > 0 ? 'changed' : 'unchanged';
   }
@@ -63,7 +65,7 @@ async function change(
   const performing = { host, log, interfaces: facts.interfaces, programTimeoutMs };
   const restored = async (): Promise<boolean> => {
     await perform(plan.restore, performing);
-    const back = await putBack(nics, live, host, log, verifyTimeoutMs);
+    const back = await putBack(nics, live, host, log, verifyTimeoutMs, plan.restore.length > 0);
     if (!back) log.error({ renderer }, 'the old network has not come back');
     await end(host);
     return back;

@@ -28,6 +28,10 @@ export function targetOf(config: InterfaceConfig): Target {
   };
 }
 
+export function nothingOn(nic: string): Target {
+  return { nic, addresses: [], routes: [], mtu: null, keepDynamic: [] };
+}
+
 /** What an interface had, so that it can be had again. */
 export function targetFrom(nic: string, live: LiveNetwork): Target {
   const own = ownOf(nic, live);

@@ -32,13 +32,13 @@ export async function recoverNetwork(
   const files = await host.files.recover(LOCK);
   if (files.length > 0) log.warn({ files }, 'files of an interrupted change of the network put back');
   const text = await host.state.read(INTERRUPTED);
-  if (text === null || !host.live) return;
+  if (text === null) return;
   const change = parse(text);
   // With the new files in place the change had been found good; only this journal was left to be taken away.
-  if (change !== null && !(change.files.length > 0 && (await inEffect(host, change.files)))) {
+  if (change !== null && host.live && !(change.files.length > 0 && (await inEffect(host, change.files)))) {
     log.warn({ nics: change.nics }, 'a change of the network was interrupted and is undone');
     await perform(change.restore, { host, log, interfaces: [], programTimeoutMs });
-    await putBack(change.nics, change.live, host, log, verifyTimeoutMs);
+    await putBack(change.nics, change.live, host, log, verifyTimeoutMs, change.restore.length > 0);
   }
   await end(host);
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Host, LiveNetwork } from '../api/host.js';
 import { isLinkLocal } from './address.js';
-import { stepsTo, targetFrom, targetOf } from './changes.js';
+import { nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
 import type { Action, InterfaceConfig } from './plan.js';
 
 const LOOK_EVERY_MS = 100;
@@ -47,7 +47,8 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
       return null;
     case 'configure': {
       const config = interfaces.find(({ nic }) => nic.name === action.nic);
-      if (config !== undefined) await host.network.change(stepsTo(targetOf(config), await host.network.live()));
+      const target = config === undefined ? nothingOn(action.nic) : targetOf(config);
+      await host.network.change(stepsTo(target, await host.network.live()));
       return null;
     }
     case 'run': {
@@ -65,8 +66,8 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
 }
 
 /**
- * Waits for the old addresses and routes to come back by what was run; after half of the time they are set by netlink.
- * Tells whether they are there.
+ * Waits for the old addresses and routes to come back by what was run (`patient`); after half of the time, or at once,
+ * they are set by netlink. Tells whether they are there.
  */
 export async function putBack(
   nics: readonly string[],
@@ -74,9 +75,10 @@ export async function putBack(
   host: Host,
   log: Logger,
   timeoutMs: number,
+  patient: boolean,
 ): Promise<boolean> {
   const isBack = async (): Promise<boolean> => summary(nics, await host.network.live()) === summary(nics, old);
-  if (await until(timeoutMs / 2, isBack)) return true;
+  if (await until(patient ? timeoutMs / 2 : 0, isBack)) return true;
   log.warn({ nics }, 'the old network has not come back by itself and is set directly');
   try {
     const live = await host.network.live();

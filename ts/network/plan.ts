@@ -29,6 +29,23 @@ export interface InterfaceConfig {
   readonly mtu: number | null;
 }
 
+/** A device of which nothing is wanted, to ask for its owner or to start from. */
+export function unconfigured(nic: Nic): InterfaceConfig {
+  return {
+    nic,
+    label: null,
+    ipv4: [],
+    ipv6: [],
+    gateway4: null,
+    gateway6: null,
+    routes: [],
+    dns: [],
+    dhcp4: false,
+    auto6: null,
+    mtu: null,
+  };
+}
+
 /** Who makes `/etc/resolv.conf` on this machine; `file`: nobody, it is written by hand; `other`: somebody unknown. */
 export type Resolver = 'resolved' | 'resolvconf' | 'networkmanager' | 'netconfig' | 'file' | 'other';
 
@@ -58,7 +75,7 @@ export type Action =
   | { readonly type: 'sysctl'; readonly key: string; readonly value: string }
   /** Bytes; for a device that no file names an MTU of any more. */
   | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
-  /** Makes the interface what the plan wants by netlink, without any program. */
+  /** Makes the interface what the plan wants by netlink, without any program; one that it does not want gets nothing. */
   | { readonly type: 'configure'; readonly nic: string };
 
 /** Everything that is to happen, in the order it happens. Plain data: print it, compare it, or apply it. */

@@ -9,5 +9,5 @@ export const INTERRUPTED = 'network.json';
 export const DESCRIPTION = '/etc/guestwire/network.json';
 
 export async function hasNetworkToStart({ live, state, files }: Host): Promise<boolean> {
-  return live && ((await state.read(INTERRUPTED)) !== null || (await files.status(DESCRIPTION)) !== null);
+  return (await state.read(INTERRUPTED)) !== null || (live && (await files.status(DESCRIPTION)) !== null);
 }

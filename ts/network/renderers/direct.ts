@@ -4,7 +4,7 @@
  */
 import { AgentError } from '../../api/errors.js';
 import { listenAsWanted } from '../advertisements.js';
-import { describeInterfaces } from '../direct.js';
+import { describeInterfaces, readDescription } from '../direct.js';
 import { DESCRIPTION } from '../unfinished.js';
 import { type Action, type Renderer, writeIfChanged } from '../plan.js';
 
@@ -26,6 +26,9 @@ export const direct: Renderer = {
     if (client !== undefined) {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['the direct renderer', `DHCP on ${client.nic.name}`]);
     }
+    const names = facts.interfaces.map(({ nic }) => nic.name);
+    const old = readDescription(facts.files.get(DESCRIPTION) ?? '') ?? [];
+    const gone = old.map(({ nic }) => nic.name).filter((name) => !names.includes(name));
     const after = facts.interfaces.flatMap((config): readonly Action[] => [
       ...listenAsWanted(config),
       { type: 'configure', nic: config.nic.name },
@@ -33,7 +36,7 @@ export const direct: Renderer = {
     return {
       before: [],
       files: writeIfChanged(facts, DESCRIPTION, describeInterfaces(facts.interfaces), 0o644),
-      after,
+      after: [...after, ...gone.map((nic) => ({ type: 'configure', nic }) as const)],
       // What was live is put back by netlink in any case.
       restore: [],
     };

@@ -10,6 +10,7 @@ import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
 import { advertisementCommands } from '../advertisements.js';
 import { type Address, type Family, contains, dottedMask, familyOf } from '../address.js';
+import { blockOf, withBlock } from '../block.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -30,8 +31,6 @@ const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/networking.service',
   '/etc/runlevels/boot/networking',
 ] as const;
-const BEGIN = '# BEGIN guestwire: written by the guest agent, changes inside are lost';
-const END = '# END guestwire';
 const RETIRED = '#guestwire# ';
 /** Words that start a stanza or stand alone; every other line belongs to the stanza above it. */
 const KEYWORD = /^\s*(auto|allow-\S+|iface|mapping|template|source|source-directory|no-auto-down|no-scripts|rename)\b/;
@@ -76,7 +75,7 @@ export const ifupdown: Renderer = {
     });
     // ifup would never hear of an interface again that our block named and the host no longer does.
     const old = definedIn([...facts.files.values()].join('\n'));
-    const gone = definedIn(block(facts.files.get(MAIN) ?? '')).filter((name) => !names.includes(name));
+    const gone = definedIn(blockOf(facts.files.get(MAIN) ?? '')).filter((name) => !names.includes(name));
     const touched = [...names, ...gone];
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine.
@@ -93,12 +92,10 @@ function isBusybox({ present }: NetworkFacts): boolean {
 }
 
 function mainFile(facts: NetworkFacts, names: readonly string[]): string {
-  const foreign = withoutBlock(facts.files.get(MAIN) ?? '');
-  const kept = retire(foreign, names);
+  const kept = retire(withBlock(facts.files.get(MAIN) ?? '', ''), names);
   const loopback = [kept, ...parts(facts).map(([, text]) => text)].some((text) => /^\s*iface\s+lo\b/m.test(text));
   const stanzas = [...(loopback ? [] : ['auto lo\niface lo inet loopback\n']), ...facts.interfaces.map(stanzasOf)];
-  const above = kept === '' ? '' : `${kept.endsWith('\n') ? kept : `${kept}\n`}\n`;
-  return `${above}${BEGIN}\n${stanzas.join('\n')}${END}\n`;
+  return withBlock(kept, stanzas.join('\n'));
 }
 
 function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonly FileChange[] {
@@ -113,20 +110,6 @@ function parts(facts: Pick<NetworkFacts, 'files'>): readonly (readonly [path: st
 function definedIn(text: string): readonly string[] {
   const names = [...text.matchAll(/^\s*iface\s+(\S+)/gm)].map(([, name = '']) => name);
   return [...new Set(names)].filter((name) => name !== 'lo');
-}
-
-function block(text: string): string {
-  const begin = text.indexOf(BEGIN);
-  return begin < 0 ? '' : text.slice(begin, text.indexOf(END, begin));
-}
-
-/** Also takes the blank line before it, which {@link mainFile} puts there. */
-function withoutBlock(text: string): string {
-  const begin = text.indexOf(BEGIN);
-  const end = text.indexOf(END, begin);
-  if (begin < 0 || end < 0) return text;
-  const before = text.slice(0, begin).replace(/\n\n$/, '\n');
-  return before + text.slice(end + END.length).replace(/^\n/, '');
 }
 
 /** Comments out what `text` says of the interfaces `names`. */

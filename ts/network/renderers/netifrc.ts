@@ -17,6 +17,7 @@ import {
   listenAsBefore,
   listenAsWanted,
 } from '../advertisements.js';
+import { blockOf, withBlock } from '../block.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -36,8 +37,6 @@ const LIBRARIES = ['/lib/netifrc', '/usr/lib/netifrc'] as const;
 const SYSTEMD = '/run/systemd/system';
 /** The only provider of DHCPv6 that netifrc has. */
 const DHCLIENTS = ['/sbin/dhclient', '/usr/sbin/dhclient', '/bin/dhclient', '/usr/bin/dhclient'] as const;
-const BEGIN = '# BEGIN guestwire: written by the guest agent, changes inside are lost';
-const END = '# END guestwire';
 /** What decides about addresses, routes, servers and the MTU; everything else of an interface stays. */
 const VARIABLES = ['config', 'routes', 'fallback', 'fallback_routes', 'dns_servers', 'mtu'] as const;
 /** Of resolv.conf(5), what netifrc writes as well when it writes servers. */
@@ -160,7 +159,7 @@ function suffix(name: string): string {
 function foreign(text: string, interfaces: readonly InterfaceConfig[]): string {
   const owners = interfaces.flatMap(({ nic }) => [suffix(nic.name), nic.mac.replaceAll(':', '').toUpperCase()]);
   const ours = new Set(owners.flatMap((owner) => VARIABLES.map((variable) => `${variable}_${owner}`)));
-  return removeShellKeys(withoutBlock(text), (key) => ours.has(key.replace(/\[.*/, '')));
+  return removeShellKeys(withBlock(text, ''), (key) => ours.has(key.replace(/\[.*/, '')));
 }
 
 function elsewhere(facts: NetworkFacts): readonly FileChange[] {
@@ -174,24 +173,13 @@ function elsewhere(facts: NetworkFacts): readonly FileChange[] {
 function mainFile(facts: NetworkFacts): readonly FileChange[] {
   const kept = foreign(facts.files.get(MAIN) ?? '', facts.interfaces);
   const others = readShellFile(kept);
-  const above = kept === '' ? '' : `${kept.endsWith('\n') ? kept : `${kept}\n`}\n`;
   const texts = facts.interfaces.map((config) => definition(config, others, facts));
-  return writeIfChanged(facts, MAIN, `${above}${BEGIN}\n${texts.join('\n')}${END}\n`, 0o644);
-}
-
-/** Also takes the blank line before it, which {@link mainFile} puts there. */
-function withoutBlock(text: string): string {
-  const begin = text.indexOf(BEGIN);
-  const end = text.indexOf(END, begin);
-  if (begin < 0 || end < 0) return text;
-  return text.slice(0, begin).replace(/\n\n$/, '\n') + text.slice(end + END.length).replace(/^\n/, '');
+  return writeIfChanged(facts, MAIN, withBlock(kept, texts.join('\n')), 0o644);
 }
 
 /** The interfaces of our block, whose names cannot be told from their variables. */
 function namesIn(text: string): readonly string[] {
-  const begin = text.indexOf(BEGIN);
-  const inside = begin < 0 ? '' : text.slice(begin, text.indexOf(END, begin));
-  return [...inside.matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);
+  return [...blockOf(text).matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);
 }
 
 function definition(config: InterfaceConfig, others: ReadonlyMap<string, string>, facts: NetworkFacts): string {

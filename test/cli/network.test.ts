@@ -1,0 +1,118 @@
+/** `plan`, `apply` and `doctor` on an image that is not running. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { type Scratch, createScratch } from '../support/scratch.js';
+import { type CliResult, runCli } from '../support/run-cli.js';
+
+const FACTS = {
+  nics: [{ name: 'enX0', mac: '52:54:00:AA:00:01' }],
+  networking: { a: { mac: '52:54:00:aa:00:01', gateway: '192.0.2.1', ips: [{ ip: '192.0.2.4', netmask: 24 }] } },
+  hostname: 'web1',
+};
+const NETPLAN = 'network:\n  version: 2\n  ethernets:\n    enX0:\n      dhcp4: true\n';
+const OURS = 'etc/netplan/60-guestwire.yaml';
+
+/** An image with netplan; `run` gives it and the facts to the subcommand. */
+async function image(): Promise<Scratch & { run(...args: string[]): Promise<CliResult>; facts(what: unknown): void }> {
+  const scratch = await createScratch();
+  await scratch.write('etc/netplan/50-cloud-init.yaml', NETPLAN, 0o600);
+  await scratch.write('usr/sbin/netplan', '', 0o755);
+  await scratch.write('etc/hostname', 'old\n');
+  await scratch.write('etc/cloud/cloud.cfg', '');
+  let facts = await scratch.write('facts.json', JSON.stringify(FACTS));
+  return {
+    ...scratch,
+    facts: (what) => (facts = String(what)),
+    run: (...args) => runCli([...args, '--root', scratch.root, '--facts', facts]),
+  };
+}
+
+suite('the network of an image', () => {
+  test('plan shows files and programs, and changes nothing', async () => {
+    await using one = await image();
+    const { code, stdout, stderr } = await one.run('plan', 'network');
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^# netplan$/m);
+    assert.match(stdout, /^--- \/dev\/null\t?\n\+\+\+ \/etc\/netplan\/60-guestwire\.yaml/m);
+    assert.match(stdout, /^\+ {8}- "192\.0\.2\.4\/24"$/m);
+    assert.match(stdout, /^- {4}enX0:$/m);
+    assert.match(stdout, /^\+web1$/m);
+    assert.match(stdout, /^run: \/usr\/sbin\/netplan apply$/m);
+    assert.ok(!existsSync(join(one.root, OURS)));
+  });
+
+  test('apply writes what plan shows; a second time it is right already', async () => {
+    await using one = await image();
+    assert.deepEqual(await one.run('apply', 'network'), {
+      code: 0,
+      stdout: 'enX0: configured (netplan)\n',
+      stderr: '',
+    });
+    assert.match(readFileSync(join(one.root, OURS), 'utf8'), /via: "192\.0\.2\.1"/);
+    assert.equal(readFileSync(join(one.root, 'etc/hostname'), 'utf8'), 'web1\n');
+    assert.deepEqual(await one.run('apply', 'network'), {
+      code: 0,
+      stdout: 'enX0: right already (netplan)\n',
+      stderr: '',
+    });
+    const { stdout } = await one.run('plan', 'network');
+    assert.equal(stdout, '# netplan\nrun: /usr/sbin/netplan apply\n');
+  });
+
+  test('doctor tells devices, claims and what is wanted', async () => {
+    await using one = await image();
+    const { code, stdout } = await one.run('doctor');
+    assert.equal(code, 0);
+    assert.match(stdout, /^ {2}enX0: 192\.0\.2\.4\/24 via 192\.0\.2\.1$/m);
+    assert.match(stdout, /^ {2}host name: web1$/m);
+    assert.match(
+      stdout,
+      /^ {2}enX0 52:54:00:aa:00:01 \(no driver known, down, tells no MAC of its own\); held by no daemon$/m,
+    );
+    assert.match(stdout, /^ {2}\* netplan: enabled, because \/usr\/sbin\/netplan and \/etc\/netplan\//m);
+    assert.match(stdout, /^ {4}not here: .*networkmanager/m);
+    assert.match(stdout, /cloud-init\n {2}is here/);
+  });
+
+  test('doctor fails, and says why, where a reset would', async () => {
+    await using one = await image();
+    one.facts(await one.write('bad.json', JSON.stringify({ ...FACTS, nics: [] })));
+    const { code, stdout } = await one.run('doctor');
+    assert.equal(code, 1);
+    assert.match(stdout, /not usable: .*a: Unknown interface MAC 52:54:00:aa:00:01/);
+    assert.match(stdout, /^devices\n {2}none$/m);
+  });
+
+  test('an unknown device is named, and nothing is written', async () => {
+    await using one = await image();
+    one.facts(await one.write('bad.json', JSON.stringify({ ...FACTS, nics: [] })));
+    const { code, stderr } = await one.run('apply', 'network');
+    assert.equal(code, 1);
+    assert.match(stderr, /^guestwire: Invalid network data; nothing was changed: a: Unknown interface MAC/);
+    assert.ok(!existsSync(join(one.root, OURS)));
+  });
+
+  for (const [what, text, reason] of [
+    ['no JSON', '{', /--facts: .*bad\.json is not JSON: /],
+    ['a list', '[]', /--facts: .*bad\.json has another form than --help tells/],
+    ['a device without MAC', '{"nics": [{"name": "eth0"}]}', /has another form/],
+    ['networks of text', '{"networks": {"0": "dhcp"}}', /has another form/],
+  ] as const) {
+    test(`facts that are ${what} are a mistake of the caller`, async () => {
+      await using one = await image();
+      one.facts(await one.write('bad.json', text));
+      const { code, stderr } = await one.run('plan', 'network');
+      assert.equal(code, 2);
+      assert.match(stderr, reason);
+    });
+  }
+
+  test('networks as Ansible publishes them may come from a file', async () => {
+    await using one = await image();
+    const networks = { 0: { mac: '52:54:00:aa:00:01', type: 'dhcp', type6: 'none' } };
+    one.facts(await one.write('ansible.json', JSON.stringify({ nics: FACTS.nics, networks })));
+    assert.match((await one.run('plan', 'network')).stdout, /^\+ {6}dhcp4: true$/m);
+  });
+});

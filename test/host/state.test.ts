@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createState } from '../../ts/host/state.js';
+import { createScratch, tree } from '../support/scratch.js';
+
+suite('the state directory', () => {
+  test('what is not there is null, and removing it is quiet', async () => {
+    await using scratch = await createScratch();
+    const state = createState(scratch.state);
+    assert.equal(await state.read('a.json'), null);
+    await state.remove('a.json');
+  });
+
+  test('a text is kept whole, for root alone, until it is removed', async () => {
+    await using scratch = await createScratch();
+    const state = createState(scratch.state);
+    await state.write('a.json', 'first');
+    await state.write('a.json', 'second');
+    assert.equal(await state.read('a.json'), 'second');
+    assert.equal((await stat(join(scratch.state, 'a.json'))).mode & 0o777, 0o600);
+    assert.equal((await stat(scratch.state)).mode & 0o777, 0o700);
+    await state.remove('a.json');
+    assert.deepEqual(await tree(scratch.state), []);
+  });
+
+  test('a directory that cannot be made is an error that names the file', async () => {
+    await using scratch = await createScratch();
+    await writeFile(scratch.state, '');
+    await assert.rejects(createState(scratch.state).write('a.json', 'x'), {
+      code: 'GW_FILE_FAILED',
+      message: /a\.json/,
+    });
+  });
+
+  test('one at a time has a lock, also after a failure inside it', async () => {
+    await using scratch = await createScratch();
+    const events: string[] = [];
+    const work = (name: string) => async (): Promise<void> => {
+      events.push(`${name} begins`);
+      await sleep(20);
+      events.push(`${name} ends`);
+      if (name === 'a') throw new Error('a failed');
+    };
+    const [first, second] = [createState(scratch.state), createState(scratch.state)];
+    const results = await Promise.allSettled([
+      first.exclusively('network', work('a')),
+      second.exclusively('network', work('b')),
+    ]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['rejected', 'fulfilled'],
+    );
+    assert.deepEqual(events, ['a begins', 'a ends', 'b begins', 'b ends']);
+  });
+});
