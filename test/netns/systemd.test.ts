@@ -16,6 +16,28 @@ const DROP_IN = '[Unit]\nConditionVirtualization=\n\n[Service]\nExecStart=\n';
 
 const stack = STACKS.find(({ name }) => name === 'systemd-networkd')!;
 
+suite('servers of names', () => {
+  for (const release of suites()) {
+    // What ifupdown's own hook for it does in Debian 12 does not reach it.
+    test(`reach systemd-resolved where ifupdown has the network, in ${release}`, { timeout: 120_000 }, async () => {
+      await using namespace = new Namespace(release, 'full');
+      await namespace.write({
+        '/etc/hosts': '127.0.0.1\tlocalhost\n',
+        '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n',
+      });
+      await namespace.mask('NetworkManager.service', 'systemd-networkd.service', 'systemd-networkd.socket');
+      await namespace.boot();
+      const { reply, programs } = await namespace.reset(readInput('many-servers'));
+      assert.deepEqual(reply, { returncode: '0', message: '' });
+      assert.ok(programs.includes('ifup eth0'), programs.join('\n'));
+      const dns = namespace.inside('resolvectl', 'dns');
+      for (const server of ['192.0.2.53', '192.0.2.54', '2001:db8:53::53', '2001:db8:53::54']) {
+        assert.ok(dns.includes(server), dns);
+      }
+    });
+  }
+});
+
 suite('the agent as a service', () => {
   for (const release of suites()) {
     test(`of systemd in ${release}`, { timeout: 300_000 }, async () => {
