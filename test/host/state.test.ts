@@ -38,17 +38,19 @@ suite('the state directory', () => {
   test('one at a time has a lock, also after a failure inside it', async () => {
     await using scratch = await createScratch();
     const events: string[] = [];
+    let begun = (): void => undefined;
+    const held = new Promise<void>((resolve) => (begun = resolve));
     const work = (name: string) => async (): Promise<void> => {
       events.push(`${name} begins`);
+      begun();
       await sleep(20);
       events.push(`${name} ends`);
       if (name === 'a') throw new Error('a failed');
     };
     const [first, second] = [createState(scratch.state), createState(scratch.state)];
-    const results = await Promise.allSettled([
-      first.exclusively('network', work('a')),
-      second.exclusively('network', work('b')),
-    ]);
+    const a = first.exclusively('network', work('a'));
+    await Promise.race([held, a]);
+    const results = await Promise.allSettled([a, second.exclusively('network', work('b'))]);
     assert.deepEqual(
       results.map(({ status }) => status),
       ['rejected', 'fulfilled'],

@@ -212,15 +212,23 @@ suite('on the real hypervisor', () => {
     });
   });
 
-  step('guest: what it cannot do it names, and changes nothing', 120, async () => {
+  step('guest: without ifup it sets the network itself, and names what it cannot do', 120, async () => {
+    const description = '/etc/guestwire/network.json';
     await guest.run('mv /etc/network/interfaces /root/interfaces');
+    assert.deepEqual(await host.call('resetnetwork', ''), OK);
+    await guest.run(`grep -q 203.0.113.10 ${description}`);
+    await machine.run('ping -c 1 -W 5 203.0.113.10');
+
+    await machine.run(`xenstore-rm ${host.path('vm-data/networking')}`);
+    await host.publish({ 'vm-data/networks/0/mac': GUEST_MAC, 'vm-data/networks/0/type': 'dhcp' });
     const answer = await host.answer(await host.send(JSON.stringify({ name: 'resetnetwork', value: '' })));
     assert.match(
       answer,
-      /"returncode":"500","message":"No supported network configuration found: looked for .*ifupdown/,
+      /"returncode":"500","message":"the direct renderer cannot do DHCP on eth0; nothing was changed"/,
     );
-    await guest.run('mv /root/interfaces /etc/network/interfaces');
-    await machine.run('ping -c 1 -W 5 203.0.113.10');
+    await machine.run(`xenstore-rm ${host.path('vm-data/networks')}; ping -c 1 -W 5 203.0.113.10`);
+    await host.publish(networkOf('203.0.113.10'));
+    await guest.run(`rm ${description}; mv /root/interfaces /etc/network/interfaces`);
   });
 
   step('guest: a hundred requests at once get one answer each', 180, async () => {

@@ -47,11 +47,17 @@ export async function apply(
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
-  const nics = facts.interfaces.map(({ nic }) => nic.name);
+  const nics = touched(plan, facts);
   const live = { addresses: old.addresses, routes: old.routes };
   await begin(host, { nics, live, files: plan.files, restore: plan.restore });
   await change(plan, facts, host, options, { nics, live });
   return 'changed';
+}
+
+/** The interfaces that are to be put back after a failure: also those that netlink is to clear. */
+function touched({ after }: NetworkPlan, { interfaces }: NetworkFacts): readonly string[] {
+  const configured = after.flatMap((action) => (action.type === 'configure' ? [action.nic] : []));
+  return [...new Set([...interfaces.map(({ nic }) => nic.name), ...configured])];
 }
 
 async function change(
