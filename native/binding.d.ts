@@ -29,6 +29,34 @@ export declare class KeyExchange {
   finish(peerPublicKey: string, secret: Uint8Array): number
 }
 
+/** One party of key exchanges, one after the other, each for one message from the host to the agent. */
+export declare class SealedExchange {
+  /** No key yet. */
+  constructor()
+  /**
+   * Draws a private key from the system's random source, in place of whatever was held, and returns the public
+   * key: 32 bytes for the peer.
+   */
+  begin(): Buffer
+  /**
+   * Makes the key that `seal` uses, from the agent's public key. The private key is erased, whatever the peer's
+   * key is worth. Throws `DH_BAD_LENGTH`, `DH_LOW_ORDER`, and `DH_NOT_BEGUN` when there is no private key.
+   */
+  agreeAsHost(agentPublicKey: Uint8Array): void
+  /** Makes the key that `open` uses, from the host's public key. Otherwise as `agreeAsHost`. */
+  agreeAsAgent(hostPublicKey: Uint8Array): void
+  /** The message that holds `text`. The key is erased. Throws `DH_NOT_BEGUN` when there is none. */
+  seal(text: Uint8Array): Buffer
+  /**
+   * Writes the text of `message` to the beginning of `place`, which is as long as the message, and returns its
+   * length. The key is erased, whatever the message is worth. Throws `SEAL_BROKEN`, `DH_NO_ROOM`, and
+   * `DH_NOT_BEGUN` when there is no key.
+   */
+  open(message: Uint8Array, place: Uint8Array): number
+  /** Erases whatever key is held. Erasing twice is quiet. */
+  erase(): void
+}
+
 /** The embedded XenStore server, on a thread of its own. */
 export declare class StoreServer {
   /** Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0. */
@@ -89,7 +117,7 @@ export declare function commit(): string
 export declare function copyAttributes(from: string, to: string): void
 
 /** Every `error.code` of the addon. */
-export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED'
+export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'DH_BAD_LENGTH' | 'DH_LOW_ORDER' | 'SEAL_BROKEN' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED'
 
 /** Hashes a password for crypt(3), with a fresh salt, on a thread of its own: it takes tens of milliseconds. */
 export declare function hashPassword(password: Buffer, scheme: HashScheme): Promise<string>

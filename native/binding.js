@@ -17,6 +17,7 @@ const addon = createRequire(import.meta.url)(path);
 export const {
   FileLock,
   KeyExchange,
+  SealedExchange,
   StoreServer,
   Watch,
   XenStore,

@@ -42,6 +42,15 @@ pub enum ErrorCode {
     /// The place for the shared secret is too small.
     #[napi(value = "DH_NO_ROOM")]
     NoRoom,
+    /// The peer's public key has not the length of one.
+    #[napi(value = "DH_BAD_LENGTH")]
+    BadLength,
+    /// The peer's public key would make a secret that anyone knows.
+    #[napi(value = "DH_LOW_ORDER")]
+    LowOrder,
+    /// A message is not of this key exchange, or damaged.
+    #[napi(value = "SEAL_BROKEN")]
+    SealBroken,
     /// Another process held the lock for too long.
     #[napi(value = "LOCK_TIMEOUT")]
     LockTimeout,
@@ -69,6 +78,9 @@ impl ErrorCode {
             Self::OutOfRange => "DH_OUT_OF_RANGE",
             Self::NotBegun => "DH_NOT_BEGUN",
             Self::NoRoom => "DH_NO_ROOM",
+            Self::BadLength => "DH_BAD_LENGTH",
+            Self::LowOrder => "DH_LOW_ORDER",
+            Self::SealBroken => "SEAL_BROKEN",
             Self::LockTimeout => "LOCK_TIMEOUT",
             Self::HashFailed => "HASH_FAILED",
             Self::NetlinkFailed => "NETLINK_FAILED",

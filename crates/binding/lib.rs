@@ -5,6 +5,7 @@ mod js;
 pub mod key_exchange;
 pub mod network;
 mod poll;
+pub mod sealed_exchange;
 pub mod server;
 pub mod store;
 pub mod system;
