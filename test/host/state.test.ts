@@ -35,6 +35,31 @@ suite('the state directory', () => {
     });
   });
 
+  test('a file grows where it is told to, what came after is cut off, and it is for root alone', async () => {
+    await using scratch = await createScratch();
+    const state = createState(scratch.state);
+    assert.deepEqual(await state.list('up'), []);
+    assert.equal(await state.readBytes('up/a', 0, 9), null);
+    await state.writeBytes('up/a', 0, Buffer.from('abcdef'));
+    await state.writeBytes('up/a', 3, Buffer.from('X'));
+    await state.write('up/b', 'text');
+    assert.equal((await state.readBytes('up/a', 0, 9))?.toString(), 'abcX');
+    assert.equal((await state.readBytes('up/a', 1, 2))?.toString(), 'bc');
+    assert.equal((await state.readBytes('up/a', 9, 2))?.length, 0);
+    const files = await state.list('up');
+    assert.deepEqual(
+      files.map(({ name, size }) => [name, size]),
+      [
+        ['a', 4],
+        ['b', 4],
+      ],
+    );
+    assert.equal((await stat(join(scratch.state, 'up/a'))).mode & 0o777, 0o600);
+    assert.equal((await stat(join(scratch.state, 'up'))).mode & 0o777, 0o700);
+    await state.remove('up/a');
+    assert.equal(await state.readBytes('up/a', 0, 9), null);
+  });
+
   test('one at a time has a lock, also after a failure inside it', async () => {
     await using scratch = await createScratch();
     const events: string[] = [];

@@ -35,6 +35,11 @@ export function passwordHash(files: PasswordFiles, user: string): string | null 
   return field(files.shadow, user);
 }
 
+/** No password fits such a hash: passwd(1) puts `!` before it, and accounts made without a password have `*`. */
+export function isLocked(hash: string): boolean {
+  return /^[!*]/.test(hash);
+}
+
 /**
  * Gives `user` a new hash; all else stays as it is, byte for byte. The hash goes to the shadow file where the user
  * has a line there, else to passwd, on systems without shadow passwords. A user in both whose passwd line does not

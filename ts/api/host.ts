@@ -24,9 +24,22 @@ export interface FileStatus {
   readonly target: string | null;
 }
 
+/** A user's home, for files that are the user's own. */
+export interface Home {
+  readonly path: string;
+  readonly uid: number;
+  /** The primary group. */
+  readonly gid: number;
+}
+
 export interface Files {
   /** The file's bytes, or null when there is none. Links are followed inside the root. */
   read(path: string): Promise<Buffer | null>;
+  /**
+   * As `read`, for a file of a user's own. The user may be hostile, and swap files and links while this works: throws
+   * an Error for what is not below the home, and for what the user could not have read there.
+   */
+  readInHome(path: string, home: Home): Promise<Buffer | null>;
   /** As `read`, as UTF-8 text. */
   readText(path: string): Promise<string | null>;
   /** Names in a directory, sorted; empty when there is none. */
@@ -68,6 +81,15 @@ export type FileChange =
       readonly exactMode?: boolean;
       /** Mode of directories that have to be made; 0o755 when absent. */
       readonly directoryMode?: number;
+      /** Where the path must lead, for whoever has judged that place: links may be swapped in between. */
+      readonly leadsTo?: string;
+      /** Whose the file is to be; without it a new one is the agent's own, and an existing one keeps its owner. */
+      readonly owner?: { readonly uid: number; readonly gid: number };
+      /**
+       * The home that holds the file, as with `readInHome`: the file and the directories that have to be made become
+       * the user's, and the one that holds it is closed to others. No in-place writing, no attributes kept.
+       */
+      readonly home?: Home;
     }
   | { readonly type: 'remove'; readonly path: string };
 
@@ -182,11 +204,30 @@ export interface Network {
   setHostname(hostname: string): Promise<void>;
 }
 
-/** Small texts that outlive the agent, in its state directory; each is written whole or not at all. */
+export interface StateFile {
+  readonly name: string;
+  readonly size: number;
+  /** When it was written last, milliseconds since 1970. */
+  readonly modified: number;
+}
+
+/**
+ * What outlives the agent, in its state directory: small texts, each written whole or not at all, and files that grow.
+ * A name may hold one folder, as in `uploads/x`.
+ */
 export interface State {
   read(name: string): Promise<string | null>;
   write(name: string, text: string): Promise<void>;
   remove(name: string): Promise<void>;
+  /** The files in a folder of the state directory, sorted by name; none when there is no folder. */
+  list(folder: string): Promise<readonly StateFile[]>;
+  /** At most `length` bytes from `offset` on; null when there is no such file. */
+  readBytes(name: string, offset: number, length: number): Promise<Buffer | null>;
+  /**
+   * Makes `bytes` follow the first `offset` bytes of a file, and cuts off what came after them. Not synced: a loss of
+   * power may take the end away again.
+   */
+  writeBytes(name: string, offset: number, bytes: Uint8Array): Promise<void>;
   /** Does `work` while no other program of ours holds the lock `name`. */
   exclusively<T>(name: string, work: () => Promise<T>): Promise<T>;
 }

@@ -1,6 +1,12 @@
-import { FileLock, hashPassword, KeyExchange as NativeKeyExchange } from '#binding';
+import {
+  FileLock,
+  hashPassword,
+  KeyExchange as NativeKeyExchange,
+  SealedExchange as NativeSealedExchange,
+} from '#binding';
 import { type Accounts, AgentError, Secret } from '../api/index.js';
 import { type KeyExchange } from '../crypto/password.js';
+import { type SealedExchange } from '../crypto/sealed.js';
 import { errorCode, resolveInRoot } from './root-path.js';
 
 /** The file that lckpwdf(3) locks. */
@@ -61,4 +67,47 @@ export function createKeyExchange(): KeyExchange {
       }
     },
   };
+}
+
+/** A strong key exchange with a fresh private key; that key and the message key stay inside the addon. */
+export function createSealedExchange(): SealedExchange {
+  const native = new NativeSealedExchange();
+  const publicKey = native.begin();
+  return {
+    publicKey,
+    agreeAsAgent(hostPublicKey) {
+      agree(hostPublicKey, () => {
+        native.agreeAsAgent(hostPublicKey);
+      });
+    },
+    agreeAsHost(agentPublicKey) {
+      agree(agentPublicKey, () => {
+        native.agreeAsHost(agentPublicKey);
+      });
+    },
+    seal: (text) => native.seal(text.reveal()),
+    open(message) {
+      const bytes = Buffer.alloc(message.length);
+      try {
+        return new Secret(bytes.subarray(0, native.open(message, bytes)));
+      } catch (cause) {
+        if (errorCode(cause) !== 'SEAL_BROKEN') throw cause;
+        throw new AgentError('GW_PASSWORD_UNREADABLE', ['sealed with another key, or changed on the way'], { cause });
+      }
+    },
+    erase() {
+      native.erase();
+    },
+  };
+}
+
+function agree(peerPublicKey: Uint8Array, work: () => void): void {
+  try {
+    work();
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code !== 'DH_BAD_LENGTH' && code !== 'DH_LOW_ORDER') throw cause;
+    const got = code === 'DH_LOW_ORDER' ? 'a point of low order' : `${peerPublicKey.length} bytes`;
+    throw new AgentError('GW_ARGUMENT_INVALID', ['public key', '32 bytes of X25519', got], { cause });
+  }
 }

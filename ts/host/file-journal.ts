@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type Stats } from 'node:fs';
 import { lstat, mkdir, readdir, rm, rmdir, symlink, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { PinnedDirectory } from './pinned.js';
 import {
   moveOver,
   type NewFile,
@@ -30,6 +31,8 @@ export interface JournalEntry {
   readonly after: string | null;
   /** The file is a mount of its own: it is written in place and may be half written after a crash. */
   inPlace: boolean;
+  /** The home that holds the file, free of links, whose user may swap what is in it at any time. */
+  readonly home?: string;
 }
 
 interface Manifest {
@@ -42,7 +45,8 @@ interface Manifest {
 }
 
 const MANIFEST = 'manifest.json';
-const KEPT_SETS = 10;
+/** How many confirmed change sets stay as backups, where nothing else is said. */
+export const KEPT_SETS = 10;
 
 /**
  * A change set on disk: what every file was, and whether the change was confirmed. It is complete before the first
@@ -52,11 +56,13 @@ export class FileJournal {
   readonly #root: string;
   readonly #directory: string;
   readonly #manifest: Manifest;
+  readonly #keptSets: number;
 
-  private constructor(root: string, directory: string, manifest: Manifest) {
+  private constructor(root: string, directory: string, manifest: Manifest, keptSets: number) {
     this.#root = root;
     this.#directory = directory;
     this.#manifest = manifest;
+    this.#keptSets = keptSets;
   }
 
   /** A new, empty folder for a change set; names sort by age. */
@@ -74,9 +80,11 @@ export class FileJournal {
     directory: string,
     entries: readonly JournalEntry[],
     directories: readonly string[],
+    keptSets: number,
   ): Promise<FileJournal> {
     const created = new Date().toISOString();
-    const journal = new FileJournal(root, directory, { version: 1, state: 'open', created, entries, directories });
+    const manifest: Manifest = { version: 1, state: 'open', created, entries, directories };
+    const journal = new FileJournal(root, directory, manifest, keptSets);
     await journal.#save();
     await syncDirectory(dirname(directory));
     return journal;
@@ -95,7 +103,7 @@ export class FileJournal {
         continue;
       }
       const manifest = parseManifest(text.toString('utf8'));
-      if (manifest?.state === 'open') journals.push(new FileJournal(root, directory, manifest));
+      if (manifest?.state === 'open') journals.push(new FileJournal(root, directory, manifest, KEPT_SETS));
     }
     return journals;
   }
@@ -116,7 +124,8 @@ export class FileJournal {
       return;
     }
     const backups = dirname(this.#directory);
-    for (const name of (await setNames(backups)).slice(0, -KEPT_SETS)) {
+    const names = await setNames(backups);
+    for (const name of names.slice(0, Math.max(0, names.length - this.#keptSets))) {
       await rm(join(backups, name), { recursive: true, force: true });
     }
   }
@@ -128,15 +137,20 @@ export class FileJournal {
   async rollback(recovering = false): Promise<readonly string[]> {
     const restored: string[] = [];
     for (const entry of this.#manifest.entries.toReversed()) {
-      const real = join(this.#root, entry.path);
-      const temp = join(dirname(real), entry.temp);
+      await using place = await this.#parentOf(entry.path);
+      // Not there any more, or something else is: the user's own doing.
+      if (place === null) continue;
+      const real = join(place.path, basename(entry.path));
+      const temp = join(place.path, entry.temp);
       // Looked for first: on a read-only file system even removing what is not there is refused.
       if ((await lstat(temp).catch(absent)) !== null) await unlink(temp);
       if (recovering && !(await this.#isOurs(entry, real))) continue;
       if (await this.#restore(entry, real, temp)) restored.push(entry.path);
     }
     for (const path of this.#manifest.directories.toReversed()) {
-      await rmdir(join(this.#root, path)).catch((error: unknown) => {
+      await using place = await this.#parentOf(path);
+      if (place === null) continue;
+      await rmdir(join(place.path, basename(path))).catch((error: unknown) => {
         if (errorCode(error) !== 'ENOTEMPTY') absent(error);
       });
     }
@@ -147,6 +161,17 @@ export class FileJournal {
   async discard(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
     await syncDirectory(dirname(this.#directory));
+  }
+
+  /** The directory above `path`, held open where it is in a user's home; null when that has gone. */
+  async #parentOf(path: string): Promise<({ readonly path: string } & AsyncDisposable) | null> {
+    const home = this.#manifest.entries.find((entry) => entry.home !== undefined && isBelow(path, entry.home))?.home;
+    const parent = dirname(path);
+    if (home === undefined) return { path: join(this.#root, parent), [Symbol.asyncDispose]: () => Promise.resolve() };
+    const place = await PinnedDirectory.open(this.#root, home, parent, null).catch(absent);
+    if (place === null || place.missing.length === 0) return place;
+    await place[Symbol.asyncDispose]();
+    return null;
   }
 
   async #isOurs(entry: JournalEntry, real: string): Promise<boolean> {
@@ -168,11 +193,15 @@ export class FileJournal {
     } else {
       const backup = join(this.#directory, before.backup);
       const content = await readRegular(backup);
-      const file: NewFile = { content, mode: before.mode, owner: before.owner, attributesFrom: backup };
+      const attributesFrom = entry.home === undefined ? backup : null;
+      const file: NewFile = { content, mode: before.mode, owner: before.owner, attributesFrom };
       // Not moved yet: a rollback for want of space must not need any.
       if (status?.isFile() === true && sameMarks(status, file) && content.equals(await readRegular(real))) return false;
       await stage(temp, file);
-      await moveOver(temp, real, file, () => this.markInPlace(entry));
+      await moveOver(temp, real, file, async () => {
+        if (entry.home !== undefined) throw new Error('something is mounted on it');
+        await this.markInPlace(entry);
+      });
     }
     await syncDirectory(dirname(real));
     return true;
@@ -181,6 +210,10 @@ export class FileJournal {
   async #save(): Promise<void> {
     await writePrivate(join(this.#directory, MANIFEST), `${JSON.stringify(this.#manifest, null, 2)}\n`);
   }
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path.startsWith(directory === '/' ? '/' : `${directory}/`);
 }
 
 function sameMarks(status: Stats, { mode, owner }: NewFile): boolean {

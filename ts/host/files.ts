@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { type Stats } from 'node:fs';
 import { chmod, lstat, mkdir, readdir, readlink, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { AgentError, type Commit, type FileChange, type Files, type FileStatus } from '../api/index.js';
-import { FileJournal, type JournalEntry, sha256 } from './file-journal.js';
+import { AgentError, type Commit, type FileChange, type Files, type FileStatus, type Home } from '../api/index.js';
+import { FileJournal, type JournalEntry, KEPT_SETS, sha256 } from './file-journal.js';
+import { checkFile, PinnedDirectory, readInHome, resolveInHome } from './pinned.js';
 import { moveOver, type NewFile, readRegular, stage, syncDirectory } from './replace.js';
 import { reason } from './reason.js';
 import { absent, type ResolvedPath, resolveInRoot } from './root-path.js';
@@ -15,16 +16,18 @@ const TEMP_NAME_LENGTH = 40;
 
 /**
  * The files below `root`, as a chroot there would see them. Backups and the journal of changes are kept in
- * `stateDirectory`, which is a path of this machine, for root's eyes only.
+ * `stateDirectory`, which is a path of this machine, for root's eyes only; `keptSets` changes can be looked up there.
  */
-export function createFiles(root: string, stateDirectory: string): Files {
+export function createFiles(root: string, stateDirectory: string, keptSets = KEPT_SETS): Files {
   return {
     read: (path) => read(root, path),
+    readInHome: (path, home) => readInHome(root, path, home),
     readText: async (path) => (await read(root, path))?.toString('utf8') ?? null,
     list: (path) => list(root, path),
     status: (path) => statusOf(root, path),
     resolve: (path) => resolve(root, path),
-    commit: (changes, journal) => commit(root, join(stateDirectory, journal ?? ''), changes),
+    commit: (changes, journal) =>
+      withPins((pins) => commit(root, join(stateDirectory, journal ?? ''), keptSets, changes, pins)),
     recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
 }
@@ -98,8 +101,16 @@ interface PlannedChange {
   readonly current: Stats | null;
   /** Where new content is staged. */
   readonly temp: string;
+  /** What holds a file in a home; null for any other. */
+  readonly pinned: Pin | null;
   /** Null for a removal. */
   readonly file: NewFile | null;
+}
+
+interface Pin {
+  readonly directory: PinnedDirectory;
+  /** The home, inside the root. */
+  readonly home: string;
 }
 
 interface PlannedDirectory {
@@ -108,12 +119,28 @@ interface PlannedDirectory {
   readonly mode: number;
 }
 
-async function commit(root: string, stateDirectory: string, changes: readonly FileChange[]): Promise<Commit> {
+/** Lets go of what `work` had to hold open. */
+async function withPins<T>(work: (pins: Pin[]) => Promise<T>): Promise<T> {
+  const pins: Pin[] = [];
+  try {
+    return await work(pins);
+  } finally {
+    for (const { directory } of pins) await directory[Symbol.asyncDispose]();
+  }
+}
+
+async function commit(
+  root: string,
+  stateDirectory: string,
+  keptSets: number,
+  changes: readonly FileChange[],
+  pins: Pin[],
+): Promise<Commit> {
   const planned: PlannedChange[] = [];
   for (const change of changes) {
-    const plan = await atPath(change, () => planChange(root, change));
+    const plan = await atPath(change, () => planChange(root, change, pins));
     if (plan === null) continue;
-    if (planned.some(({ resolved }) => resolved.real === plan.resolved.real)) {
+    if (planned.some(({ resolved }) => resolved.inside === plan.resolved.inside)) {
       throw new AgentError('GW_FILE_FAILED', [change.path, 'two changes lead to this file']);
     }
     planned.push(plan);
@@ -121,7 +148,7 @@ async function commit(root: string, stateDirectory: string, changes: readonly Fi
   const [first] = planned;
   if (first === undefined) return { changed: [], confirm: nothing, rollback: nothing };
 
-  const { journal, entries } = await atPath(first.change, () => openJournal(root, stateDirectory, planned));
+  const { journal, entries } = await atPath(first.change, () => openJournal(root, stateDirectory, keptSets, planned));
   try {
     for (const plan of planned) await atPath(plan.change, () => prepare(root, plan));
     for (const [plan, entry] of entries) await atPath(plan.change, () => apply(plan, entry, journal));
@@ -148,27 +175,78 @@ async function undo(journal: FileJournal, because: unknown): Promise<void> {
 }
 
 /** Null when the file is right already. */
-async function planChange(root: string, change: FileChange): Promise<PlannedChange | null> {
+async function planChange(root: string, change: FileChange, pins: Pin[]): Promise<PlannedChange | null> {
+  if (change.type === 'write' && change.home !== undefined) return planInHome(root, change, change.home, pins);
   const resolved = await resolveInRoot(root, change.path, change.type === 'write' ? 'follow' : 'keep');
+  if (change.type === 'write' && change.leadsTo !== undefined && resolved.inside !== change.leadsTo) {
+    throw new Error(`it led to ${change.leadsTo} before, and now leads to ${resolved.inside}`);
+  }
   const current = resolved.exists ? await lstat(resolved.real) : null;
   if (current?.isDirectory() === true) throw new Error('it is a directory');
   if (current !== null && !current.isFile() && !current.isSymbolicLink()) throw new Error('it is not a regular file');
   const name = basename(resolved.real).slice(0, TEMP_NAME_LENGTH);
   const temp = join(dirname(resolved.real), `.${name}.guestwire-${randomBytes(4).toString('hex')}`);
-  if (change.type === 'remove') return current === null ? null : { change, resolved, current, temp, file: null };
+  const pinned = null;
+  if (change.type === 'remove')
+    return current === null ? null : { change, resolved, current, temp, pinned, file: null };
 
   const content = Buffer.from(change.content);
   const file: NewFile = {
     content,
     mode: current === null || change.exactMode === true ? change.mode : permissions(current),
     // A directory with the set-gid bit would give a new file its own group.
-    owner: { uid: current?.uid ?? process.geteuid?.() ?? 0, gid: current?.gid ?? process.getegid?.() ?? 0 },
+    owner: change.owner ?? {
+      uid: current?.uid ?? process.geteuid?.() ?? 0,
+      gid: current?.gid ?? process.getegid?.() ?? 0,
+    },
     attributesFrom: current === null ? null : resolved.real,
   };
-  if (current !== null && file.mode === permissions(current) && content.equals(await readRegular(resolved.real))) {
-    return null;
-  }
-  return { change, resolved, current, temp, file };
+  if (current !== null && (await isRight(current, file, resolved.real))) return null;
+  return { change, resolved, current, temp, pinned, file };
+}
+
+async function isRight(current: Stats, { mode, owner, content }: NewFile, real: string): Promise<boolean> {
+  if (mode !== permissions(current) || current.uid !== owner?.uid || current.gid !== owner.gid) return false;
+  return (await readRegular(real)).equals(content);
+}
+
+/** As `planChange`, by way of directories that are held open. */
+async function planInHome(
+  root: string,
+  change: Extract<FileChange, { type: 'write' }>,
+  owner: Home,
+  pins: Pin[],
+): Promise<PlannedChange | null> {
+  const { home, parent, name } = await resolveInHome(root, change.path, owner.path);
+  const pinned: Pin = { directory: await PinnedDirectory.open(root, home, parent, owner), home };
+  pins.push(pinned);
+  const { directory } = pinned;
+  const tempName = `.${name.slice(0, TEMP_NAME_LENGTH)}.guestwire-${randomBytes(4).toString('hex')}`;
+  const current = directory.missing.length > 0 ? null : await lstat(join(directory.path, name)).catch(absent);
+  if (current !== null) checkFile(current, owner);
+  const mode = current === null || change.exactMode === true ? change.mode : permissions(current);
+  // Attributes are copied by name, which the user could give to something else meanwhile.
+  const file: NewFile = { content: Buffer.from(change.content), mode, owner, attributesFrom: null };
+  await directory.tighten();
+  if (current !== null && (await isRight(current, file, join(directory.path, name)))) return null;
+  // Names that hold only once the missing directories are made.
+  const resolved: ResolvedPath = {
+    get real() {
+      return join(directory.path, name);
+    },
+    inside: join(parent, name),
+    exists: current !== null,
+  };
+  return {
+    change,
+    resolved,
+    current,
+    get temp() {
+      return join(directory.path, tempName);
+    },
+    pinned,
+    file,
+  };
 }
 
 interface OpenJournal {
@@ -180,6 +258,7 @@ interface OpenJournal {
 async function openJournal(
   root: string,
   stateDirectory: string,
+  keptSets: number,
   planned: readonly PlannedChange[],
 ): Promise<OpenJournal> {
   const directory = await FileJournal.createDirectory(stateDirectory);
@@ -189,10 +268,12 @@ async function openJournal(
     const { resolved, file } = plan;
     const before = await backUp(plan, directory, String(entries.size));
     const after = file === null ? null : sha256(file.content);
-    entries.set(plan, { path: resolved.inside, before, temp: basename(plan.temp), after, inPlace: false });
+    const entry: JournalEntry = { path: resolved.inside, before, temp: basename(plan.temp), after, inPlace: false };
+    entries.set(plan, plan.pinned === null ? entry : { ...entry, home: plan.pinned.home });
     for (const missing of await missingDirectories(root, plan)) directories.add(missing.inside);
   }
-  return { journal: await FileJournal.open(root, directory, [...entries.values()], [...directories]), entries };
+  const journal = await FileJournal.open(root, directory, [...entries.values()], [...directories], keptSets);
+  return { journal, entries };
 }
 
 async function backUp(
@@ -209,8 +290,20 @@ async function backUp(
 }
 
 /** The directories above a file that have to be made, outermost first. */
-async function missingDirectories(root: string, { change, resolved }: PlannedChange): Promise<PlannedDirectory[]> {
-  const mode = (change.type === 'write' ? change.directoryMode : undefined) ?? DEFAULT_DIRECTORY_MODE;
+async function missingDirectories(root: string, plan: PlannedChange): Promise<PlannedDirectory[]> {
+  const { resolved, pinned } = plan;
+  const mode = directoryMode(plan);
+  if (pinned !== null) {
+    const { missing } = pinned.directory;
+    let inside = dirname(resolved.inside);
+    return missing
+      .map(() => {
+        const directory = { real: join(root, inside), inside, mode };
+        inside = dirname(inside);
+        return directory;
+      })
+      .reverse();
+  }
   const missing: PlannedDirectory[] = [];
   for (let inside = dirname(resolved.inside); inside !== '/'; inside = dirname(inside)) {
     const real = join(root, inside);
@@ -220,8 +313,17 @@ async function missingDirectories(root: string, { change, resolved }: PlannedCha
   return missing;
 }
 
+function directoryMode({ change }: PlannedChange): number {
+  return (change.type === 'write' ? change.directoryMode : undefined) ?? DEFAULT_DIRECTORY_MODE;
+}
+
 async function prepare(root: string, plan: PlannedChange): Promise<void> {
   if (plan.file === null) return;
+  if (plan.pinned !== null) {
+    await plan.pinned.directory.make(directoryMode(plan));
+    await stage(plan.temp, plan.file);
+    return;
+  }
   for (const { real, mode } of await missingDirectories(root, plan)) {
     await mkdir(real, { mode: 0o700 });
     // Not by mkdir, whose mode the umask cuts down.
@@ -234,7 +336,13 @@ async function prepare(root: string, plan: PlannedChange): Promise<void> {
 async function apply(plan: PlannedChange, entry: JournalEntry, journal: FileJournal): Promise<void> {
   const { real } = plan.resolved;
   if (plan.file === null) await unlink(real);
-  else await moveOver(plan.temp, real, plan.file, () => journal.markInPlace(entry));
+  else {
+    await moveOver(plan.temp, real, plan.file, async () => {
+      // Not atomic, so the user could put something else in the file's place.
+      if (plan.pinned !== null) throw new Error('something is mounted on it');
+      await journal.markInPlace(entry);
+    });
+  }
   await syncDirectory(dirname(real));
 }
 

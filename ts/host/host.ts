@@ -11,6 +11,8 @@ export interface HostOptions {
   /** False on a copy of a system: then nothing is run and nothing live changes. */
   readonly live: boolean;
   readonly store: Store;
+  /** How many changes of files can be looked up in the state directory. */
+  readonly backups?: number;
 }
 
 /**
@@ -25,10 +27,10 @@ export async function createHost(
 }
 
 /** As {@link createHost}, for whoever only looks. */
-export function openHost({ root, stateDirectory, live, store }: HostOptions): Host {
+export function openHost({ root, stateDirectory, live, store, backups }: HostOptions): Host {
   return {
     live,
-    files: createFiles(root, stateDirectory),
+    files: createFiles(root, stateDirectory, backups),
     processes: deferredProcesses(),
     store,
     network: deferredNetwork(root, live),

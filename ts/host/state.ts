@@ -1,7 +1,8 @@
-import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { constants } from 'node:fs';
+import { lstat, mkdir, open, readFile, readdir, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { FileLock } from '#binding';
-import { AgentError, type State } from '../api/index.js';
+import { AgentError, type State, type StateFile } from '../api/index.js';
 import { syncDirectory, writePrivate } from './replace.js';
 import { reason } from './reason.js';
 import { absent, errorCode } from './root-path.js';
@@ -9,15 +10,16 @@ import { absent, errorCode } from './root-path.js';
 /** How long another program of ours may take: a reset of the network with a rollback is the longest. Milliseconds. */
 const LOCK_TIMEOUT = 120_000;
 
-/** Texts and locks in `directory`, which is made, for root's eyes only, when the first is written. */
+/** Texts, growing files and locks in `directory`, which is made, for root's eyes only, when the first is written. */
 export function createState(directory: string): State {
-  const make = (): Promise<unknown> => mkdir(directory, { recursive: true, mode: 0o700 });
+  const make = (name: string): Promise<unknown> =>
+    mkdir(dirname(join(directory, name)), { recursive: true, mode: 0o700 });
   return {
     read: (name) => readFile(join(directory, name), 'utf8').catch(absent),
 
     async write(name, text) {
       try {
-        await make();
+        await make(name);
         await writePrivate(join(directory, name), text);
       } catch (cause) {
         throw failure(join(directory, name), cause);
@@ -26,12 +28,52 @@ export function createState(directory: string): State {
 
     async remove(name) {
       await rm(join(directory, name), { force: true });
-      await syncDirectory(directory).catch(absent);
+      await syncDirectory(dirname(join(directory, name))).catch(absent);
+    },
+
+    async list(folder) {
+      const names = (await readdir(join(directory, folder)).catch(absent)) ?? [];
+      const files: StateFile[] = [];
+      for (const name of names.sort()) {
+        const status = await lstat(join(directory, folder, name)).catch(absent);
+        if (status?.isFile() === true) files.push({ name, size: status.size, modified: status.mtimeMs });
+      }
+      return files;
+    },
+
+    async readBytes(name, offset, length) {
+      const handle = await open(join(directory, name), constants.O_RDONLY | constants.O_NOFOLLOW).catch(absent);
+      if (handle === null) return null;
+      try {
+        const { size } = await handle.stat();
+        const bytes = Buffer.alloc(Math.max(0, Math.min(length, size - offset)));
+        const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset);
+        return bytes.subarray(0, bytesRead);
+      } finally {
+        await handle.close();
+      }
+    },
+
+    async writeBytes(name, offset, bytes) {
+      const path = join(directory, name);
+      try {
+        await make(name);
+        const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND | constants.O_NOFOLLOW;
+        const handle = await open(path, flags, 0o600);
+        try {
+          await handle.truncate(offset);
+          await handle.writeFile(bytes);
+        } finally {
+          await handle.close();
+        }
+      } catch (cause) {
+        throw failure(path, cause);
+      }
     },
 
     async exclusively(name, work) {
       const path = join(directory, `${name}.lock`);
-      const lock = await make()
+      const lock = await make(`${name}.lock`)
         .then(() => FileLock.acquire(path, LOCK_TIMEOUT))
         .catch((cause: unknown) => {
           const busy = errorCode(cause) === 'LOCK_TIMEOUT';

@@ -8,13 +8,16 @@ export interface TextFile {
   readonly text: string;
 }
 
+/** Inside the root. */
+export const CONFIG_DIRECTORY = '/etc/guestwire';
+
 /**
  * The main file and its drop-ins in lexical order; those that do not exist are left out.
  * `explicit` replaces both, and must exist.
  */
 export async function readConfigFiles(root: string, explicit: string | null): Promise<readonly TextFile[]> {
   if (explicit !== null) return [{ path: explicit, text: await readFile(explicit, 'utf8') }];
-  const directory = join(root, '/etc/guestwire');
+  const directory = join(root, CONFIG_DIRECTORY);
   const dropIns = await orAbsent(readdir(join(directory, 'guestwire.d')));
   const paths = [
     join(directory, 'guestwire.toml'),

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { listKeys, mergeKeys, parseNewKey, type PublicKey, removeKeys } from '../../ts/accounts/authorized-keys.js';
+
+const directory = mkdtempSync(join(tmpdir(), 'gw-keys-'));
+after(() => {
+  rmSync(directory, { recursive: true });
+});
+
+const generate = (type: string, bits: string | null, comment: string): string => {
+  const path = join(directory, `${type}${bits ?? ''}`);
+  const size = bits === null ? [] : ['-b', bits];
+  execFileSync('ssh-keygen', ['-q', '-t', type, ...size, '-N', '', '-C', comment, '-f', path]);
+  return readFileSync(`${path}.pub`, 'utf8').trim();
+};
+const string = (bytes: string | Buffer): Buffer => {
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, Buffer.from(bytes)]);
+};
+const blobOf = (key: string): Buffer => Buffer.from(key.split(' ')[1]!, 'base64');
+
+const ED25519 = generate('ed25519', null, 'alice@host');
+const RSA = generate('rsa', '2048', 'bob');
+const ECDSA = ['256', '384', '521'].map((bits) => generate('ecdsa', bits, `curve ${bits}`));
+/** Made without the hardware: `ssh-keygen` judges whether these are keys. */
+const SK = [
+  ['sk-ssh-ed25519@openssh.com', [string(blobOf(ED25519).subarray(-32)), string('ssh:')]],
+  [
+    'sk-ecdsa-sha2-nistp256@openssh.com',
+    [blobOf(ECDSA[0]!).subarray(4 + 'ecdsa-sha2-nistp256'.length), string('ssh:')],
+  ],
+].map(([type, parts]) => {
+  const blob = Buffer.concat([string(type as string), ...(parts as Buffer[])]);
+  return `${type as string} ${blob.toString('base64')} token`;
+});
+const ALL = [ED25519, RSA, ...ECDSA, ...SK];
+
+const key = (text: string): PublicKey => {
+  const parsed = parseNewKey(text);
+  assert.ok(!('wrong' in parsed), JSON.stringify(parsed));
+  return parsed;
+};
+const wrong = (text: string): string => {
+  const parsed = parseNewKey(text);
+  assert.ok('wrong' in parsed, text);
+  return parsed.wrong;
+};
+
+test('fingerprints and comments are those of ssh-keygen, for every type and behind options', () => {
+  const options = ['', 'no-pty ', 'command="echo \\"a b\\" # c",no-pty ', 'from="10.0.0.0/8,!10.1.2.3",restrict\t'];
+  const lines = ALL.flatMap((line) => options.map((option) => `${option}${line}`));
+  const path = join(directory, 'authorized_keys');
+  writeFileSync(path, `# comment\n\n${lines.join('\n')}\nnonsense\n`);
+  const printed = execFileSync('ssh-keygen', ['-lf', path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const theirs = [...printed.matchAll(/^\d+ (SHA256:\S+) (.*) \(\S+\)$/gm)].map(([, hash, comment]) => [hash, comment]);
+  assert.equal(theirs.length, ALL.length * options.length);
+  const ours = listKeys(readFileSync(path, 'latin1')).map(({ fingerprint, comment }) => [fingerprint, comment]);
+  assert.deepEqual(ours, theirs);
+});
+
+test('every type is taken as a new key, with options before it', () => {
+  for (const line of ALL) {
+    assert.equal(key(line).line, line);
+    assert.equal(key(`  restrict,command="x y" ${line} `).id, key(line).id);
+  }
+});
+
+test('what ssh-keygen does not take for a key is refused with the reason, and so is what sshd no longer takes', () => {
+  const [type = '', base64 = ''] = ED25519.split(' ');
+  const blob = blobOf(ED25519);
+  const as = (bytes: Buffer): string => `${type} ${bytes.toString('base64')}`;
+  const isKey = (text: string): boolean => {
+    const path = join(directory, 'one');
+    writeFileSync(path, `${text}\n`);
+    try {
+      execFileSync('ssh-keygen', ['-lf', path], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  for (const [text, reason] of [
+    ['', 'no key'],
+    ['# comment', 'no key'],
+    ['hello world', 'no type that is known'],
+    [base64, 'no type that is known'],
+    [type, 'a key that is not base64'],
+    [`${type} !!!!`, 'a key that is not base64'],
+    [`${type} ${base64.slice(0, -3)}`, 'a key that is not base64'],
+    [as(blob.subarray(0, -3)), 'a key that is no ssh-ed25519 key or cut off'],
+    [as(Buffer.concat([blob, Buffer.alloc(3)])), 'a key with more bytes than a ssh-ed25519 key has'],
+    [as(Buffer.from('AAAA')), 'a key that is cut off'],
+    [`ssh-rsa ${base64}`, 'a key of another type inside than ssh-rsa'],
+    [`command="x ${ED25519}`, `a key of another type inside than ${type}`],
+    [
+      `ecdsa-sha2-nistp384 ${Buffer.concat([string('ecdsa-sha2-nistp384'), string('nistp256'), string(Buffer.alloc(97))]).toString('base64')}`,
+      'a key of another curve than ecdsa-sha2-nistp384',
+    ],
+    [
+      `ssh-rsa ${Buffer.concat([string('ssh-rsa'), string('\x01\x00\x01'), string(Buffer.alloc(64, 0x7f))]).toString('base64')}`,
+      'an RSA key of fewer than 1024 bits',
+    ],
+  ] as const) {
+    if (text !== `command="x ${ED25519}`) assert.equal(wrong(text), reason, text);
+    else assert.ok(wrong(text));
+    assert.ok(!isKey(text), text);
+  }
+  const dsa = Buffer.concat([string('ssh-dss'), ...[1, 2, 3, 4].map((byte) => string(Buffer.alloc(20, byte)))]);
+  assert.equal(wrong(`ssh-dss ${dsa.toString('base64')}`), 'type ssh-dss');
+});
+
+test('a new key cannot bring a second line with it', () => {
+  for (const text of [
+    `${ED25519}\n${RSA}`,
+    `${ED25519}\r${RSA}`,
+    `${ED25519}\0`,
+    `${ED25519} \x1b[2J`,
+    `\n${ED25519}`,
+  ]) {
+    assert.equal(wrong(text), 'a line break or another control character in it');
+  }
+});
+
+test('merge keeps every line that is there, adds what is new at the end, once, and ends with a newline', () => {
+  const there = `# mine \xe9\r\n\n  no-pty ${ED25519} \nnonsense\n${RSA}`;
+  const again = ED25519.replace('alice@host', 'renamed');
+  const { text, count } = mergeKeys(there, [key(again), key(ECDSA[0]!), key(`restrict ${ECDSA[0]!}`), key(ECDSA[1]!)]);
+  assert.equal(text, `${there}\n${ECDSA[0]!}\n${ECDSA[1]!}\n`);
+  assert.equal(count, 2);
+  assert.deepEqual(mergeKeys(text, ALL.slice(0, 4).map(key)), { text, count: 0 });
+  assert.deepEqual(mergeKeys('', [key(RSA)]), { text: `${RSA}\n`, count: 1 });
+});
+
+test('a comment in UTF-8 comes into the file as it is', () => {
+  const { text } = mergeKeys('', [key(ED25519.replace('alice@host', 'Zoë'))]);
+  assert.equal(Buffer.from(text, 'latin1').toString('utf8'), `${ED25519.replace('alice@host', 'Zoë')}\n`);
+});
+
+test('remove takes every line of a key, whatever its options and comment, and nothing else', () => {
+  const there = `# ${ED25519}\nno-pty ${ED25519}\n${RSA}\n\n${ED25519.replace('alice@host', 'again')}`;
+  assert.deepEqual(removeKeys(there, [key(ED25519), key(ECDSA[0]!)]), {
+    text: `# ${ED25519}\n${RSA}\n\n`,
+    count: 1,
+  });
+  assert.deepEqual(removeKeys(`${RSA}\n`, [key(RSA)]), { text: '', count: 1 });
+});
