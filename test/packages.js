@@ -11,6 +11,8 @@ const packages = [
   ['gcc', 'the preload that lets the stock xenstored run without Xen'],
   ['iproute2', 'network namespaces, and reading back what the kernel has'],
   ['libxen-dev', 'headers of the preload; libxenstore for the benchmark'],
+  ['openssh-client', 'ssh-keygen, which makes keys and prints their fingerprints; ssh, which logs in with them'],
+  ['openssh-server', 'sshd, which says where it looks for keys and lets in whoever has one'],
   ['openssl', 'encrypts passwords as nova does'],
   ['perl', 'crypt(3), an independent check of our hashes'],
   ['procps', 'ps and pgrep'],

@@ -54,6 +54,11 @@ const WRONG: readonly (readonly [args: readonly string[], complaint: string])[] 
   [['call', '--domain', '1', 'reboot'], "unknown command 'reboot'; to send it all the same: raw reboot"],
   [['call', '--domain', '1', 'file_inject', 'x'], 'file_inject: wanted LOCAL and REMOTE, got x'],
   [['call', '--domain', '1', '--digest', 'sha1', 'password'], "--digest: wanted md5, sha256, got 'sha1'"],
+  [['call', '--domain', '1', '--exchange', 'best', 'password'], "--exchange: wanted strong, weak, got 'best'"],
+  [['call', '--domain', '1', '--exchange', 'weak', '--user', 'x', 'password'], '--user: the weak form has no place'],
+  [['call', '--domain', '1', '--exchange', 'strong', '--digest', 'md5', 'password'], '--digest: the strong form has'],
+  [['call', '--domain', '1', '--digest', 'md5', '--user', 'x', 'password'], '--user is for the strong form'],
+  [['call', '--domain', '1', '--user', 'x', 'version'], '--user is for password'],
   [['call', '--domain', '1', '--timeout', '0', 'version'], "--timeout: wanted a whole number from 1 to 86400, got '0'"],
 ];
 for (const [args, complaint] of WRONG) {

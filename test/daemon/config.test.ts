@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
 import { SCHEMA } from '../../ts/daemon/config-file.js';
-import { DEFAULTS, formatDuration, loadConfig, parseDuration } from '../../ts/daemon/config.js';
+import { DEFAULTS, formatDuration, formatSize, loadConfig, parseDuration, parseSize } from '../../ts/daemon/config.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { readConfigFiles } from '../../ts/host/system.js';
 
@@ -57,11 +57,22 @@ const WRONG: readonly (readonly [text: string, message: string])[] = [
     '[answers]\nkeep = "soon"\n',
     `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`,
   ],
+  ['[password]\nusers = "bin"\n', `${PATH}:2: password.users: found "bin", wanted a list of user names`],
+  ['[password]\nusers = ["a b"]\n', `${PATH}:2: password.users: found ["a b"], wanted a user name`],
+  ['[password]\nunlock = true\n', `${PATH}:2: password.unlock: found true, wanted one of "always", "never"`],
+  ['[password]\nweak-exchange = "no"\n', `${PATH}:2: password.weak-exchange: found "no", wanted true or false`],
   ['[answers]\nkeep = 600\n', `${PATH}:2: answers.keep: found 600, wanted a duration such as "90s" or "10m"`],
   [
     '[requests]\npoll-intervall = "1s"\n',
     `${PATH}:2: unknown key requests.poll-intervall (the nearest known one is requests.poll-interval)`,
   ],
+  ['[files]\nmode = "0800"\n', `${PATH}:2: files.mode: found "0800", wanted a file mode such as "0600"`],
+  ['[files]\nmode = 600\n', `${PATH}:2: files.mode: found 600, wanted a file mode such as "0600"`],
+  ['[files]\ndeny = ["etc"]\n', `${PATH}:2: files.deny: found ["etc"], wanted a list of absolute paths without ..`],
+  ['[files]\nallow = ["/a/../b"]\n', `${PATH}:2: files.allow: found ["/a/../b"], wanted a list of absolute paths`],
+  ['[files]\nallow = "/a"\n', `${PATH}:2: files.allow: found "/a", wanted a list of absolute paths`],
+  ['[files]\nmax-size = "1GiB"\n', `${PATH}:2: files.max-size: found "1GiB", wanted a size between "0B" and "256MiB"`],
+  ['[files]\nbackups = -1\n', `${PATH}:2: files.backups: found -1, wanted a whole number from 0 to 1000`],
   ['[stoer]\n', `${PATH}:1: unknown section stoer (the nearest known one is store)`],
   ['level = "info"\n', `${PATH}:1: unknown key level`],
   ['log = true\n', `${PATH}:1: log: found true, wanted a section [log]`],
@@ -87,4 +98,13 @@ test('durations are read and written as people do', () => {
   for (const text of ['250ms', '90s', '10m', '2h']) assert.equal(formatDuration(parseDuration(text) ?? 0), text);
   for (const text of ['', '10', 's', '-1s', '0s', '1d', '600h']) assert.equal(parseDuration(text), null);
   assert.equal(parseDuration('1.5h'), 5_400_000);
+});
+
+test('the settings of files are read as people write them', async () => {
+  const text = '[files]\nmode = "0640"\nmax-size = "512KiB"\nallow = ["/srv", "/etc/*.conf"]\nbackups = 0\n';
+  const { config } = await loadConfig([{ path: PATH, text }]);
+  const expected = { mode: 0o640, 'max-size': 524_288, allow: ['/srv', '/etc/*.conf'], backups: 0 };
+  assert.deepEqual(config.files, { ...DEFAULTS.files, ...expected });
+  for (const size of ['0B', '100B', '3KiB', '16MiB', '256MiB']) assert.equal(formatSize(parseSize(size) ?? -1), size);
+  for (const size of ['', '1', '1GiB', '257MiB', '-1B', '1.5KiB']) assert.equal(parseSize(size), null);
 });

@@ -5,12 +5,13 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
+import { fileOptions } from '../../ts/cli/run.js';
 import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
-import { createKeyExchange } from '../../ts/host/accounts.js';
+import { createKeyExchange, createSealedExchange } from '../../ts/host/accounts.js';
 import { createHost } from '../../ts/host/host.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { appendOnlyFile } from '../../ts/host/system.js';
@@ -23,7 +24,8 @@ interface Case {
 }
 const { cases } = JSON.parse(readFileSync('test/fixtures/unix-protocol-requests.json', 'utf8')) as { cases: Case[] };
 
-const FEATURES = 'version,features,keyinit,password,injectfile,file_inject,resetnetwork';
+const FEATURES =
+  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,file_inject_parts,keyinit_x25519_v1';
 
 /**
  * Where the answer is meant to differ from the Unix agent's: it gave none at all (03 to 06, 32), it gave away its
@@ -78,9 +80,16 @@ class Agent implements AsyncDisposable {
     const store = { read: () => Promise.resolve(null), list: () => Promise.resolve([]) };
     const { host } = await createHost({ root: agent.root, stateDirectory, live: false, store });
     const commands = createCommands(host, {
-      createExchange: createKeyExchange,
-      passwordUser: 'root',
-      keyLifetime: DEFAULTS.password['key-lifetime'],
+      password: {
+        createExchange: createKeyExchange,
+        createSealedExchange,
+        user: 'root',
+        users: [],
+        unlock: 'always',
+        weakExchange: true,
+        keyLifetimeMs: DEFAULTS.password['key-lifetime'],
+      },
+      files: fileOptions(DEFAULTS),
       verifyTimeout: DEFAULTS.network['verify-timeout'],
       deviceTimeout: 0,
       programTimeout: DEFAULTS.network['program-timeout'],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,6 +17,10 @@ const STEPS = ['openat', 'mkdir', 'write', 'fsync', 'fdatasync', 'fchmod', 'rena
 
 interface Scenario {
   readonly command: string;
+  /** Tells it from another one of the same command. */
+  readonly form?: string;
+  /** The message of a success; empty when absent. */
+  readonly message?: string;
   /** The file that the command is about: what is put behind its end after a crash must still be there later. */
   readonly file: string;
   readonly value: (dom0: Dom0) => unknown;
@@ -27,6 +31,19 @@ const SCENARIOS: readonly Scenario[] = [
     command: 'file_inject',
     file: 'etc/motd',
     value: () => ({ b64_path: btoa('/etc/motd'), b64_file: btoa('the new content\n') }),
+  },
+  {
+    command: 'file_inject',
+    form: ' in parts',
+    message: '16 of 16 bytes',
+    file: 'etc/motd',
+    value: () => ({
+      b64_path: btoa('/etc/motd'),
+      b64_file: btoa('the new content\n'),
+      offset: 0,
+      total: 16,
+      sha256: createHash('sha256').update('the new content\n').digest('hex'),
+    }),
   },
   { command: 'password', file: 'etc/shadow', value: (dom0) => dom0.encryptedPassword('the new one', 'md5') },
   { command: 'resetnetwork', file: 'etc/network/interfaces', value: () => '' },
@@ -82,8 +99,8 @@ async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string,
   return written;
 }
 
-for (const { command, file, value } of SCENARIOS) {
-  const title = `killed at every step of ${command}, the agent answers once and leaves files whole`;
+for (const { command, form = '', message = '', file, value } of SCENARIOS) {
+  const title = `killed at every step of ${command}${form}, the agent answers once and leaves files whole`;
   test(title, { timeout: 600_000 }, async (t) => {
     using home = newScratch();
     await using store = await startXenstored('c', home.directory);
@@ -98,7 +115,7 @@ for (const { command, file, value } of SCENARIOS) {
     using model = newScratch();
     const before = model.files();
     await using undisturbed = await start(model);
-    assert.deepEqual(await dom0.call(command, await value(dom0)), { kind: 'ok', message: '' });
+    assert.deepEqual(await dom0.call(command, await value(dom0)), { kind: 'ok', message });
     await undisturbed.stop();
     const after = model.files();
 
@@ -135,7 +152,7 @@ for (const { command, file, value } of SCENARIOS) {
             const whole = [plain(after.get(path)), ...(returncode === '0' ? [] : [plain(untouched.get(path))])];
             assert.ok(whole.includes(plain(content)), `${where}: ${path} after ${returncode}: ${content}`);
           }
-          assert.deepEqual(await dom0.call(command, await value(dom0)), { kind: 'ok', message: '' }, where);
+          assert.deepEqual(await dom0.call(command, await value(dom0)), { kind: 'ok', message }, where);
           const files = scratch.files();
           assert.deepEqual([...files.keys()], [...after.keys()], where);
           for (const [path, content] of files)

@@ -107,6 +107,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
     live: false,
     files: {
       read: never,
+      readInHome: never,
       readText: (path) => Promise.resolve(files[links[path] ?? path] ?? null),
       list: (path) => Promise.resolve(children(Object.keys(files), path.endsWith('/') ? path : `${path}/`)),
       status: (path) => {
@@ -134,7 +135,15 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       hostname: () => Promise.resolve('old'),
       setHostname: never,
     },
-    state: { read: never, write: never, remove: never, exclusively: never },
+    state: {
+      read: never,
+      write: never,
+      remove: never,
+      list: never,
+      readBytes: never,
+      writeBytes: never,
+      exclusively: never,
+    },
     accounts: { hashPassword: never, lock: never },
   };
 }

@@ -1,4 +1,4 @@
-import { type Config, formatDuration, loadConfig } from '../daemon/config.js';
+import { type Config, formatDuration, formatMode, formatSize, loadConfig } from '../daemon/config.js';
 import { readConfigFiles } from '../host/system.js';
 import { noMore, print, subcommand } from './command-line.js';
 
@@ -23,17 +23,24 @@ const DURATIONS = new Set([
   'answers.keep',
   'requests.poll-interval',
   'password.key-lifetime',
+  'files.upload-lifetime',
   'network.verify-timeout',
   'network.device-timeout',
   'network.program-timeout',
 ]);
 
+/** A value as a configuration file has it. */
+function asWritten(name: string, value: unknown): unknown {
+  if (DURATIONS.has(name)) return formatDuration(value as number);
+  if (name === 'files.mode') return formatMode(value as number);
+  return name === 'files.max-size' ? formatSize(value as number) : value;
+}
+
 function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {
   const settings = Object.entries(effective).map(([section, keys]) => {
     const lines = Object.entries(keys as Record<string, unknown>).map(([key, value]) => {
       const name = `${section}.${key}`;
-      const text =
-        value === null ? null : JSON.stringify(DURATIONS.has(name) ? formatDuration(value as number) : value);
+      const text = value === null ? null : JSON.stringify(asWritten(name, value));
       // TOML has no null: a key without a value is shown as a comment.
       return { text: text === null ? `# ${key} is not set` : `${key} = ${text}`, source: sources.get(name) ?? '' };
     });

@@ -1,10 +1,10 @@
 import { createTwoFilesPatch } from 'diff';
 import { Secret } from '../api/secret.js';
 import { type Answer, Controller, isSuccess } from '../controller/controller.js';
+import { fileValue } from '../controller/send-file.js';
 import { EmbeddedStore } from '../host/addon.js';
 import { AgentProcess, ScratchDirectory, type ScratchFile } from '../host/scratch.js';
 import { openStore } from '../host/store.js';
-import { fileValue } from './call.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 
 const DOMAIN = 7;

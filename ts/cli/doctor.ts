@@ -86,7 +86,7 @@ function deviceLine(nic: Nic, facts: NetworkFacts): string {
   const holder = file !== null ? `systemd-networkd by ${file}` : isManaged(facts, nic) ? 'NetworkManager' : 'no daemon';
   const notes = [
     nic.master === null ? null : `part of ${nic.master}`,
-    nic.physical ? null : 'stands on another device',
+    nic.physical ? null : 'no VIF itself',
     nic.permanentMac === null ? 'tells no MAC of its own' : null,
   ].filter((note) => note !== null);
   const state = nic.up ? 'up' : 'down';

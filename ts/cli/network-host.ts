@@ -46,6 +46,7 @@ export async function openNetworkHost(
     stateDirectory: join(root, config.state.directory),
     live: values.root === undefined,
     store,
+    backups: config.files.backups,
   });
   const nics = facts?.nics?.map(completed);
   return {

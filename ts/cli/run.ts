@@ -1,17 +1,18 @@
 import { join, resolve } from 'node:path';
 import { createCommunication } from '../communication/index.js';
+import type { FileOptions } from '../commands/file.js';
 import { createCommands } from '../commands/index.js';
-import { type Override, loadConfig } from '../daemon/config.js';
+import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { FileJournal } from '../daemon/journal.js';
 import { createLog } from '../daemon/log.js';
 import { listenForShutdown } from '../daemon/shutdown.js';
-import { createKeyExchange } from '../host/accounts.js';
+import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
 import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
-import { appendOnlyFile, readConfigFiles } from '../host/system.js';
+import { CONFIG_DIRECTORY, appendOnlyFile, readConfigFiles } from '../host/system.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
 
@@ -56,6 +57,7 @@ export const run = subcommand({
         stateDirectory,
         live: values.root === undefined,
         store: access.store,
+        backups: config.files.backups,
       });
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
       if (await hasNetworkToStart(host)) {
@@ -69,9 +71,16 @@ export const run = subcommand({
       }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
       const commands = createCommands(host, {
-        createExchange: createKeyExchange,
-        passwordUser: config.password.user,
-        keyLifetime: config.password['key-lifetime'],
+        password: {
+          createExchange: createKeyExchange,
+          createSealedExchange,
+          user: config.password.user,
+          users: config.password.users,
+          unlock: config.password.unlock,
+          weakExchange: config.password['weak-exchange'],
+          keyLifetimeMs: config.password['key-lifetime'],
+        },
+        files: fileOptions(config),
         verifyTimeout: config.network['verify-timeout'],
         deviceTimeout: config.network['device-timeout'],
         programTimeout: config.network['program-timeout'],
@@ -97,3 +106,15 @@ export const run = subcommand({
     }
   },
 });
+
+/** What the file commands are told of the configuration. */
+export function fileOptions({ files, state }: Config): FileOptions {
+  return {
+    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory)] },
+    mode: files.mode,
+    authorizedKeys: files['authorized-keys'],
+    maxSize: files['max-size'],
+    uploads: files.uploads,
+    uploadLifetimeMs: files['upload-lifetime'],
+  };
+}

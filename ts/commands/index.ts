@@ -6,16 +6,15 @@
  */
 import type { Command, CommandModule, Lane } from '../api/command.js';
 import type { Host } from '../api/host.js';
-import type { KeyExchange } from '../crypto/password.js';
+import { SEALED_FEATURE } from '../crypto/forms.js';
+import type { FileOptions } from './file.js';
 import { featuresCommands } from './features.js';
+import type { PasswordOptions } from './password.js';
 import { versionCommands } from './version.js';
 
 export interface CommandOptions {
-  readonly createExchange: () => KeyExchange;
-  /** Whose password is set. */
-  readonly passwordUser: string;
-  /** How long a key exchange stays good, milliseconds. */
-  readonly keyLifetime: number;
+  readonly password: PasswordOptions;
+  readonly files: FileOptions;
   /** How long the kernel may take to show what was configured, milliseconds. */
   readonly verifyTimeout: number;
   /** How long the programs of each part of a network reset may take together, milliseconds. */
@@ -24,20 +23,25 @@ export interface CommandOptions {
   readonly deviceTimeout: number;
 }
 
+/**
+ * Further forms of commands that `features` tells beside the commands: an agent that does not know `file_inject` in
+ * parts would write each part as a whole file, so a host has to be able to ask.
+ */
+const FORMS = ['file_inject_parts', SEALED_FEATURE] as const;
+
 /** The commands by name, in the order that `features` tells them. */
 export function createCommands(host: Host, options: CommandOptions): ReadonlyMap<string, Command> {
   const modules: readonly CommandModule[] = [
     versionCommands(),
-    featuresCommands(() => [...commands.keys()]),
+    featuresCommands(() => [...commands.keys(), ...FORMS]),
     deferred('password', 'serial', ['keyinit', 'password'], async () =>
-      (await import('./password.js')).passwordCommands(host, {
-        createExchange: options.createExchange,
-        user: options.passwordUser,
-        keyLifetimeMs: options.keyLifetime,
-      }),
+      (await import('./password.js')).passwordCommands(host, options.password),
     ),
     deferred('file', 'serial', ['injectfile', 'file_inject'], async () =>
-      (await import('./file.js')).fileCommands(host),
+      (await import('./file.js')).fileCommands(host, options.files),
+    ),
+    deferred('sshkeys', 'serial', ['sshkeys'], async () =>
+      (await import('./sshkeys.js')).sshKeysCommands(host, { user: options.password.user }),
     ),
     deferred('network', 'serial', ['resetnetwork'], async () =>
       (await import('./network.js')).networkCommands(host, {

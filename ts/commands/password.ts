@@ -1,13 +1,28 @@
 import { AgentError, command, type CommandModule, type Host, type Secret } from '../api/index.js';
 import { chooseScheme } from '../accounts/hash-policy.js';
-import { lastChangeDay, passwordHash, type PasswordFiles, setPasswordHash } from '../accounts/shadow.js';
+import { isLocked, lastChangeDay, passwordHash, type PasswordFiles, setPasswordHash } from '../accounts/shadow.js';
 import { decodeCiphertext, decryptPassword, type KeyExchange } from '../crypto/password.js';
+import {
+  decodePasswordRequest,
+  decodeSealed,
+  encodeSealed,
+  type PasswordRequest,
+  type SealedExchange,
+} from '../crypto/sealed.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
   readonly createExchange: () => KeyExchange;
-  /** Whose password the host sets. */
+  /** The same in the strong form. */
+  readonly createSealedExchange: () => SealedExchange;
+  /** Whose password the host sets when it names nobody. */
   readonly user: string;
+  /** Whom it may name besides. */
+  readonly users: readonly string[];
+  /** Whether an account that is locked gets a password, which unlocks it. */
+  readonly unlock: 'always' | 'never';
+  /** Whether the host may use the 107-bit group, which anyone who sees the exchange can break. */
+  readonly weakExchange: boolean;
   /** Milliseconds that a shared key waits for its password. */
   readonly keyLifetimeMs: number;
   /** Milliseconds since 1970; for tests. */
@@ -21,9 +36,9 @@ const LOGIN_DEFS = ['/etc/login.defs', '/usr/etc/login.defs'];
 const MAX_PASSWORD_BYTES = 511;
 
 /**
- * `keyinit` and `password`: the host agrees on a key, then sends the user's new password under it. The key is kept in
- * memory only, until a password was set with it, until the next key exchange, or until it is too old; a password that
- * failed may be sent again.
+ * `keyinit` and `password`: the host agrees on a key, then sends a user's new password under it. The key is kept in
+ * memory only, until a password was set with it, until the next key exchange, or until it is too old. A password that
+ * failed may be sent again in nova's form; in the strong form a key serves one message, so it takes a new exchange.
  */
 export function passwordCommands(host: Host, options: PasswordOptions): CommandModule {
   const now = options.now ?? Date.now;
@@ -36,24 +51,23 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
         // In turn with `password`, so that neither sees the other's key half way.
         lane: 'serial',
         parse: parsePublicKey,
-        run(peerPublicKey) {
-          const exchange = options.createExchange();
-          key.hold(exchange.sharedSecret(peerPublicKey));
-          return Promise.resolve({ returncode: 'D0', message: exchange.publicKey });
+        run(peer) {
+          return Promise.resolve({ returncode: 'D0', message: exchangeKeys(peer, key, options) });
         },
       }),
       command({
         name: 'password',
         lane: 'serial',
-        parse: parseCiphertext,
-        async run(ciphertext, { log }) {
-          const shared = key.get();
-          if (shared === null) throw new AgentError('GW_KEY_MISSING');
-          using password = await decryptPassword(ciphertext, shared);
+        parse: parseMessage,
+        async run(message, { log }) {
+          const request = await readRequest(message, key);
+          using password = request.password;
+          const user = request.user ?? options.user;
+          if (user !== options.user && !options.users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
           checkPassword(password);
-          await setPassword(host, options.user, password, now());
+          await setPassword(host, { user, unlock: options.unlock, password, now: now() });
           key.drop();
-          log.info({ user: options.user }, 'password set');
+          log.info({ user }, 'password set');
           return '';
         },
       }),
@@ -61,17 +75,55 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
   };
 }
 
+/** What the host sends, by the form that it has chosen. */
+type Sent<Weak> = { readonly form: 'weak'; readonly value: Weak } | { readonly form: 'sealed'; readonly value: Buffer };
+
+/** The agent's public key for the host; holds what the two share. A key that is refused leaves what was held before. */
+function exchangeKeys(peer: Sent<string>, key: HeldKey, options: PasswordOptions): string {
+  if (peer.form === 'weak') {
+    if (!options.weakExchange) throw new AgentError('GW_EXCHANGE_REFUSED');
+    const exchange = options.createExchange();
+    key.hold({ form: 'weak', shared: exchange.sharedSecret(peer.value) });
+    return exchange.publicKey;
+  }
+  const exchange = options.createSealedExchange();
+  exchange.agreeAsAgent(peer.value);
+  key.hold({ form: 'sealed', exchange });
+  return encodeSealed(exchange.publicKey);
+}
+
+async function readRequest(message: Sent<Buffer>, key: HeldKey): Promise<PasswordRequest> {
+  const held = key.get();
+  if (held?.form === 'weak' && message.form === 'weak') {
+    return { user: null, password: await decryptPassword(message.value, held.shared) };
+  }
+  if (held?.form === 'sealed' && message.form === 'sealed') {
+    try {
+      using text = held.exchange.open(message.value);
+      return decodePasswordRequest(text);
+    } finally {
+      // Used up, whatever came of it.
+      key.drop();
+    }
+  }
+  throw new AgentError('GW_KEY_MISSING');
+}
+
 /** nova sends text, because old Windows agents took nothing else; other controllers send a number. */
-function parsePublicKey(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return String(value);
+function parsePublicKey(value: unknown): Sent<string> {
+  const sealed = decodeSealed(value, 'public key');
+  if (sealed !== null) return { form: 'sealed', value: sealed };
+  if (typeof value === 'string') return { form: 'weak', value };
+  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return { form: 'weak', value: String(value) };
   const got = typeof value === 'number' ? 'a number that JSON does not carry exactly' : describe(value);
   throw new AgentError('GW_ARGUMENT_INVALID', ['public key', 'a decimal number as text', got]);
 }
 
-function parseCiphertext(value: unknown): Buffer {
+function parseMessage(value: unknown): Sent<Buffer> {
+  const sealed = decodeSealed(value, 'password');
+  if (sealed !== null) return { form: 'sealed', value: sealed };
   if (typeof value !== 'string') throw new AgentError('GW_PASSWORD_UNDECODABLE');
-  return decodeCiphertext(value);
+  return { form: 'weak', value: decodeCiphertext(value) };
 }
 
 function describe(value: unknown): string {
@@ -92,19 +144,28 @@ function checkPassword(password: Secret): void {
   }
 }
 
-async function setPassword(host: Host, user: string, password: Secret, now: number): Promise<void> {
+interface NewPassword {
+  readonly user: string;
+  readonly unlock: 'always' | 'never';
+  readonly password: Secret;
+  readonly now: number;
+}
+
+async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
   const lock = await host.accounts.lock();
   try {
-    await changeHash(host, user, password, now);
+    await changeHash(host, wanted);
   } finally {
     await lock[Symbol.asyncDispose]();
   }
 }
 
-async function changeHash(host: Host, user: string, password: Secret, now: number): Promise<void> {
+async function changeHash(host: Host, { user, unlock, password, now }: NewPassword): Promise<void> {
   const files = await readPasswordFiles(host);
+  const present = passwordHash(files, user);
+  if (unlock === 'never' && present !== null && isLocked(present)) throw new AgentError('GW_ACCOUNT_LOCKED', [user]);
   const scheme = chooseScheme({
-    present: passwordHash(files, user),
+    present,
     pam: await readAll(host, PAM_STACKS),
     loginDefs: await readAll(host, LOGIN_DEFS),
   });
@@ -135,11 +196,15 @@ async function readAll(host: Host, paths: readonly string[]): Promise<readonly s
   return texts.filter((text) => text !== null);
 }
 
+/** What the two sides share, in either form. */
+type SharedKey =
+  { readonly form: 'weak'; readonly shared: Secret } | { readonly form: 'sealed'; readonly exchange: SealedExchange };
+
 /** The one shared key, for a limited time. */
 class HeldKey {
   readonly #lifetime: number;
   readonly #now: () => number;
-  #secret: Secret | null = null;
+  #key: SharedKey | null = null;
   #since = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -148,24 +213,25 @@ class HeldKey {
     this.#now = now;
   }
 
-  hold(secret: Secret): void {
+  hold(key: SharedKey): void {
     this.drop();
-    this.#secret = secret;
+    this.#key = key;
     this.#since = this.#now();
     this.#timer = setTimeout(() => {
       this.drop();
     }, this.#lifetime).unref();
   }
 
-  get(): Secret | null {
+  get(): SharedKey | null {
     // Timers stand still while the machine is suspended; the clock does not.
     if (this.#now() - this.#since > this.#lifetime) this.drop();
-    return this.#secret;
+    return this.#key;
   }
 
   drop(): void {
     clearTimeout(this.#timer);
-    this.#secret?.wipe();
-    this.#secret = null;
+    if (this.#key?.form === 'weak') this.#key.shared.wipe();
+    else this.#key?.exchange.erase();
+    this.#key = null;
   }
 }

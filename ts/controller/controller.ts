@@ -5,7 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Secret } from '../api/secret.js';
 import { type KeyDigest, encryptPassword } from '../crypto/password.js';
-import { createKeyExchange } from '../host/accounts.js';
+import { SEALED_FEATURE } from '../crypto/forms.js';
+import { decodeSealed, encodePasswordRequest, encodeSealed } from '../crypto/sealed.js';
+import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { type StoreConnection, openStore } from '../host/store.js';
 
 /** nova's `agent_timeout`. */
@@ -33,6 +35,23 @@ export interface RequestOptions {
   readonly timeoutMs?: number;
   /** A fresh UUID when absent. */
   readonly id?: string;
+}
+
+/** X25519, or the 107-bit group that nova uses. */
+export type ExchangeForm = 'strong' | 'weak';
+
+export interface PasswordOptions extends RequestOptions {
+  readonly exchange?: ExchangeForm;
+  /** Of the host's openssl, in the weak form, which it chooses; SHA-256 when absent. */
+  readonly digest?: KeyDigest;
+  /** Whose password; the one that the agent is configured for when absent. */
+  readonly user?: string;
+}
+
+export interface PasswordAnswers {
+  readonly keyinit: Answer;
+  /** null when the key exchange failed. */
+  readonly password: Answer | null;
 }
 
 /** No answer came; the request was removed, as the dom0 plugin does. */
@@ -116,18 +135,48 @@ export class Controller implements Disposable {
     }
   }
 
-  /** A key exchange, then the password, encrypted as `openssl aes-128-cbc` of the host's version does it. */
-  async setPassword(
-    password: Secret,
-    options: RequestOptions & { readonly digest?: KeyDigest } = {},
-  ): Promise<{ readonly keyinit: Answer; readonly password: Answer | null }> {
-    const { digest = 'sha256', ...rest } = options;
+  /**
+   * A key exchange, then the password under its key. Without a form it is the strong one where the agent's features
+   * tell it, else nova's. A user can be named in the strong form alone.
+   */
+  async setPassword(password: Secret, options: PasswordOptions = {}): Promise<PasswordAnswers> {
+    const { exchange, digest, user, ...rest } = options;
+    const strong =
+      exchange === undefined ? digest === undefined && (await this.#knowsSealed(rest)) : exchange === 'strong';
+    if (strong) return this.#sealPassword(password, user ?? null, rest);
+    if (user !== undefined) throw new Error('the agent does not know the strong key exchange: no user can be named');
+    return this.#encryptPassword(password, digest ?? 'sha256', rest);
+  }
+
+  async #knowsSealed(options: RequestOptions): Promise<boolean> {
+    const features = await this.request('features', '', options);
+    return isSuccess('features', features) && features.message.split(',').includes(SEALED_FEATURE);
+  }
+
+  async #sealPassword(password: Secret, user: string | null, options: RequestOptions): Promise<PasswordAnswers> {
+    const exchange = createSealedExchange();
+    try {
+      const keyinit = await this.request('keyinit', encodeSealed(exchange.publicKey), options);
+      if (!isSuccess('keyinit', keyinit)) return { keyinit, password: null };
+      const agentKey = decodeSealed(keyinit.message, 'public key');
+      if (agentKey === null) throw new Error(`keyinit: no public key of the strong form: ${keyinit.message}`);
+      exchange.agreeAsHost(agentKey);
+      using text = encodePasswordRequest({ user, password });
+      const sealed = encodeSealed(exchange.seal(text));
+      return { keyinit, password: await this.request('password', sealed, options) };
+    } finally {
+      exchange.erase();
+    }
+  }
+
+  /** As `openssl aes-128-cbc` of the host's version does it. */
+  async #encryptPassword(password: Secret, digest: KeyDigest, options: RequestOptions): Promise<PasswordAnswers> {
     const exchange = createKeyExchange();
-    const keyinit = await this.request('keyinit', exchange.publicKey, rest);
-    if (keyinit.returncode !== 'D0') return { keyinit, password: null };
+    const keyinit = await this.request('keyinit', exchange.publicKey, options);
+    if (!isSuccess('keyinit', keyinit)) return { keyinit, password: null };
     using shared = exchange.sharedSecret(keyinit.message);
     const encrypted = await encryptPassword(password, shared, digest);
-    return { keyinit, password: await this.request('password', encrypted, rest) };
+    return { keyinit, password: await this.request('password', encrypted, options) };
   }
 
   [Symbol.dispose](): void {

@@ -2,7 +2,7 @@
 import { TomlError, parse } from 'smol-toml';
 import * as v from 'valibot';
 import type { TextFile } from '../host/system.js';
-import { configError, parseDuration } from './config.js';
+import { configError, parseDuration, parseSize } from './config.js';
 
 const duration = v.pipe(
   v.string('a duration such as "90s" or "10m"'),
@@ -14,8 +14,35 @@ const duration = v.pipe(
   }),
 );
 const absolutePath = v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/u, 'an absolute path'));
+const userName = v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name'));
 const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
   v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
+const size = v.pipe(
+  v.string('a size such as "512KiB" or "16MiB"'),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    const bytes = parseSize(dataset.value);
+    if (bytes !== null) return bytes;
+    addIssue({ message: 'a size between "0B" and "256MiB", such as "512KiB" or "16MiB"' });
+    return NEVER;
+  }),
+);
+const fileMode = v.pipe(
+  v.string('a file mode such as "0600"'),
+  v.regex(/^0?[0-7]{3}$/u, 'a file mode such as "0600"'),
+  v.transform((text) => Number.parseInt(text, 8)),
+);
+const wholeNumber = (min: number, max: number): v.GenericSchema => {
+  const wanted = `a whole number from ${min} to ${max}`;
+  return v.pipe(v.number(wanted), v.integer(wanted), v.minValue(min, wanted), v.maxValue(max, wanted));
+};
+/** ts/commands/file-rules.ts has what they mean. */
+const pathPatterns = v.array(
+  v.pipe(
+    v.string('a list of absolute paths'),
+    v.regex(/^\/(?!(?:.*\/)?\.\.(?:\/|$))[^\0]*$/su, 'a list of absolute paths without ..'),
+  ),
+  'a list of absolute paths',
+);
 /** xenstored's own limit for domain ids. */
 const domain = v.pipe(
   v.number('a domain id, 0 to 32751'),
@@ -34,8 +61,21 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
   answers: { keep: duration },
   requests: { 'poll-interval': duration },
   password: {
-    user: v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name')),
+    user: userName,
+    users: v.array(userName, 'a list of user names'),
+    unlock: oneOf(['always', 'never']),
+    'weak-exchange': v.boolean('true or false'),
     'key-lifetime': duration,
+  },
+  files: {
+    allow: pathPatterns,
+    deny: pathPatterns,
+    mode: fileMode,
+    'max-size': size,
+    uploads: wholeNumber(0, 100),
+    'upload-lifetime': duration,
+    backups: wholeNumber(0, 1000),
+    'authorized-keys': oneOf(['replace', 'merge']),
   },
   network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
   state: { directory: absolutePath },

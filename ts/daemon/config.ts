@@ -24,10 +24,34 @@ export interface Config {
     readonly 'poll-interval': number;
   };
   readonly password: {
-    /** Whose password the command sets. */
+    /** Whose password the command sets when the request names nobody. */
     readonly user: string;
+    /** Whom a request may name besides. */
+    readonly users: readonly string[];
+    /** What a new password does to a locked account. */
+    readonly unlock: 'always' | 'never';
+    /** Whether the 107-bit key exchange is taken, which anyone who sees it can break. */
+    readonly 'weak-exchange': boolean;
     /** How long a key exchange stays good for a password. */
     readonly 'key-lifetime': number;
+  };
+  readonly files: {
+    /** Paths that may be written: patterns, which cover what is below them. */
+    readonly allow: readonly string[];
+    /** Paths that may not, even when allowed. */
+    readonly deny: readonly string[];
+    /** Mode of a new file. */
+    readonly mode: number;
+    /** Bytes that a file may have. */
+    readonly 'max-size': number;
+    /** How many files that come in parts may be unfinished. */
+    readonly uploads: number;
+    /** How long such a file waits for its next part. */
+    readonly 'upload-lifetime': number;
+    /** How many changes of files can be looked up. */
+    readonly backups: number;
+    /** What becomes of a user's ssh keys when the host sends the file. */
+    readonly 'authorized-keys': 'replace' | 'merge';
   };
   readonly network: {
     /** How long the kernel may take to show what was configured. */
@@ -48,7 +72,17 @@ export const DEFAULTS: Config = {
   log: { level: 'info', format: 'auto' },
   answers: { keep: 600_000 },
   requests: { 'poll-interval': 60_000 },
-  password: { user: 'root', 'key-lifetime': 300_000 },
+  password: { user: 'root', users: [], unlock: 'always', 'weak-exchange': true, 'key-lifetime': 300_000 },
+  files: {
+    allow: ['/'],
+    deny: [],
+    mode: 0o600,
+    'max-size': 16 * 1024 * 1024,
+    uploads: 4,
+    'upload-lifetime': 3_600_000,
+    backups: 10,
+    'authorized-keys': 'replace',
+  },
   network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
   state: { directory: '/var/lib/guestwire' },
 };
@@ -105,6 +139,30 @@ export function formatDuration(milliseconds: number): string {
   if (milliseconds % 60_000 === 0) return `${milliseconds / 60_000}m`;
   if (milliseconds % 1000 === 0) return `${milliseconds / 1000}s`;
   return `${milliseconds}ms`;
+}
+
+/** More would have to fit into memory several times. */
+const LARGEST_SIZE = 256 * 1024 * 1024;
+
+/** A size as people write it: `512KiB`, `16MiB`, `4096B`; bytes, or null when it is none. */
+export function parseSize(text: string): number | null {
+  const match = /^(\d+) ?(B|KiB|MiB)$/.exec(text.trim());
+  if (match === null) return null;
+  const [, amount = '', unit = ''] = match;
+  const bytes = Number(amount) * ({ B: 1, KiB: 1024, MiB: 1024 * 1024 }[unit] ?? Number.NaN);
+  return bytes <= LARGEST_SIZE ? bytes : null;
+}
+
+/** The opposite of {@link parseSize}, in the largest unit that comes out whole. */
+export function formatSize(bytes: number): string {
+  if (bytes > 0 && bytes % (1024 * 1024) === 0) return `${bytes / (1024 * 1024)}MiB`;
+  if (bytes > 0 && bytes % 1024 === 0) return `${bytes / 1024}KiB`;
+  return `${bytes}B`;
+}
+
+/** Permission bits as a configuration file has them: text, because TOML takes 0600 for an error and 600 for decimal. */
+export function formatMode(mode: number): string {
+  return mode.toString(8).padStart(4, '0');
 }
 
 export function configError(message: string): AgentError {
