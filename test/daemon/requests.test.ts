@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import { fileOptions } from '../../ts/cli/run.js';
+import { fileOptions, networkOptions } from '../../ts/cli/run.js';
 import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
@@ -90,9 +90,7 @@ class Agent implements AsyncDisposable {
         keyLifetimeMs: DEFAULTS.password['key-lifetime'],
       },
       files: fileOptions(DEFAULTS),
-      verifyTimeout: DEFAULTS.network['verify-timeout'],
-      deviceTimeout: 0,
-      programTimeout: DEFAULTS.network['program-timeout'],
+      network: { ...networkOptions(DEFAULTS), deviceTimeoutMs: 0 },
     });
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));
     const dispatcher = new Dispatcher({ commands, journal, log: pino({ level: 'silent' }) });

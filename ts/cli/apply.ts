@@ -3,6 +3,7 @@ import { resetNetwork } from '../network/reset.js';
 import { EXIT, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
 import { onlyNetwork } from './plan.js';
+import { networkOptions } from './run.js';
 
 export const apply = subcommand({
   synopsis: ['apply network [--store PATH] [--domain N] [--root DIR]', 'apply network --facts FILE [--root DIR]'],
@@ -18,9 +19,7 @@ export const apply = subcommand({
     try {
       const { outcome, renderer, names, recordErrors } = await resetNetwork(opened.host, {
         log,
-        verifyTimeoutMs: config.network['verify-timeout'],
-        deviceTimeoutMs: config.network['device-timeout'],
-        programTimeoutMs: config.network['program-timeout'],
+        ...networkOptions(config),
       });
       print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'right already'} (${renderer})`);
       for (const error of recordErrors) print(`left alone: ${error}`);

@@ -37,15 +37,15 @@ export const doctor = subcommand({
       return null;
     };
     const nics = await host.network.nics();
-    const inspected = await inspect(host, RENDERERS);
-    const all: NetworkFacts = { ...inspected, interfaces: nics.filter(isCandidate).map(unconfigured), hostname: null };
 
     print('what the host wants');
     const gathered = storeError === null ? await gather(host, RENDERERS, 0).catch(complain) : complain(storeError);
     for (const error of gathered?.recordErrors ?? []) complain(new Error(error));
     for (const config of gathered?.facts.interfaces ?? []) print(`  ${summary(config)}`);
     if (gathered !== null) print(`  host name: ${gathered.facts.hostname ?? 'unchanged'}`);
-    const facts = gathered?.facts ?? all;
+    // Of what nothing is wanted, the owner can be told all the same.
+    const interfaces = nics.filter(isCandidate).map(unconfigured);
+    const facts = gathered?.facts ?? { ...(await inspect(host, RENDERERS)), interfaces, hostname: null };
 
     print('\ndevices');
     for (const nic of nics) print(`  ${deviceLine(nic, facts)}`);

@@ -13,6 +13,7 @@ import { createHost } from '../host/host.js';
 import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
 import { CONFIG_DIRECTORY, appendOnlyFile, readConfigFiles } from '../host/system.js';
+import type { NetworkOptions } from '../commands/network.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
 
@@ -63,11 +64,7 @@ export const run = subcommand({
       if (await hasNetworkToStart(host)) {
         // Loaded only where there is something: most starts find a network that needs nothing.
         const { startNetwork } = await import('../network/start.js');
-        await startNetwork(host, {
-          log,
-          verifyTimeoutMs: config.network['verify-timeout'],
-          programTimeoutMs: config.network['program-timeout'],
-        });
+        await startNetwork(host, { log, ...networkOptions(config) });
       }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
       const commands = createCommands(host, {
@@ -81,9 +78,7 @@ export const run = subcommand({
           keyLifetimeMs: config.password['key-lifetime'],
         },
         files: fileOptions(config),
-        verifyTimeout: config.network['verify-timeout'],
-        deviceTimeout: config.network['device-timeout'],
-        programTimeout: config.network['program-timeout'],
+        network: networkOptions(config),
       });
       const dispatcher = new Dispatcher({ commands, journal: await FileJournal.open(journalFile), log });
       const serving = createCommunication({
@@ -106,6 +101,15 @@ export const run = subcommand({
     }
   },
 });
+
+/** What a reset of the network is told of the configuration. */
+export function networkOptions({ network }: Config): NetworkOptions {
+  return {
+    verifyTimeoutMs: network['verify-timeout'],
+    deviceTimeoutMs: network['device-timeout'],
+    programTimeoutMs: network['program-timeout'],
+  };
+}
 
 /** What the file commands are told of the configuration. */
 export function fileOptions({ files, state }: Config): FileOptions {

@@ -9,18 +9,14 @@ import type { Host } from '../api/host.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import type { FileOptions } from './file.js';
 import { featuresCommands } from './features.js';
+import type { NetworkOptions } from './network.js';
 import type { PasswordOptions } from './password.js';
 import { versionCommands } from './version.js';
 
 export interface CommandOptions {
   readonly password: PasswordOptions;
   readonly files: FileOptions;
-  /** How long the kernel may take to show what was configured, milliseconds. */
-  readonly verifyTimeout: number;
-  /** How long the programs of each part of a network reset may take together, milliseconds. */
-  readonly programTimeout: number;
-  /** How long a device that the host names may take to appear, milliseconds. */
-  readonly deviceTimeout: number;
+  readonly network: NetworkOptions;
 }
 
 /**
@@ -44,11 +40,7 @@ export function createCommands(host: Host, options: CommandOptions): ReadonlyMap
       (await import('./sshkeys.js')).sshKeysCommands(host, { user: options.password.user }),
     ),
     deferred('network', 'serial', ['resetnetwork'], async () =>
-      (await import('./network.js')).networkCommands(host, {
-        verifyTimeoutMs: options.verifyTimeout,
-        deviceTimeoutMs: options.deviceTimeout,
-        programTimeoutMs: options.programTimeout,
-      }),
+      (await import('./network.js')).networkCommands(host, options.network),
     ),
   ];
   const commands = new Map(

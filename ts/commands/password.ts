@@ -9,6 +9,7 @@ import {
   type PasswordRequest,
   type SealedExchange,
 } from '../crypto/sealed.js';
+import { describe } from './describe.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
@@ -124,11 +125,6 @@ function parseMessage(value: unknown): Sent<Buffer> {
   if (sealed !== null) return { form: 'sealed', value: sealed };
   if (typeof value !== 'string') throw new AgentError('GW_PASSWORD_UNDECODABLE');
   return { form: 'weak', value: decodeCiphertext(value) };
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return 'nothing';
-  return Array.isArray(value) ? 'a list' : typeof value;
 }
 
 /** Refuses what crypt(3) or a login prompt would cut off: the user could never type it. */

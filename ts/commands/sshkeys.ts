@@ -2,6 +2,7 @@ import { AgentError, command, type CommandContext, type CommandModule, type Host
 import { type Edited, listKeys, mergeKeys, onlyKeys, type PublicKey, removeKeys } from '../accounts/authorized-keys.js';
 import { findAccount } from '../accounts/passwd.js';
 import { keysPath, matchesGlob, readSshdConfig } from '../accounts/sshd-config.js';
+import { describe } from './describe.js';
 import { type KeysFile, newKey, openKeysFile, readKeys, readPasswd, writeKeys } from './keys-file.js';
 
 export interface SshKeysOptions {
@@ -152,9 +153,4 @@ function listing(keys: readonly PublicKey[]): string {
   };
   while (text().length > MAX_LIST) shown -= 1;
   return text();
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return 'nothing';
-  return Array.isArray(value) ? 'a list' : typeof value;
 }

@@ -10,6 +10,11 @@ export function blockOf(text: string): string {
   return begin < 0 || end < 0 ? '' : text.slice(begin + BEGIN.length, end);
 }
 
+/** The interfaces that the block's comments name, for formats whose own names do not lead back to them. */
+export function interfacesIn(text: string): readonly string[] {
+  return [...blockOf(text).matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);
+}
+
 /**
  * The text with `content` (whole lines) in the block: where the block is, or else at the offset `at` between blank
  * lines. Nothing to say takes the block away, with the blank line before it.

@@ -2,7 +2,7 @@
 import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal } from './address.js';
 import type { InterfaceConfig } from './plan.js';
-import { type PlannedRoute, routesOf } from './routes.js';
+import { type PlannedRoute, isSameRoute, routesOf } from './routes.js';
 
 export interface Target {
   readonly nic: string;
@@ -45,7 +45,7 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
   const routes = withMetrics(target.routes, own.routes);
   const isKept = (route: LiveRoute): boolean =>
     (keepDynamic.includes(familyOf(route.network)) && isDynamic(route)) ||
-    routes.some((wanted) => isSame(wanted, route));
+    routes.some((wanted) => isSameRoute(wanted, route));
   const stale = own.routes.filter((route) => !isKept(route));
   // The way to a gateway outside the subnets comes before the routes via it.
   const inOrder = routes.toSorted((a, b) => Number(a.gateway !== null) - Number(b.gateway !== null));
@@ -75,7 +75,7 @@ function withMetrics(wanted: Target['routes'], there: readonly LiveRoute[]): Tar
       return network === route.network && prefix === route.prefix && metric === route.metric;
     });
   return wanted.map((route) => {
-    const found = route.metric === null ? there.find((one) => isSame(route, one) && isFree(one)) : undefined;
+    const found = route.metric === null ? there.find((one) => isSameRoute(route, one) && isFree(one)) : undefined;
     return { ...route, metric: found?.metric ?? route.metric };
   });
 }
@@ -135,13 +135,4 @@ function isFamily(family: Family): (address: Address) => boolean {
 
 function isDynamic({ protocol }: LiveRoute): boolean {
   return protocol === BY_DHCP || protocol === BY_ADVERTISEMENT;
-}
-
-function isSame(wanted: Target['routes'][number], route: LiveRoute): boolean {
-  return (
-    wanted.network === route.network &&
-    wanted.prefix === route.prefix &&
-    wanted.gateway === route.gateway &&
-    (wanted.metric === null || wanted.metric === route.metric)
-  );
 }

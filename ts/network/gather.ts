@@ -96,7 +96,7 @@ async function withLateDevices(host: Host, published: Published, limit: number):
 async function readFile({ files }: Host, path: string): Promise<string | null> {
   const target = await files.resolve(path);
   if (target === null || (await files.status(target))?.type !== 'file') return null;
-  return files.readText(path);
+  return files.readText(target);
 }
 
 /** `/dir/*` and `/dir/*.suffix`; names that start with a dot and backups do not count. */

@@ -1,5 +1,6 @@
 /** Who holds an interface now, as the daemons themselves write it down below /run. */
 import type { Nic } from '../api/host.js';
+import { readSettings } from './ini-file.js';
 import type { NetworkFacts } from './plan.js';
 
 const NETWORKD_LINKS = '/run/systemd/netif/links/';
@@ -11,21 +12,16 @@ type Live = Pick<NetworkFacts, 'files'>;
 
 /** The `.network` file with which systemd-networkd configures the device; null when it does not. */
 export function networkdFile({ files }: Live, { index }: Nic): string | null {
-  const link = keys(files.get(`${NETWORKD_LINKS}${index}`));
-  if (!/^(configured|configuring|pending|failed)$/.test(link.get('ADMIN_STATE') ?? '')) return null;
-  return link.get('NETWORK_FILE') ?? null;
+  const link = files.get(`${NETWORKD_LINKS}${index}`);
+  if (!/^(configured|configuring|pending|failed)$/.test(valueOf(link, 'ADMIN_STATE') ?? '')) return null;
+  return valueOf(link, 'NETWORK_FILE') ?? null;
 }
 
 /** Whether NetworkManager manages the device. */
 export function isManaged({ files }: Live, { index }: Nic): boolean {
-  return keys(files.get(`${MANAGER_DEVICES}${index}`)).get('managed') === 'true';
+  return valueOf(files.get(`${MANAGER_DEVICES}${index}`), 'managed') === 'true';
 }
 
-function keys(text = ''): ReadonlyMap<string, string> {
-  return new Map(
-    text.split('\n').map((line) => {
-      const [key = '', ...value] = line.split('=');
-      return [key, value.join('=')];
-    }),
-  );
+function valueOf(text: string | undefined, key: string): string | undefined {
+  return readSettings(text ?? '').findLast((setting) => setting.key === key)?.value;
 }

@@ -1,7 +1,7 @@
 import type { LiveAddress, LiveNetwork, LiveRoute, Nic } from '../api/host.js';
 import { type Address, type Family, familyOf, isLinkLocal } from './address.js';
 import type { InterfaceConfig } from './plan.js';
-import { type PlannedRoute, destination, routesOf } from './routes.js';
+import { destination, isSameRoute, routesOf } from './routes.js';
 
 /** What the kernel has is not what was wanted: the first difference, as two phrases for the answer. */
 export interface Mismatch {
@@ -78,7 +78,7 @@ function compareRoutes(config: InterfaceConfig, { routes }: KernelState): Mismat
   const own = routes.filter(({ nic }) => nic === name);
   const wanted = routesOf(config);
   for (const route of wanted) {
-    if (own.some((candidate) => isSame(route, candidate))) continue;
+    if (own.some((candidate) => isSameRoute(route, candidate))) continue;
     const via = `via ${route.gateway ?? 'the link'} on ${name}`;
     if (route.prefix > 0) return { wanted: `${destination(route)} ${via}`, got: 'no such route' };
     return { wanted: `default ${via}`, got: shownDefaults(own, route.network) };
@@ -93,15 +93,6 @@ function compareRoutes(config: InterfaceConfig, { routes }: KernelState): Mismat
     return { wanted: `default via ${gateway ?? 'nothing'} on ${name}`, got: shownDefaults(own, network) };
   }
   return null;
-}
-
-function isSame(wanted: PlannedRoute, route: LiveRoute): boolean {
-  return (
-    route.network === wanted.network &&
-    route.prefix === wanted.prefix &&
-    route.gateway === wanted.gateway &&
-    (wanted.metric === null || route.metric === wanted.metric)
-  );
 }
 
 function shownDefaults(routes: readonly LiveRoute[], network: string): string {

@@ -14,11 +14,10 @@
  */
 import { AgentError } from '../../api/errors.js';
 import type { Argv, FileChange, Nic } from '../../api/host.js';
-import { contains } from '../address.js';
 import { ADVERTISEMENT_FILES, advertisementLines, listenAsBefore, listenAsWanted } from '../advertisements.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../owners.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../plan.js';
-import { type PlannedRoute, destination, offSubnetGateways, routesOf } from '../routes.js';
+import { firstNetworkHasGateway, ipRoutes, routesOf } from '../routes.js';
 import { readShellFile, removeShellKeys, setShellKey } from '../shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../sysconfig.js';
 
@@ -182,7 +181,7 @@ function valuesOf(facts: NetworkFacts, config: InterfaceConfig, base: Ifcfg | un
         [`ARPCHECK${suffix}`, 'no'],
       ];
     }),
-    ...entry('GATEWAY', byKeyword4(config) ? config.gateway4 : null),
+    ...entry('GATEWAY', firstNetworkHasGateway(config) ? config.gateway4 : null),
     // Without it ifup would take the gateway of /etc/sysconfig/network, and dhclient a second default route.
     ['DEFROUTE', config === defaultOf(facts) ? 'yes' : 'no'],
     ...values6(facts, config),
@@ -238,11 +237,6 @@ function resolving(facts: NetworkFacts, config: InterfaceConfig): readonly Entry
   ];
 }
 
-function byKeyword4({ gateway4, ipv4, dhcp4 }: InterfaceConfig): boolean {
-  const [first] = ipv4;
-  return gateway4 !== null && !dhcp4 && first !== undefined && contains(first, gateway4);
-}
-
 function byKeyword6(config: InterfaceConfig): boolean {
   return routesOf(config).some((route) => route.family === 6 && route.prefix === 0 && !route.onLink);
 }
@@ -273,19 +267,8 @@ function routeFiles(facts: NetworkFacts, config: InterfaceConfig): readonly File
 
 /** Arguments of `ip route add`, one a line. */
 function routeLines(config: InterfaceConfig, family: 4 | 6): readonly string[] {
-  const { name } = config.nic;
-  const keyword = family === 4 ? byKeyword4(config) : byKeyword6(config);
-  const hosts = offSubnetGateways(config, family).map((gateway) =>
-    family === 4 ? `${gateway}/32 dev ${name} scope link` : `${gateway}/128 dev ${name}`,
-  );
-  const routes = routesOf(config).filter((route) => route.family === family && !(route.prefix === 0 && keyword));
-  return [...hosts, ...routes.map((route) => routeLine(route, name))];
-}
-
-function routeLine(route: PlannedRoute, name: string): string {
-  const target = route.prefix === 0 ? 'default' : destination(route);
-  const via = route.gateway === null ? '' : ` via ${route.gateway}`;
-  return `${target}${via} dev ${name}${route.metric === null ? '' : ` metric ${route.metric}`}`;
+  const byKeyword = family === 4 ? firstNetworkHasGateway(config) : byKeyword6(config);
+  return ipRoutes(config, family, ({ prefix }) => byKeyword && prefix === 0);
 }
 
 /** A default route for all interfaces would be a second one. Without the file, or with `no` in it, nothing starts. */

@@ -9,7 +9,7 @@
 import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
 import { advertisementCommands } from '../advertisements.js';
-import { type Address, type Family, contains, dottedMask, familyOf } from '../address.js';
+import { type Address, type Family, dottedMask, familyOf } from '../address.js';
 import { blockOf, withBlock } from '../block.js';
 import {
   type Action,
@@ -19,7 +19,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, offSubnetGateways, routesOf } from '../routes.js';
+import { firstNetworkHasGateway, ipRoutes } from '../routes.js';
 
 const MAIN = '/etc/network/interfaces';
 const PARTS = '/etc/network/interfaces.d/';
@@ -202,34 +202,14 @@ function addressLines(name: string, { address, prefix }: Address): Lines {
 
 /** The keyword is for a gateway in the subnet of the stanza's own address: busybox and ifupdown-ng take no other. */
 function plainGateway(config: InterfaceConfig): Lines {
-  return byKeyword(config) && config.gateway4 !== null ? [`gateway ${config.gateway4}`] : [];
-}
-
-function byKeyword(config: InterfaceConfig): boolean {
-  const { gateway4, ipv4, dhcp4 } = config;
-  const [first] = ipv4;
-  return gateway4 !== null && !dhcp4 && first !== undefined && contains(first, gateway4);
+  return firstNetworkHasGateway(config) && config.gateway4 !== null ? [`gateway ${config.gateway4}`] : [];
 }
 
 /** A gateway outside all subnets is reached over the link itself: a route to it comes first. */
 function routeLines(config: InterfaceConfig, family: Family): Lines {
-  const { name } = config.nic;
-  const hosts = offSubnetGateways(config, family).map((gateway) =>
-    family === 4 ? `${gateway}/32 dev ${name} scope link` : `${gateway}/128 dev ${name}`,
-  );
-  const routes = routesOf(config)
-    .filter((route) => route.family === family && !(isDefault4(route) && byKeyword(config)))
-    .map((route) => {
-      const target = route.prefix === 0 ? 'default' : destination(route);
-      const via = route.gateway === null ? '' : ` via ${route.gateway}`;
-      return `${target}${via} dev ${name}${route.metric === null ? '' : ` metric ${route.metric}`}`;
-    });
-  return [...hosts, ...routes].flatMap((route) => [
+  const byKeyword = family === 4 && firstNetworkHasGateway(config);
+  return ipRoutes(config, family, ({ prefix }) => byKeyword && prefix === 0).flatMap((route) => [
     `post-up ip -${family} route replace ${route} || true`,
     `pre-down ip -${family} route del ${route} || true`,
   ]);
-}
-
-function isDefault4({ family, prefix }: PlannedRoute): boolean {
-  return family === 4 && prefix === 0;
 }

@@ -19,7 +19,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, routesOf } from '../routes.js';
+import { type PlannedRoute, ipRoute, routesOf } from '../routes.js';
 import { quoted, readShellFile } from '../shell-file.js';
 
 const DIRECTORY = '/etc/netctl/';
@@ -214,7 +214,5 @@ function routeLines(config: InterfaceConfig, family: Family, byKey: boolean): { 
 }
 
 function routeText(route: PlannedRoute): string {
-  const via = route.gateway === null ? '' : ` via ${route.gateway}${route.onLink ? ' onlink' : ''}`;
-  const metric = route.metric === null ? '' : ` metric ${route.metric}`;
-  return `${route.prefix === 0 ? 'default' : destination(route)}${via}${metric}`;
+  return ipRoute(route, route.onLink ? ' onlink' : '');
 }

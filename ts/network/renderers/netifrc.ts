@@ -17,7 +17,7 @@ import {
   listenAsBefore,
   listenAsWanted,
 } from '../advertisements.js';
-import { blockOf, withBlock } from '../block.js';
+import { interfacesIn, withBlock } from '../block.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -27,7 +27,7 @@ import {
   writeIfChanged,
 } from '../plan.js';
 import { RESOLV_CONF } from '../resolv.js';
-import { type PlannedRoute, destination, routesOf } from '../routes.js';
+import { type PlannedRoute, ipRoute, routesOf } from '../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../shell-file.js';
 
 const MAIN = '/etc/conf.d/net';
@@ -81,7 +81,7 @@ export const netifrc: Renderer = {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netifrc without dhclient', 'DHCPv6']);
     }
     const names = interfaces.map(({ nic }) => nic.name);
-    const gone = namesIn(facts.files.get(MAIN) ?? '').filter((name) => !names.includes(name));
+    const gone = interfacesIn(facts.files.get(MAIN) ?? '').filter((name) => !names.includes(name));
     return {
       before: [...gone.map((name) => rc(name, 'stop', 'ignore')), ...names.flatMap(stop)],
       files: [...elsewhere(facts), ...mainFile(facts), ...sysctlFile(facts)],
@@ -177,11 +177,6 @@ function mainFile(facts: NetworkFacts): readonly FileChange[] {
   return writeIfChanged(facts, MAIN, withBlock(kept, texts.join('\n')), 0o644);
 }
 
-/** The interfaces of our block, whose names cannot be told from their variables. */
-function namesIn(text: string): readonly string[] {
-  return [...blockOf(text).matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);
-}
-
 function definition(config: InterfaceConfig, others: ReadonlyMap<string, string>, facts: NetworkFacts): string {
   const { nic, dhcp4, auto6, mtu } = config;
   const label = config.label === null ? '' : commentText(config.label);
@@ -209,9 +204,7 @@ function assigned(key: string, value: string): string {
 }
 
 function routeLine(route: PlannedRoute): string {
-  const via = route.gateway === null ? '' : ` via ${route.gateway}${route.onLink ? ' onlink' : ''}`;
-  const metric = route.metric === null ? '' : ` metric ${route.metric}`;
-  return `${route.prefix === 0 ? 'default' : destination(route)}${via}${metric}`;
+  return ipRoute(route, route.onLink ? ' onlink' : '');
 }
 
 /** The module ifconfig knows neither `onlink` nor metrics: where it was chosen, iproute2 is for our interfaces. */

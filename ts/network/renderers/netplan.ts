@@ -17,7 +17,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, isSecondary, offSubnetGateways, routesOf } from '../routes.js';
+import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../routes.js';
 
 const DIRECTORY = '/etc/netplan/';
 const OURS = `${DIRECTORY}60-guestwire.yaml`;
@@ -126,6 +126,7 @@ function render(interfaces: readonly InterfaceConfig[]): string {
 
 function definition(config: InterfaceConfig, all: readonly InterfaceConfig[]): readonly string[] {
   const { nic, ipv4, ipv6, auto6 } = config;
+  const routes = routesOf(config);
   const label = config.label === null ? '' : commentText(config.label);
   const addresses = [...ipv4, ...ipv6].map(({ address, prefix }) => `- ${quoted(`${address}/${prefix}`)}`);
   return [
@@ -144,7 +145,7 @@ function definition(config: InterfaceConfig, all: readonly InterfaceConfig[]): r
     ...(config.dns.length === 0
       ? []
       : ['      nameservers:', `        addresses: [${config.dns.map(quoted).join(', ')}]`]),
-    ...section('routes', [...hostRoutes(config), ...routesOf(config).flatMap(route)]),
+    ...section('routes', [...hostRoutes(routes), ...routes.flatMap(route)]),
   ];
 }
 
@@ -156,12 +157,9 @@ function section(key: string, lines: readonly string[]): readonly string[] {
  * The ways to gateways outside the subnets. Not by `on-link`: systemd-networkd 252 takes two routes that differ in that
  * only for the same one, and after a change never sets the new one.
  */
-function hostRoutes(config: InterfaceConfig): readonly string[] {
+function hostRoutes(routes: readonly PlannedRoute[]): readonly string[] {
   return ([4, 6] as const).flatMap((family) =>
-    offSubnetGateways(config, family).flatMap((gateway) => [
-      `- to: ${quoted(`${gateway}/${family === 4 ? 32 : 128}`)}`,
-      '  scope: link',
-    ]),
+    gatewayNetworks(routes, family).flatMap((network) => [`- to: ${quoted(network)}`, '  scope: link']),
   );
 }
 

@@ -20,7 +20,7 @@ import {
   withChanges,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, isSecondary, offSubnetGateways, routesOf } from '../routes.js';
+import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../routes.js';
 
 const DIRECTORY = '/etc/systemd/network/';
 const OURS = '05-guestwire-';
@@ -127,6 +127,7 @@ function assertFirst(facts: NetworkFacts, nic: Nic): void {
 
 function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[]): string {
   const { nic, mtu, auto6 } = config;
+  const routes = routesOf(config);
   const link = [
     ...(mtu === null ? [] : [`MTUBytes=${mtu}`]),
     ...(isSecondary(config, all) ? ['RequiredForOnline=no'] : []),
@@ -139,9 +140,9 @@ function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[]): 
     // Otherwise a router's advertisement would have to ask for it first.
     ...(auto6 === 'dhcp' ? [section('DHCPv6', ['WithoutRA=solicit'])] : []),
     ...([4, 6] as const)
-      .flatMap((family) => offSubnetGateways(config, family).map((gateway) => `${gateway}/${family === 4 ? 32 : 128}`))
+      .flatMap((family) => gatewayNetworks(routes, family))
       .map((network) => section('Route', onLinkLines(network))),
-    ...routesOf(config).map((route) => section('Route', routeLines(route))),
+    ...routes.map((route) => section('Route', routeLines(route))),
   ];
   const head = ['# Written by guestwire; changes are lost.', ...(label === '' ? [] : [`# Label ${label}`])];
   return `${head.join('\n')}\n${sections.join('\n')}`;

@@ -20,7 +20,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, routesOf } from '../routes.js';
+import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../routes.js';
 
 const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
@@ -236,8 +236,7 @@ function ipLines(config: InterfaceConfig, family: Family, servers: readonly stri
   const byKey = addresses.length > 0 ? routes.find(({ prefix, metric }) => prefix === 0 && metric === null) : undefined;
   const gateway = byKey?.gateway ?? null;
   const others = routes.filter((route) => route !== byKey);
-  const onLink = others.flatMap((route) => (route.onLink && route.gateway !== null ? [route.gateway] : []));
-  const hosts = [...new Set(onLink)].map((address) => `${address}/${family === 4 ? 32 : 128}`);
+  const hosts = gatewayNetworks(others, family);
   return [
     `method=${method}`,
     ...addresses.map(({ address, prefix }, index) => `address${index + 1}=${address}/${prefix}`),

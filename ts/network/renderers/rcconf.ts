@@ -16,7 +16,7 @@
 import { AgentError } from '../../api/errors.js';
 import type { FileChange } from '../../api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal, parseAddress, parsePrefix } from '../address.js';
-import { blockOf, withBlock } from '../block.js';
+import { interfacesIn, withBlock } from '../block.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -57,8 +57,7 @@ export const rcconf: Renderer = {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", 'DHCPv6']);
     }
     const names = interfaces.map(({ nic }) => nic.name);
-    const known = [...blockOf(files.get(MAIN) ?? '').matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);
-    const gone = known.filter((name) => !names.includes(name));
+    const gone = interfacesIn(files.get(MAIN) ?? '').filter((name) => !names.includes(name));
     const routes = plannedRoutes(interfaces);
     return {
       // By the old files, which tell whether there is a DHCP client to stop and IPv6 to take away.

@@ -34,7 +34,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../plan.js';
-import { type PlannedRoute, destination, offSubnetGateways, routesOf } from '../routes.js';
+import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../shell-file.js';
 
 const SCRIPT = '/etc/rc.d/rc.inet1';
@@ -247,6 +247,7 @@ function isPlain(
 function commandsFor(config: InterfaceConfig, isOld: boolean, plain: readonly PlainGateway[]): readonly Action[] {
   const { nic, ipv4, ipv6, dhcp4, auto6, mtu } = config;
   const { name } = nic;
+  const routes = routesOf(config);
   const isUp = dhcp4 || ipv4.length > 0 || (!isOld && (ipv6.length > 0 || auto6 !== null));
   const further = isOld ? [...(dhcp4 ? ipv4 : ipv4.slice(1)), ...ipv6] : [];
   const flush = (what: string, ...which: readonly string[]): Action =>
@@ -259,10 +260,8 @@ function commandsFor(config: InterfaceConfig, isOld: boolean, plain: readonly Pl
     ...further.map(({ address, prefix }) =>
       ip(familyOf(address), 'addr', 'replace', `${address}/${prefix}`, 'dev', name),
     ),
-    ...offSubnetGateways(config, 6).map((gateway) => ip(6, 'route', 'replace', `${gateway}/128`, 'dev', name)),
-    ...routesOf(config)
-      .filter((route) => !isSetBy(plain, route, name))
-      .map((route) => routeCommand(route, name)),
+    ...gatewayNetworks(routes, 6).map((network) => ip(6, 'route', 'replace', network, 'dev', name)),
+    ...routes.filter((route) => !isSetBy(plain, route, name)).map((route) => routeCommand(route, name)),
   ];
 }
 

@@ -15,7 +15,7 @@ import type { FileChange, Nic } from '../../api/host.js';
 import { contains, familyOf, parseAddress } from '../address.js';
 import { OWNER_FILES, isManaged } from '../owners.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../plan.js';
-import { type PlannedRoute, destination, offSubnetGateways, routesOf } from '../routes.js';
+import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../routes.js';
 import { setShellKey } from '../shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../sysconfig.js';
 
@@ -141,11 +141,9 @@ function valuesOf(
 function routeFile(facts: NetworkFacts, config: InterfaceConfig): readonly FileChange[] {
   const { name } = config.nic;
   const path = pathOf('ifroute', name);
-  const hosts = [
-    ...offSubnetGateways(config, 4).map((gateway) => `${gateway}/32 - - ${name}`),
-    ...offSubnetGateways(config, 6).map((gateway) => `${gateway}/128 - - ${name}`),
-  ];
-  const lines = [...hosts, ...routesOf(config).map((route) => routeLine(route, name))];
+  const routes = routesOf(config);
+  const ways = ([4, 6] as const).flatMap((family) => gatewayNetworks(routes, family));
+  const lines = [...ways.map((network) => `${network} - - ${name}`), ...routes.map((route) => routeLine(route, name))];
   if (lines.length > 0) return writeIfChanged(facts, path, ownFile(lines), 0o644);
   return facts.files.has(path) ? [{ type: 'remove', path }] : [];
 }
