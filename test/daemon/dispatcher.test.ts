@@ -10,6 +10,7 @@ import { FileJournal } from '../../ts/daemon/journal.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { appendOnlyFile } from '../../ts/host/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
+import { registryOf } from '../support/registry.js';
 
 /** A dispatcher on a real journal, with what it logs. */
 class Bench implements AsyncDisposable {
@@ -34,7 +35,7 @@ class Bench implements AsyncDisposable {
     if (journal !== '') await scratch.write({ 'state/journal': journal });
     const bench = new Bench(scratch);
     const dispatcher = new Dispatcher({
-      commands: new Map(commands.map((entry) => [entry.name, entry])),
+      commands: registryOf(commands),
       journal: await FileJournal.open(bench.#file),
       log: pino({ level: 'trace' }, { write: (line: string) => void bench.logged.push(line) }),
     });
@@ -248,7 +249,7 @@ test('a journal that cannot be written does not lock the owner out', async () =>
   const transport = new MemoryTransport();
   const stop = new AbortController();
   const served = new Dispatcher({
-    commands: new Map([['work', serial('work', () => Promise.resolve('done'))]]),
+    commands: registryOf([serial('work', () => Promise.resolve('done'))]),
     journal: await FileJournal.open(failing),
     log: pino({}, { write: (line: string) => void logged.push(line) }),
   }).serve(transport, codec, stop.signal);

@@ -5,13 +5,13 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import { fileOptions, networkOptions } from '../../ts/cli/run.js';
+import { commandOptions } from '../../ts/cli/run.js';
 import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
-import { createKeyExchange, createSealedExchange } from '../../ts/host/accounts.js';
+import { Registry } from '../../ts/daemon/registry.js';
 import { createHost } from '../../ts/host/host.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { appendOnlyFile } from '../../ts/host/system.js';
@@ -25,7 +25,7 @@ interface Case {
 const { cases } = JSON.parse(readFileSync('test/fixtures/unix-protocol-requests.json', 'utf8')) as { cases: Case[] };
 
 const FEATURES =
-  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,file_inject_parts,keyinit_x25519_v1';
+  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,keyinit_x25519_v1,file_inject_parts';
 
 /**
  * Where the answer is meant to differ from the Unix agent's: it gave none at all (03 to 06, 32), it gave away its
@@ -79,21 +79,13 @@ class Agent implements AsyncDisposable {
     const stateDirectory = `${agent.root}/var/lib/guestwire`;
     const store = { read: () => Promise.resolve(null), list: () => Promise.resolve([]) };
     const { host } = await createHost({ root: agent.root, stateDirectory, live: false, store });
-    const commands = createCommands(host, {
-      password: {
-        createExchange: createKeyExchange,
-        createSealedExchange,
-        user: 'root',
-        users: [],
-        unlock: 'always',
-        weakExchange: true,
-        keyLifetimeMs: DEFAULTS.password['key-lifetime'],
-      },
-      files: fileOptions(DEFAULTS),
-      network: { ...networkOptions(DEFAULTS), deviceTimeoutMs: 0 },
-    });
+    const registry = new Registry({ rules: DEFAULTS.commands });
+    const options = commandOptions({ ...DEFAULTS, network: { ...DEFAULTS.network, 'device-timeout': 0 } });
+    for (const module of createCommands(host, options, () => registry.features())) {
+      registry.add(module, { kind: 'native', where: module.name });
+    }
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));
-    const dispatcher = new Dispatcher({ commands, journal, log: pino({ level: 'silent' }) });
+    const dispatcher = new Dispatcher({ commands: registry, journal, log: pino({ level: 'silent' }) });
     agent.#served = dispatcher.serve(agent.transport, codec, agent.#stop.signal);
     return agent;
   }

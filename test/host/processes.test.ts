@@ -73,3 +73,10 @@ test('a daemon that a program leaves behind is not waited for', async () => {
   assert.equal(result.code, 0);
   process.kill(Number(result.stdout));
 });
+
+test('what a caller adds to the environment comes beside what every program gets', async () => {
+  const { stdout } = await processes.run(['env'], { environment: { GUESTWIRE_STAGE: 'before' } });
+  const lines = stdout.trim().split('\n');
+  assert.deepEqual(lines.map((line) => line.split('=')[0]).sort(), ['GUESTWIRE_STAGE', 'LC_ALL', 'PATH']);
+  assert.ok(lines.includes('GUESTWIRE_STAGE=before'));
+});

@@ -17,6 +17,11 @@ export type Lane = 'serial' | 'immediate';
 export interface Command {
   readonly name: string;
   readonly lane: Lane;
+  /**
+   * Further forms of the command that `features` tells beside its name: an agent that does not know `file_inject` in
+   * parts would write each part as a whole file, so a host has to be able to ask.
+   */
+  readonly forms?: readonly string[];
   handle(value: unknown, context: CommandContext): Promise<Reply>;
 }
 

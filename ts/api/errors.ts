@@ -10,6 +10,7 @@ export const AGENT_ERRORS = {
   GW_REQUEST_NO_NAME: [500, "Request is missing 'name' key"],
   GW_REQUEST_INTERRUPTED: [500, 'Interrupted: the agent was stopped while it ran %s; %s'],
   GW_COMMAND_UNKNOWN: [404, "No such agent command '%s'"],
+  GW_COMMAND_DENIED: [403, "Refused: the command '%s' is switched off on this machine"],
   GW_ARGUMENT_INVALID: [500, 'Invalid %s: expected %s, got %s'],
   GW_EXCHANGE_REFUSED: [500, 'Refused: the 107-bit key exchange is switched off; features tells which is not'],
   GW_KEY_MISSING: [500, 'Password without key exchange'],

@@ -99,6 +99,8 @@ export interface RunOptions {
   readonly stdin?: Secret | string;
   /** Milliseconds; 60,000 when absent. The program is killed after it. */
   readonly timeout?: number;
+  /** Added to the clean environment that every program gets. Visible to whoever may look at the process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface RunResult {

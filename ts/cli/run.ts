@@ -1,11 +1,12 @@
 import { join, resolve } from 'node:path';
 import { createCommunication } from '../communication/index.js';
 import type { FileOptions } from '../commands/file.js';
-import { createCommands } from '../commands/index.js';
+import { type CommandOptions, createCommands } from '../commands/index.js';
 import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { FileJournal } from '../daemon/journal.js';
 import { createLog } from '../daemon/log.js';
+import { Registry } from '../daemon/registry.js';
 import { listenForShutdown } from '../daemon/shutdown.js';
 import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { notifyServiceManager } from '../host/addon.js';
@@ -67,20 +68,12 @@ export const run = subcommand({
         await startNetwork(host, { log, ...networkOptions(config) });
       }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
-      const commands = createCommands(host, {
-        password: {
-          createExchange: createKeyExchange,
-          createSealedExchange,
-          user: config.password.user,
-          users: config.password.users,
-          unlock: config.password.unlock,
-          weakExchange: config.password['weak-exchange'],
-          keyLifetimeMs: config.password['key-lifetime'],
-        },
-        files: fileOptions(config),
-        network: networkOptions(config),
-      });
-      const dispatcher = new Dispatcher({ commands, journal: await FileJournal.open(journalFile), log });
+      const registry = new Registry({ rules: config.commands });
+      const modules = createCommands(host, commandOptions(config), () => registry.features());
+      for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
+      for (const name of registry.unknownRules())
+        log.warn({ name }, 'commands.allow or commands.deny names no command');
+      const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journalFile), log });
       const serving = createCommunication({
         openStore: (onClose) => access.open(onClose),
         log,
@@ -88,7 +81,7 @@ export const run = subcommand({
         pollInterval: config.requests['poll-interval'],
       }).map(async (wire) => {
         await using transport = await wire.open();
-        notifyServiceManager(`READY=1\nSTATUS=Serving ${commands.size} commands`);
+        notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands`);
         log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
         await dispatcher.serve(transport, wire.codec, shutdown.signal);
       });
@@ -101,6 +94,23 @@ export const run = subcommand({
     }
   },
 });
+
+/** What the agent's own commands are told of the configuration. */
+export function commandOptions(config: Config): CommandOptions {
+  return {
+    password: {
+      createExchange: createKeyExchange,
+      createSealedExchange,
+      user: config.password.user,
+      users: config.password.users,
+      unlock: config.password.unlock,
+      weakExchange: config.password['weak-exchange'],
+      keyLifetimeMs: config.password['key-lifetime'],
+    },
+    files: fileOptions(config),
+    network: networkOptions(config),
+  };
+}
 
 /** What a reset of the network is told of the configuration. */
 export function networkOptions({ network }: Config): NetworkOptions {

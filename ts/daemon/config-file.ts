@@ -43,6 +43,10 @@ const pathPatterns = v.array(
   ),
   'a list of absolute paths',
 );
+const commandNames = v.array(
+  v.pipe(v.string('a list of command names'), v.regex(/^[^\s,]+$/u, 'a list of command names, or "*" for all')),
+  'a list of command names',
+);
 /** xenstored's own limit for domain ids. */
 const domain = v.pipe(
   v.number('a domain id, 0 to 32751'),
@@ -60,6 +64,7 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
   },
   answers: { keep: duration },
   requests: { 'poll-interval': duration },
+  commands: { allow: commandNames, deny: commandNames },
   password: {
     user: userName,
     users: v.array(userName, 'a list of user names'),

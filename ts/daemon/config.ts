@@ -23,6 +23,12 @@ export interface Config {
     /** How often to look for requests whose event was lost. */
     readonly 'poll-interval': number;
   };
+  readonly commands: {
+    /** Which the host may use: names, or `*` for all. */
+    readonly allow: readonly string[];
+    /** Which it may not, even when allowed. */
+    readonly deny: readonly string[];
+  };
   readonly password: {
     /** Whose password the command sets when the request names nobody. */
     readonly user: string;
@@ -72,6 +78,7 @@ export const DEFAULTS: Config = {
   log: { level: 'info', format: 'auto' },
   answers: { keep: 600_000 },
   requests: { 'poll-interval': 60_000 },
+  commands: { allow: ['*'], deny: [] },
   password: { user: 'root', users: [], unlock: 'always', 'weak-exchange': true, 'key-lifetime': 300_000 },
   files: {
     allow: ['/'],

@@ -9,7 +9,8 @@ import { describeError } from './log.js';
 const RECHECK_AFTER_MS = 1000;
 
 export interface DispatcherOptions {
-  readonly commands: ReadonlyMap<string, Command>;
+  /** Throws AgentError for a name that no command has, or that the host may not use. */
+  readonly commands: { get(name: string): Command };
   readonly journal: Journal;
   readonly log: Logger;
 }
@@ -71,7 +72,6 @@ export class Dispatcher {
       }
       const { name, value } = codec.decode(raw.body);
       const command = this.#options.commands.get(name);
-      if (command === undefined) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
       return { raw, command, value, arrived: performance.now() };
     } catch (error) {
       refusal = asAgentError(error);

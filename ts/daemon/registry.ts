@@ -1,0 +1,98 @@
+import type { Command, CommandModule } from '../api/command.js';
+import { AgentError } from '../api/errors.js';
+
+/** Where a command comes from, for people and for the log. */
+export interface Origin {
+  /** `native` commands are part of the agent. */
+  readonly kind: 'native' | 'plugin' | 'script';
+  /** The module's name, or the file. */
+  readonly where: string;
+}
+
+/** Which commands the host may use: names, or `*` for all. What is denied is denied, allowed or not. */
+export interface CommandRules {
+  readonly allow: readonly string[];
+  readonly deny: readonly string[];
+}
+
+export interface RegistryOptions {
+  readonly rules: CommandRules;
+  /** What happens around every command. */
+  readonly around?: (command: Command) => Command;
+}
+
+interface Entry {
+  readonly command: Command;
+  readonly origin: Origin;
+}
+
+export interface ListedCommand {
+  readonly name: string;
+  readonly lane: Command['lane'];
+  readonly origin: Origin;
+  readonly allowed: boolean;
+}
+
+/** Every command that there is, by name, and who may use it. The name that was taken first stays. */
+export class Registry {
+  readonly #rules: CommandRules;
+  readonly #around: (command: Command) => Command;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor({ rules, around = (command) => command }: RegistryOptions) {
+    this.#rules = rules;
+    this.#around = around;
+  }
+
+  /** Adds a module's commands. Gives the names that were taken already, each with who has it. */
+  add(module: CommandModule, origin: Origin): ReadonlyMap<string, Origin> {
+    const taken = new Map<string, Origin>();
+    for (const command of module.commands) {
+      const present = this.#entries.get(command.name);
+      if (present !== undefined) taken.set(command.name, present.origin);
+      else this.#entries.set(command.name, { command: this.#around(command), origin });
+    }
+    return taken;
+  }
+
+  /** Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED. */
+  get(name: string): Command {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
+    if (!this.#allows(name)) throw new AgentError('GW_COMMAND_DENIED', [name]);
+    return entry.command;
+  }
+
+  /** What `features` tells: the commands that the host may use, then their further forms. */
+  features(): readonly string[] {
+    const allowed = [...this.#entries.values()].map(({ command }) => command).filter(({ name }) => this.#allows(name));
+    return [...allowed.map(({ name }) => name), ...allowed.flatMap(({ forms = [] }) => forms)];
+  }
+
+  /** All of them, in the order in which they were added. */
+  list(): readonly ListedCommand[] {
+    return [...this.#entries.values()].map(({ command: { name, lane }, origin }) => ({
+      name,
+      lane,
+      origin,
+      allowed: this.#allows(name),
+    }));
+  }
+
+  /** Names in the rules that no command has: most often a slip of the pen. */
+  unknownRules(): readonly string[] {
+    const { allow, deny } = this.#rules;
+    return [...new Set([...allow, ...deny])].filter((name) => name !== ALL && !this.#entries.has(name));
+  }
+
+  #allows(name: string): boolean {
+    const { allow, deny } = this.#rules;
+    return covers(allow, name) && !covers(deny, name);
+  }
+}
+
+const ALL = '*';
+
+function covers(names: readonly string[], name: string): boolean {
+  return names.includes(ALL) || names.includes(name);
+}
