@@ -19,7 +19,12 @@ export function createProcesses(): Processes {
 function run([program, ...args]: Argv, options: RunOptions = {}): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     // A process group of its own, so that a timeout ends the program's children too.
-    const child = spawn(program, args, { cwd: '/', env: { ...ENVIRONMENT, ...options.environment }, detached: true, stdio: 'pipe' });
+    const child = spawn(program, args, {
+      cwd: '/',
+      env: { ...ENVIRONMENT, ...options.environment },
+      detached: true,
+      stdio: 'pipe',
+    });
     const stdout = new Collector();
     const stderr = new Collector();
     child.stdout.on('data', (chunk: Buffer) => {
