@@ -1,6 +1,6 @@
 /**
  * What nova and its relatives publish under `vm-data/networking`: one JSON object an interface. Read as
- * docs/protocol.md says, `resetnetwork`.
+ * docs/commands/resetnetwork.md says.
  */
 import type { Nic } from '../api/host.js';
 import { parseHostJson } from '../api/json.js';
