@@ -10,7 +10,7 @@ import { createScratch } from '../support/scratch.js';
 const PAGES = 'docs/commands';
 const TABLE = join(PAGES, 'README.md');
 /** What every page has, whatever else it has. */
-const SECTIONS = ['Request', 'Answer', 'Errors', 'What it changes', 'Settings', 'How to undo'];
+const SECTIONS = ['Request', 'Answer', 'Errors', 'What it changes', 'Settings', 'Undoing it'];
 
 const read = (path: string): string => readFileSync(path, 'utf8');
 const pages = readdirSync(PAGES).filter((name) => name.endsWith('.md') && name !== 'README.md');
@@ -50,6 +50,8 @@ async function printDefaults(): Promise<ReadonlyMap<string, string>> {
     section = /^\[(\w+)\]$/.exec(line)?.[1] ?? section;
     const [, key, value] = /^([\w-]+) = (.*?) +# default$/.exec(line) ?? [];
     if (key !== undefined && value !== undefined) defaults.set(`${section}.${key}`, value);
+    const [, absent] = /^# ([\w-]+) is not set +# default$/.exec(line) ?? [];
+    if (absent !== undefined) defaults.set(`${section}.${absent}`, 'not set');
   }
   return defaults;
 }
