@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** Composition starts here: finds the subcommand, runs it, and turns what it throws into an exit code. */
-import { AgentError } from './api/errors.js';
+import { AgentError, messageOf } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';
 import { SUBCOMMANDS } from './cli/index.js';
 
@@ -42,7 +42,7 @@ function explain(error: unknown, name: string | undefined): number {
     process.stderr.write(`guestwire: ${error.message}\nSee ${help}.\n`);
     return EXIT.usage;
   }
-  process.stderr.write(`guestwire: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`guestwire: ${messageOf(error)}\n`);
   if (error instanceof AgentError && error.code === 'GW_CONFIG_INVALID') return EXIT.config;
   return (error as { code?: unknown } | null)?.code === 'XS_NO_ENDPOINT' ? EXIT.unavailable : EXIT.failure;
 }

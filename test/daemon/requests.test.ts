@@ -105,6 +105,14 @@ class Agent implements AsyncDisposable {
   }
 }
 
+test('every answer that is meant to differ is one to a recorded request', () => {
+  const ids = cases.map(({ id }) => id);
+  assert.deepEqual(
+    Object.keys(DIFFERENT).filter((id) => !ids.includes(id)),
+    [],
+  );
+});
+
 for (const { id, request_value: body, reply } of cases) {
   test(`the Unix agent's recorded request is answered right, once: ${id}`, async () => {
     await using agent = await Agent.start();

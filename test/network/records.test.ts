@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import type { Nic } from '../../ts/api/host.js';
@@ -181,16 +180,5 @@ suite('records of vm-data/networking', () => {
       accepted(`{"label": "a\nb", "mac": "${MAC}", "ips": [{"ip": "192.0.2.4", "netmask": 24}]}`).label,
       'a\nb',
     );
-  });
-
-  test('the records of the old agent that failed: each is accepted or refused alone, and none throws', () => {
-    const { cases } = JSON.parse(readFileSync('test/fixtures/unix-network-errors.json', 'utf8')) as {
-      cases: { case: string; input: Record<string, unknown> }[];
-    };
-    for (const { case: name, input } of cases) {
-      const texts = Object.entries(input).map(([id, record]): [string, string] => [id, JSON.stringify(record)]);
-      const { interfaces, errors } = readWanted({ networking: new Map(texts), networks: new Map() }, [ETH0]);
-      assert.equal(interfaces.length + errors.length, texts.length, name);
-    }
   });
 });

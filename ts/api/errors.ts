@@ -59,3 +59,8 @@ export class AgentError extends Error {
     this.returncode = String(returncode);
   }
 }
+
+/** What an error says; JavaScript lets anything at all be thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,3 +1,4 @@
+import { messageOf } from '../api/errors.js';
 import type { Nic } from '../api/host.js';
 import { hasCloudInit } from '../network/cloud-init.js';
 import { rank } from '../network/decide.js';
@@ -33,7 +34,7 @@ export const doctor = subcommand({
     let sound = true;
     const complain = (error: unknown): null => {
       sound = false;
-      print(`  not usable: ${error instanceof Error ? error.message : String(error)}`);
+      print(`  not usable: ${messageOf(error)}`);
       return null;
     };
     const nics = await host.network.nics();

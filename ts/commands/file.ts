@@ -1,4 +1,4 @@
-import { AgentError, command, type CommandModule, type Host } from '../api/index.js';
+import { AgentError, command, type CommandModule, type Host, messageOf } from '../api/index.js';
 import { type FileRules, whyRefused } from './file-rules.js';
 import { injectKeys, type KeysPolicy } from './keys-file.js';
 import { type Part, Uploads, digestOf } from './file-uploads.js';
@@ -185,7 +185,7 @@ async function destination(host: Host, path: string): Promise<string> {
   try {
     whole = await host.files.resolve(path);
   } catch (cause) {
-    throw new AgentError('GW_FILE_FAILED', [path, cause instanceof Error ? cause.message : String(cause)], { cause });
+    throw new AgentError('GW_FILE_FAILED', [path, messageOf(cause)], { cause });
   }
   if (whole !== null) return whole;
   const cut = path.lastIndexOf('/');

@@ -1,5 +1,5 @@
 /** Writing a user's ssh keys: for `sshkeys`, and for hosts that inject the file whole. */
-import { AgentError, type Home, type Host } from '../api/index.js';
+import { AgentError, type Home, type Host, messageOf } from '../api/index.js';
 import { type Edited, type PublicKey, mergeKeys, parseNewKey } from '../accounts/authorized-keys.js';
 import { type Account, ownerOfKeysFile, whyNoHome } from '../accounts/passwd.js';
 
@@ -53,8 +53,7 @@ async function readBytes(host: Host, { account, path, home }: KeysFile): Promise
   try {
     return home === null ? await host.files.read(path) : await host.files.readInHome(path, home);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new AgentError('GW_KEYS_REFUSED', [account.user, `${path}: ${why}`], { cause });
+    throw new AgentError('GW_KEYS_REFUSED', [account.user, `${path}: ${messageOf(cause)}`], { cause });
   }
 }
 

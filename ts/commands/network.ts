@@ -5,7 +5,7 @@ import { type ResetOptions, resetNetwork } from '../network/reset.js';
 
 export type NetworkOptions = Omit<ResetOptions, 'log'>;
 
-/** `resetnetwork`: makes the network what the host published. docs/protocol.md says how it is read. */
+/** `resetnetwork`: makes the network what the host published. docs/commands/resetnetwork.md says how it is read. */
 export function networkCommands(host: Host, options: NetworkOptions): CommandModule {
   return {
     name: 'network',

@@ -124,11 +124,13 @@ export class Dispatcher {
     const started = performance.now();
     let reply: Reply;
     let failure: unknown = null;
+    let refusal: AgentError | null = null;
     try {
       reply = await command.handle(value, context);
     } catch (error) {
       failure = error;
-      reply = asReply(asAgentError(error));
+      refusal = asAgentError(error);
+      reply = asReply(refusal);
     }
     const ran = performance.now();
     await this.#settle(raw, reply, transport, codec, command.lane === 'serial');
@@ -139,8 +141,8 @@ export class Dispatcher {
       ranMs: round(ran - started),
       totalMs: round(performance.now() - arrived),
     };
-    if (failure === null) log.info(fields, 'command finished');
-    else log.error({ ...fields, error: describeError(failure) }, 'command failed');
+    if (refusal === null) log.info(fields, 'command finished');
+    else log.error({ ...fields, code: refusal.code, error: describeError(failure) }, 'command failed');
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */

@@ -1,4 +1,5 @@
 /** Why the system refused, in words that an administrator can act on. */
+import { messageOf } from '../api/index.js';
 import { errorCode } from './root-path.js';
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -13,6 +14,5 @@ const REASONS: Readonly<Record<string, string>> = {
 
 export function reason(error: unknown): string {
   const known = REASONS[errorCode(error) ?? ''];
-  if (known !== undefined) return known;
-  return error instanceof Error ? error.message : String(error);
+  return known ?? messageOf(error);
 }

@@ -1,6 +1,7 @@
 /** The acting half: what a plan's actions do to the live machine. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { messageOf } from '../api/errors.js';
 import type { Host, LiveNetwork } from '../api/host.js';
 import { isLinkLocal } from './address.js';
 import { nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
@@ -28,7 +29,7 @@ export async function perform(actions: readonly Action[], context: Performing): 
       first ??= failure;
     } catch (error) {
       log.warn({ action, error: String(error) }, 'action failed');
-      first ??= `${action.type}: ${error instanceof Error ? error.message : String(error)}`;
+      first ??= `${action.type}: ${messageOf(error)}`;
     }
   }
   return first;

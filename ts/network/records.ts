@@ -1,6 +1,6 @@
 /**
  * What nova and its relatives publish under `vm-data/networking`: one JSON object an interface. Read as
- * docs/protocol.md says, `resetnetwork`.
+ * docs/commands/resetnetwork.md says.
  */
 import type { Nic } from '../api/host.js';
 import { parseHostJson } from '../api/json.js';
@@ -75,7 +75,9 @@ function readAddresses(
     const record = fields(entry, `an IPv${family} address`);
     if (!isEnabled(record['enabled'])) continue;
     const text = record['ip'] ?? record['address'];
-    if (text === undefined) throw new RecordError(`Missing 'ip' key for IPv${family} address`);
+    if (text === undefined) {
+      throw new RecordError(`Missing ${family === 4 ? "'ip'" : "'ip' or 'address'"} key for IPv${family} address`);
+    }
     const address = readOwnAddress(text, family, 'ip');
     if (record['netmask'] === undefined) throw new RecordError(`Missing 'netmask' key for IPv${family} address`);
     const prefix = readPrefix(record['netmask'], family, 'netmask');

@@ -1,0 +1,267 @@
+/**
+ * How each code of the agent is provoked, in the order of docs/errors.md. To add one: an object with its code, what
+ * the message says in the place of each `%s`, and a function that does on a guest what leads to it.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { join } from 'node:path';
+import { FileLock } from '#binding';
+import { AgentError } from '../../../ts/api/index.js';
+import { loadConfig } from '../../../ts/daemon/config.js';
+import { readConfigFiles } from '../../../ts/host/system.js';
+import { MAC, VM_DATA } from '../../support/scratch-root.js';
+import type { AgentEntry, Told } from './entry.js';
+import type { Guest } from './guest.js';
+
+const base64 = (text: string): string => Buffer.from(text).toString('base64');
+const ADDRESS = { ip: '203.0.113.10', netmask: '255.255.255.0' };
+const RECORD = 'vm-data/networking/a';
+/** A guest whose network nobody configures. */
+const WITHOUT_IFUPDOWN = { 'etc/network/interfaces': null, 'sbin/ifup': null, 'sbin/ifdown': null } as const;
+
+/** The value of `file_inject` for a part of /srv/big, whose whole is ten digits. */
+function part(content: string, offset: number, path = '/srv/big', total = 10): Readonly<Record<string, unknown>> {
+  const last = offset + content.length === total;
+  const digest = createHash('sha256').update('0123456789').digest('hex');
+  return {
+    b64_path: base64(path),
+    b64_file: base64(content),
+    offset,
+    total,
+    ...(last ? { sha256: digest } : {}),
+  };
+}
+
+/** Starts the agent and sends a request. */
+function asked(name: string, value: unknown = ''): (guest: Guest) => Promise<Told> {
+  return async (guest) => {
+    await guest.start();
+    return guest.request(name, value);
+  };
+}
+
+export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
+  GW_REQUEST_MALFORMED: {
+    says: ['a JSON object', 'a list'],
+    async provoke(guest) {
+      await guest.start();
+      return guest.send('[1]');
+    },
+  },
+
+  GW_REQUEST_NO_NAME: {
+    says: [],
+    async provoke(guest) {
+      await guest.start();
+      return guest.send('{"value": "agent"}');
+    },
+  },
+
+  GW_REQUEST_INTERRUPTED: {
+    says: ['password', 'it was not run again, and files it had half changed were put back'],
+    async provoke(guest) {
+      await guest.start();
+      // As passwd(1) would: the command waits for the lock, and is killed meanwhile.
+      const lock = await FileLock.acquire(join(guest.scratch.root, 'etc/.pwd.lock'), 1000);
+      const answer = guest.setPassword('S3cret', { exchange: 'strong' });
+      await guest.isRunning('password');
+      await guest.kill();
+      lock.release();
+      await guest.start();
+      return answer;
+    },
+  },
+
+  GW_COMMAND_UNKNOWN: { says: ['reboot'], provoke: asked('reboot') },
+
+  GW_COMMAND_DENIED: {
+    says: ['injectfile'],
+    config: "[commands]\ndeny = ['injectfile']",
+    provoke: asked('injectfile', base64('/etc/motd,hello')),
+  },
+
+  GW_ARGUMENT_INVALID: {
+    says: ['path', 'an absolute path of a file', 'etc/motd'],
+    provoke: asked('injectfile', base64('etc/motd,hello')),
+  },
+
+  GW_EXCHANGE_REFUSED: {
+    says: [],
+    config: '[password]\nweak-exchange = false',
+    provoke: asked('keyinit', '68436575764933852815830951574296'),
+  },
+
+  GW_KEY_MISSING: { says: [], provoke: asked('password', base64('sixteen bytes ok')) },
+
+  GW_PASSWORD_UNDECODABLE: { says: [], provoke: asked('password', 'no base64!') },
+
+  GW_PASSWORD_UNREADABLE: {
+    says: ['expected blocks of 16 bytes, got 5 bytes'],
+    async provoke(guest) {
+      await guest.start();
+      await guest.succeeds('keyinit', '68436575764933852815830951574296');
+      return guest.request('password', base64('hello'));
+    },
+  },
+
+  GW_PASSWORD_EMPTY: {
+    says: [],
+    async provoke(guest) {
+      await guest.start();
+      return guest.setPassword('', { exchange: 'strong' });
+    },
+  },
+
+  GW_USER_UNKNOWN: {
+    says: ['ghost', '/etc/passwd'],
+    provoke: asked('sshkeys', { action: 'list', user: 'ghost' }),
+  },
+
+  GW_USER_REFUSED: {
+    says: ['nobody'],
+    async provoke(guest) {
+      await guest.start();
+      return guest.setPassword('S3cret', { exchange: 'strong', user: 'nobody' });
+    },
+  },
+
+  GW_ACCOUNT_LOCKED: {
+    says: ['root'],
+    config: '[password]\nunlock = "never"',
+    files: { 'etc/shadow': 'root:!$6$salt$hash:19700:0:99999:7:::\n' },
+    async provoke(guest) {
+      await guest.start();
+      const told = await guest.setPassword('S3cret', { exchange: 'strong' });
+      assert.equal(guest.scratch.read('etc/shadow'), 'root:!$6$salt$hash:19700:0:99999:7:::\n');
+      return told;
+    },
+  },
+
+  GW_KEYS_REFUSED: {
+    says: ['nobody', 'its home is /'],
+    provoke: asked('sshkeys', { action: 'list', user: 'nobody' }),
+  },
+
+  GW_FILE_UNDECODABLE: { says: [], provoke: asked('injectfile', 'no base64!') },
+
+  GW_FILE_REFUSED: {
+    says: ['/proc/sys/kernel/hostname', '/proc belongs to the kernel'],
+    provoke: asked('injectfile', base64('/proc/sys/kernel/hostname,x')),
+  },
+
+  GW_FILE_FAILED: {
+    says: ['/etc/hostname/x', 'a part of the path is not a directory'],
+    provoke: asked('injectfile', base64('/etc/hostname/x,hello')),
+  },
+
+  GW_UPLOAD_CONTRADICTORY: {
+    says: ['/srv/big', 'a total of 10 bytes as before', '11'],
+    async provoke(guest) {
+      await guest.start();
+      await guest.succeeds('file_inject', part('0123', 0));
+      return guest.request('file_inject', part('4567', 4, '/srv/big', 11));
+    },
+  },
+
+  GW_UPLOAD_GAP: {
+    says: ['/srv/big', '4', '6'],
+    async provoke(guest) {
+      await guest.start();
+      await guest.succeeds('file_inject', part('0123', 0));
+      return guest.request('file_inject', part('67', 6));
+    },
+  },
+
+  GW_UPLOAD_LIMIT: {
+    says: ['/srv/second', '1', '1'],
+    config: '[files]\nuploads = 1',
+    async provoke(guest) {
+      await guest.start();
+      await guest.succeeds('file_inject', part('0123', 0));
+      return guest.request('file_inject', part('0123', 0, '/srv/second'));
+    },
+  },
+
+  GW_NETWORK_EMPTY: {
+    says: ['vm-data/networking or vm-data/networks'],
+    provoke: asked('resetnetwork'),
+  },
+
+  GW_NETWORK_INVALID: {
+    says: ['a: Unknown interface MAC 00:aa:bb:cc:dd:ee'],
+    published: { [RECORD]: JSON.stringify({ mac: '00:AA:BB:CC:DD:EE', ips: [ADDRESS] }) },
+    provoke: asked('resetnetwork'),
+  },
+
+  GW_NETWORK_UNSUPPORTED: {
+    says: [/netplan \(.*ifupdown \(.*FreeBSD \(.*, a running Linux without any of them/],
+    files: WITHOUT_IFUPDOWN,
+    published: VM_DATA,
+    provoke: asked('resetnetwork'),
+  },
+
+  GW_NETWORK_IMPOSSIBLE: {
+    says: ['the direct renderer', 'DHCP on eth0'],
+    files: { ...WITHOUT_IFUPDOWN, 'proc/sys/kernel/ostype': 'Linux\n' },
+    published: { 'vm-data/networks/0/mac': MAC, 'vm-data/networks/0/type': 'dhcp' },
+    provoke: asked('resetnetwork'),
+  },
+
+  GW_NETWORK_MISMATCH: {
+    says: ['2001:db8::1/64 on eth0', 'it marked tentative or as a duplicate'],
+    config: '[network]\nverify-timeout = "4s"',
+    files: { ...WITHOUT_IFUPDOWN, 'etc/guestwire/network.json': '{"version": 1, "interfaces": []}' },
+    published: { [RECORD]: JSON.stringify({ mac: MAC, ip6s: [{ ip: '2001:db8::1', netmask: 64 }] }) },
+    async provoke(guest) {
+      // The other end of the link has the address already: duplicate address detection finds out.
+      await guest.startLive(`
+        ip link add eth0 address ${MAC} type veth peer name far
+        ip link set far up
+        ip address add 2001:db8::1/64 dev far nodad`);
+      return guest.request('resetnetwork');
+    },
+  },
+
+  GW_NETWORK_PARTIAL: {
+    says: ['eth0', 'b: Unknown interface MAC 00:aa:bb:cc:dd:ee'],
+    published: {
+      [RECORD]: JSON.stringify({ mac: MAC, ips: [ADDRESS] }),
+      'vm-data/networking/b': JSON.stringify({ mac: '00:AA:BB:CC:DD:EE', ips: [ADDRESS] }),
+    },
+    provoke: asked('resetnetwork'),
+  },
+
+  GW_RUN_FAILED: {
+    says: ['restorecon', 'no policy'],
+    async provoke(guest) {
+      // Without SELinux in the kernel the real restorecon does nothing and succeeds: a program of this name has to fail.
+      await guest.startLive(`
+        mount -t tmpfs tmpfs /sys/fs; mkdir /sys/fs/selinux; echo 1 > /sys/fs/selinux/enforce
+        mount -t tmpfs tmpfs /root; mount -t tmpfs tmpfs /usr/local/sbin
+        printf '#!/bin/sh\\necho no policy >&2; exit 1\\n' > /usr/local/sbin/restorecon
+        chmod 755 /usr/local/sbin/restorecon`);
+      const keys = ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0bT6vHcN0HIbEuyD6x0lqyO0vTfcp2FJ7vBPBLsk0v'];
+      return guest.request('sshkeys', { action: 'merge', keys });
+    },
+  },
+
+  GW_CONFIG_INVALID: {
+    says: [/.*\/etc\/guestwire\/guestwire\.toml:2: log\.level: found 'loud', wanted one of .*/],
+    config: '[log]\nlevel = "loud"',
+    async provoke(guest) {
+      // No host is told of it: the agent does not start.
+      const error = await loadConfig(await readConfigFiles(guest.scratch.root, null)).catch(
+        (thrown: unknown) => thrown,
+      );
+      assert.ok(error instanceof AgentError);
+      return { code: error.code, returncode: error.returncode, message: error.message.replaceAll('"', "'") };
+    },
+  },
+
+  GW_INTERNAL: {
+    says: ['EINVAL'],
+    files: { 'etc/passwd': null, 'etc/passwd/file': '' },
+    // Nobody foresaw a directory there.
+    provoke: asked('sshkeys', { action: 'list' }),
+  },
+};
