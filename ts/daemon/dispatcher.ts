@@ -124,25 +124,24 @@ export class Dispatcher {
     const started = performance.now();
     let reply: Reply;
     let failure: unknown = null;
-    let refusal: AgentError | null = null;
     try {
       reply = await command.handle(value, context);
     } catch (error) {
       failure = error;
-      refusal = asAgentError(error);
-      reply = asReply(refusal);
+      reply = asReply(asAgentError(error));
     }
     const ran = performance.now();
     await this.#settle(raw, reply, transport, codec, command.lane === 'serial');
     const fields = {
       ...about,
       returncode: reply.returncode,
+      ...(failure === null ? {} : { code: asAgentError(failure).code }),
       waitedMs: round(started - arrived),
       ranMs: round(ran - started),
       totalMs: round(performance.now() - arrived),
     };
-    if (refusal === null) log.info(fields, 'command finished');
-    else log.error({ ...fields, code: refusal.code, error: describeError(failure) }, 'command failed');
+    if (failure === null) log.info(fields, 'command finished');
+    else log.error({ ...fields, error: describeError(failure) }, 'command failed');
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */

@@ -7,7 +7,6 @@ import {
 import { type Accounts, AgentError, Secret } from '../api/index.js';
 import { type KeyExchange } from '../crypto/password.js';
 import { type SealedExchange } from '../crypto/sealed.js';
-import { reason } from './reason.js';
 import { errorCode, resolveInRoot } from './root-path.js';
 
 /** The file that lckpwdf(3) locks. */
@@ -38,8 +37,12 @@ export function createAccounts(root: string): Accounts {
         };
       } catch (cause) {
         const busy = errorCode(cause) === 'LOCK_TIMEOUT';
-        const why = busy ? 'another program has held it for 15 s' : reason(cause);
-        throw new AgentError('GW_FILE_FAILED', [LOCK, why], { cause });
+        const reason = busy
+          ? 'another program has held it for 15 s'
+          : cause instanceof Error
+            ? cause.message
+            : String(cause);
+        throw new AgentError('GW_FILE_FAILED', [LOCK, reason], { cause });
       }
     },
   };
