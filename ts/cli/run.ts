@@ -5,6 +5,7 @@ import { type CommandOptions, createCommands } from '../commands/index.js';
 import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { FileJournal } from '../daemon/journal.js';
+import { createHooks } from '../daemon/hooks.js';
 import { createLog } from '../daemon/log.js';
 import { Registry } from '../daemon/registry.js';
 import { listenForShutdown } from '../daemon/shutdown.js';
@@ -73,7 +74,9 @@ export const run = subcommand({
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
       for (const name of registry.unknownRules())
         log.warn({ name }, 'commands.allow or commands.deny names no command');
-      const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journalFile), log });
+      const hooks = createHooks({ host, log, directory: config.hooks.directory, timeoutMs: config.hooks.timeout });
+      const journal = await FileJournal.open(journalFile);
+      const dispatcher = new Dispatcher({ commands: registry, journal, log, hooks });
       const serving = createCommunication({
         openStore: (onClose) => access.open(onClose),
         log,
@@ -122,9 +125,9 @@ export function networkOptions({ network }: Config): NetworkOptions {
 }
 
 /** What the file commands are told of the configuration. */
-export function fileOptions({ files, state }: Config): FileOptions {
+export function fileOptions({ files, hooks, state }: Config): FileOptions {
   return {
-    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory)] },
+    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory), hooks.directory] },
     mode: files.mode,
     authorizedKeys: files['authorized-keys'],
     maxSize: files['max-size'],
