@@ -112,6 +112,7 @@ export function commandOptions(config: Config): CommandOptions {
     },
     files: fileOptions(config),
     network: networkOptions(config),
+    kms: { org: config.kms.org, timeoutMs: config.kms.timeout },
   };
 }
 
