@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent } from '../support/agent.js';
+import { documentedHooks } from '../support/documented-hooks.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { runCli } from '../support/run-cli.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -60,13 +61,6 @@ async function machine(): Promise<Machine> {
   };
 }
 
-/** The scripts of docs/hooks.md by the name of their hook. */
-function documented(): ReadonlyMap<string, string> {
-  const text = readFileSync('docs/hooks.md', 'utf8');
-  const found = text.matchAll(/`\/etc\/guestwire\/hooks\/(\S+)`:\n\n```sh\n(#!\/bin\/sh\n.*?)```/gs);
-  return new Map([...found].map(([, name = '', script = '']) => [name, script]));
-}
-
 test('the real agent runs hooks around a command, and the host sees a refusal', { timeout: 60_000 }, async () => {
   await using here = await machine();
   const { scratch, trace } = here;
@@ -88,7 +82,7 @@ test('the real agent runs hooks around a command, and the host sees a refusal', 
 test('the hook of the documentation refuses while a backup holds its lock', { timeout: 60_000 }, async () => {
   await using here = await machine();
   const lock = join(here.scratch.directory, 'backup.lock');
-  const [name, script] = [...documented()].find(([candidate]) => candidate.includes('backup'))!;
+  const [name, script] = [...documentedHooks()].find(([candidate]) => candidate.includes('backup'))!;
   here.hook(name, script.replace('/run/backup.lock', lock));
   await using agent = await here.start();
   const backup = spawn('flock', [lock, 'sh', '-c', 'echo locked; read line'], { stdio: ['pipe', 'pipe', 'inherit'] });
