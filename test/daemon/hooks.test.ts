@@ -13,7 +13,7 @@ import { FileJournal } from '../../ts/daemon/journal.js';
 import type { CommandRules } from '../../ts/daemon/registry.js';
 import { createFiles } from '../../ts/host/files.js';
 import { createProcesses } from '../../ts/host/processes.js';
-import { appendOnlyFile } from '../../ts/host/system.js';
+import { appendOnlyFile, isThere } from '../../ts/host/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 import { registryOf } from '../support/registry.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -30,8 +30,8 @@ interface Options {
 class Bench implements AsyncDisposable {
   readonly transport = new MemoryTransport();
   readonly logged: string[] = [];
-  /** Directories that were listed. */
-  readonly listed: string[] = [];
+  /** Where was looked, and for what. */
+  readonly looked: string[] = [];
   readonly #scratch: Scratch;
   readonly #stop = new AbortController();
   readonly #journal: ReturnType<typeof appendOnlyFile>;
@@ -46,12 +46,16 @@ class Bench implements AsyncDisposable {
     const bench = new Bench(await createScratch());
     const files = createFiles('/', bench.#scratch.state);
     const list: Host['files']['list'] = (path) => {
-      bench.listed.push(path);
+      bench.looked.push(`list ${path}`);
       return files.list(path);
+    };
+    const look = (path: string): boolean => {
+      bench.looked.push(`look ${path}`);
+      return isThere(path);
     };
     const log = pino({ level: 'trace' }, { write: (line: string) => void bench.logged.push(line) });
     const host = { live, files: { ...files, list }, processes: createProcesses() };
-    const hooks = createHooks({ host, log, directory: bench.directory, timeoutMs });
+    const hooks = createHooks({ host, log, directory: bench.directory, isThere: look, timeoutMs });
     const journal = await FileJournal.open(bench.#journal);
     const dispatcher = new Dispatcher({ commands: registryOf(bench.commands(), rules), journal, log, hooks });
     bench.#served = dispatcher.serve(bench.transport, codec, bench.#stop.signal);
@@ -447,7 +451,7 @@ test('without a folder a command costs one look', async () => {
   await using bench = await Bench.open();
   await bench.ask('work');
   await bench.stop();
-  assert.deepEqual(bench.listed, [bench.directory]);
+  assert.deepEqual(bench.looked, [`look ${bench.directory}`]);
 });
 
 test('on a copy of a system no hook runs, and the log says so', async () => {

@@ -14,7 +14,7 @@ import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
 import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
-import { CONFIG_DIRECTORY, appendOnlyFile, readConfigFiles } from '../host/system.js';
+import { CONFIG_DIRECTORY, appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import type { NetworkOptions } from '../commands/network.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
@@ -74,7 +74,8 @@ export const run = subcommand({
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
       for (const name of registry.unknownRules())
         log.warn({ name }, 'commands.allow or commands.deny names no command');
-      const hooks = createHooks({ host, log, directory: config.hooks.directory, timeoutMs: config.hooks.timeout });
+      const { directory, timeout } = config.hooks;
+      const hooks = createHooks({ host, log, directory, isThere, timeoutMs: timeout });
       const journal = await FileJournal.open(journalFile);
       const dispatcher = new Dispatcher({ commands: registry, journal, log, hooks });
       const serving = createCommunication({

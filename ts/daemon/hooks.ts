@@ -10,8 +10,10 @@ import { describeError } from './log.js';
 export interface HookOptions {
   readonly host: Pick<Host, 'live' | 'files' | 'processes'>;
   readonly log: Logger;
-  /** Absolute, inside the root. */
+  /** Absolute. */
   readonly directory: string;
+  /** Whether there is something at a path; asked of the directory before every command. */
+  readonly isThere: (path: string) => boolean;
   /** How long all programs of one stage may take together, milliseconds. */
   readonly timeoutMs: number;
 }
@@ -39,7 +41,7 @@ interface Occasion {
 
 const MAX_REASON = 200;
 
-export function createHooks({ host, log, directory, timeoutMs }: HookOptions): Hooks {
+export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOptions): Hooks {
   return {
     async before({ name, lane }, request) {
       if (!host.live) {
@@ -47,8 +49,7 @@ export function createHooks({ host, log, directory, timeoutMs }: HookOptions): H
         return null;
       }
       // On most machines there is no folder, and this is all that it costs.
-      const stages = await host.files.list(directory);
-      if (stages.length === 0) return null;
+      if (!isThere(directory)) return null;
       const occasion = (stage: Stage, more: Readonly<Record<string, string>>): Occasion => ({
         stage,
         command: name,
