@@ -25,7 +25,7 @@ interface Case {
 const { cases } = JSON.parse(readFileSync('test/fixtures/unix-protocol-requests.json', 'utf8')) as { cases: Case[] };
 
 const FEATURES =
-  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,keyinit_x25519_v1,file_inject_parts';
+  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,kmsactivate,keyinit_x25519_v1,file_inject_parts';
 
 /**
  * Where the answer is meant to differ from the Unix agent's: it gave none at all (03 to 06, 32), it gave away its
@@ -53,7 +53,7 @@ const DIFFERENT: Readonly<Record<string, readonly [returncode: string, message: 
   '27-update-dict-missing': ['404', /^No such agent command 'agentupdate'$/],
   '28-update-nofile': ['404', /^No such agent command 'agentupdate'$/],
   '29-update-badmd5': ['404', /^No such agent command 'agentupdate'$/],
-  '30-kms': ['404', /^No such agent command 'kmsactivate'$/],
+  '30-kms': ['500', /^KMS not supported on this OS: /],
   '31-file_inject': ['0', /^$/],
   '32-unicode': ['404', /^No such agent command 'unkn\?wn'$/],
   '33-dupname': ['0', new RegExp(`^${FEATURES}$`)],
@@ -79,7 +79,7 @@ class Agent implements AsyncDisposable {
     const stateDirectory = `${agent.root}/var/lib/guestwire`;
     const store = { read: () => Promise.resolve(null), list: () => Promise.resolve([]) };
     const { host } = await createHost({ root: agent.root, stateDirectory, live: false, store });
-    const registry = new Registry({ rules: DEFAULTS.commands });
+    const registry = new Registry(DEFAULTS.commands);
     const options = commandOptions({ ...DEFAULTS, network: { ...DEFAULTS.network, 'device-timeout': 0 } });
     for (const module of createCommands(host, options, () => registry.features())) {
       registry.add(module, { kind: 'native', where: module.name });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
+import { documentedHooks } from '../support/documented-hooks.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { startXenstored } from '../support/xenstored.js';
 import { normal } from './kernel.js';
@@ -50,13 +51,22 @@ suite('the agent as a service', () => {
       await namespace.link({
         '/etc/systemd/system/guestwire.service': '/guestwire/packaging/systemd/guestwire.service',
       });
+      const vpn = 'office-vpn.service';
+      await namespace.write({
+        [`/etc/systemd/system/${vpn}`]: '[Service]\nExecStart=/usr/bin/sleep infinity\n',
+      });
+      const hooks = [...documentedHooks()].filter(([name]) => name.endsWith('/resetnetwork/50-office-vpn'));
+      assert.equal(hooks.length, 2);
+      for (const [name, script] of hooks) await namespace.write({ [`/etc/guestwire/hooks/${name}`]: script }, 0o755);
       await stack.prepare(namespace);
       const dom0 = new Dom0(localTools(store.socket), DOMAIN);
       // As a toolstack leaves them: the guest's own, and the rest for it to read.
       await dom0.publish({ data: '', 'vm-data': '' });
       await dom0.tool('chmod', '-r', dom0.path('data'), `n${DOMAIN}`);
       await dom0.tool('chmod', '-r', dom0.path('vm-data'), 'n0', `r${DOMAIN}`);
-      namespace.inside('systemctl', 'start', 'guestwire.service');
+      namespace.inside('systemctl', 'start', 'guestwire.service', vpn);
+      const started = (): string => namespace.inside('systemctl', 'show', '-p', 'ExecMainPID', vpn);
+      const before = started();
 
       const input = readInput('public-and-private');
       await dom0.publish({
@@ -66,6 +76,15 @@ suite('the agent as a service', () => {
         ),
       });
       assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+      // The hook after it is not waited for, but it has run when the next command has.
+      assert.equal((await dom0.call('keyinit', '5')).kind, 'ok');
+      namespace.script(`for i in $(seq 100); do systemctl is-active -q ${vpn} && exit; sleep 0.1; done; exit 1`);
+      assert.notEqual(started(), before, 'the service was stopped and started again');
+      const journal = namespace.inside('journalctl', '-o', 'cat', '-u', 'guestwire.service');
+      assert.match(
+        journal,
+        /before\/resetnetwork.*hook finished[^]*command finished[^]*after\/resetnetwork.*hook finished/,
+      );
       assert.deepEqual(namespace.kernel().inWordsOf(input.wanted), normal(input.wanted));
       assert.equal(namespace.inside('hostnamectl', 'hostname').trim(), 'web1');
       assert.match(namespace.inside('resolvectl', 'dns', 'eth0'), /192\.0\.2\.53 2001:db8:53::53/);

@@ -11,7 +11,10 @@ export interface AgentOptions {
   readonly store: string;
   /** Take every node under /local/domain/N; absent for a guest's own socket and relative paths. */
   readonly domain?: number;
-  readonly root: string;
+  /** Absent for this machine itself: then `config` keeps it away from what is not the test's. */
+  readonly root?: string;
+  /** The configuration file to read, and no other. */
+  readonly config?: string;
   /** One thread for file operations, so that their order is the same in every run. */
   readonly oneThread?: boolean;
 }
@@ -30,8 +33,10 @@ export class Agent implements AsyncDisposable {
   }
 
   /** Resolves once the agent says that it is ready. */
-  static async start({ store, domain, root, oneThread = false }: AgentOptions): Promise<Agent> {
-    const args = [BUNDLE, 'run', '--store', store, '--root', root, '--log-level', 'trace'];
+  static async start({ store, domain, root, config, oneThread = false }: AgentOptions): Promise<Agent> {
+    const args = [BUNDLE, 'run', '--store', store, '--log-level', 'trace'];
+    if (root !== undefined) args.push('--root', root);
+    if (config !== undefined) args.push('--config', config);
     if (domain !== undefined) args.push('--domain', String(domain));
     const env = { PATH: process.env['PATH'], ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}) };
     const agent = new Agent(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));

@@ -24,6 +24,8 @@ const DURATIONS = new Set([
   'requests.poll-interval',
   'password.key-lifetime',
   'files.upload-lifetime',
+  'hooks.timeout',
+  'kms.timeout',
   'network.verify-timeout',
   'network.device-timeout',
   'network.program-timeout',

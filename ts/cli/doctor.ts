@@ -7,6 +7,7 @@ import { isManaged, networkdFile } from '../network/owners.js';
 import { type InterfaceConfig, type NetworkFacts, unconfigured } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
+import { describeHooks } from './doctor-hooks.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
 
 const RESOLVERS = {
@@ -22,7 +23,8 @@ export const doctor = subcommand({
   synopsis: ['doctor [--store PATH] [--domain N] [--root DIR]', 'doctor --facts FILE [--root DIR]'],
   description:
     'Explains what the agent finds on this machine: devices and who holds them, the ways of configuring a network and ' +
-    'which of them resetnetwork would use, who makes resolv.conf, and whether what the host published can be used. ' +
+    'which of them resetnetwork would use, who makes resolv.conf, which hooks there are, and whether what the host ' +
+    'published can be used. ' +
     `Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
   options: NETWORK_OPTIONS,
   async main(values, positionals) {
@@ -30,7 +32,7 @@ export const doctor = subcommand({
     let storeError: unknown = null;
     // A machine without XenStore can be examined all the same.
     using opened = await openNetworkHost(values, (error) => (storeError = error));
-    const { host } = opened;
+    const { host, config } = opened;
     let sound = true;
     const complain = (error: unknown): null => {
       sound = false;
@@ -66,6 +68,10 @@ export const doctor = subcommand({
     if (hasCloudInit(facts)) {
       print('\ncloud-init\n  is here; a reset tells it to leave network and host name alone');
     }
+    const hooks = await describeHooks(host, config);
+    if (hooks.length > 0) print(`\nhooks in ${config.hooks.directory}`);
+    for (const { text } of hooks) print(`  ${text}`);
+    if (hooks.some(({ refusesReset }) => refusesReset)) sound = false;
     return sound ? EXIT.ok : EXIT.failure;
   },
 });

@@ -5,6 +5,7 @@ import { type CommandOptions, createCommands } from '../commands/index.js';
 import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { FileJournal } from '../daemon/journal.js';
+import { createHooks } from '../daemon/hooks.js';
 import { createLog } from '../daemon/log.js';
 import { Registry } from '../daemon/registry.js';
 import { listenForShutdown } from '../daemon/shutdown.js';
@@ -13,7 +14,7 @@ import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
 import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
-import { CONFIG_DIRECTORY, appendOnlyFile, readConfigFiles } from '../host/system.js';
+import { CONFIG_DIRECTORY, appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import type { NetworkOptions } from '../commands/network.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
@@ -68,12 +69,15 @@ export const run = subcommand({
         await startNetwork(host, { log, ...networkOptions(config) });
       }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
-      const registry = new Registry({ rules: config.commands });
+      const registry = new Registry(config.commands);
       const modules = createCommands(host, commandOptions(config), () => registry.features());
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
       for (const name of registry.unknownRules())
         log.warn({ name }, 'commands.allow or commands.deny names no command');
-      const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journalFile), log });
+      const { directory, timeout } = config.hooks;
+      const hooks = createHooks({ host, log, directory, isThere, timeoutMs: timeout });
+      const journal = await FileJournal.open(journalFile);
+      const dispatcher = new Dispatcher({ commands: registry, journal, log, hooks });
       const serving = createCommunication({
         openStore: (onClose) => access.open(onClose),
         log,
@@ -109,6 +113,7 @@ export function commandOptions(config: Config): CommandOptions {
     },
     files: fileOptions(config),
     network: networkOptions(config),
+    kms: { org: config.kms.org, timeoutMs: config.kms.timeout },
   };
 }
 
@@ -122,9 +127,9 @@ export function networkOptions({ network }: Config): NetworkOptions {
 }
 
 /** What the file commands are told of the configuration. */
-export function fileOptions({ files, state }: Config): FileOptions {
+export function fileOptions({ files, hooks, state }: Config): FileOptions {
   return {
-    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory)] },
+    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory), hooks.directory] },
     mode: files.mode,
     authorizedKeys: files['authorized-keys'],
     maxSize: files['max-size'],

@@ -9,6 +9,7 @@ import type { Host } from '../api/host.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import type { FileOptions } from './file.js';
 import { featuresCommands } from './features.js';
+import type { KmsOptions } from './kms.js';
 import type { NetworkOptions } from './network.js';
 import type { PasswordOptions } from './password.js';
 import { versionCommands } from './version.js';
@@ -17,6 +18,7 @@ export interface CommandOptions {
   readonly password: PasswordOptions;
   readonly files: FileOptions;
   readonly network: NetworkOptions;
+  readonly kms: KmsOptions;
 }
 
 /** The agent's own commands, in the order that `features` tells them. `features` is asked at each request of that name. */
@@ -40,6 +42,7 @@ export function createCommands(
     deferred('network', { resetnetwork: [] }, async () =>
       (await import('./network.js')).networkCommands(host, options.network),
     ),
+    deferred('kms', { kmsactivate: [] }, async () => (await import('./kms.js')).kmsCommands(host, options.kms)),
   ];
 }
 

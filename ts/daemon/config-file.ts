@@ -14,6 +14,13 @@ const duration = v.pipe(
   }),
 );
 const absolutePath = v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/u, 'an absolute path'));
+/** Every directory on the way is judged by its name, so there is no `..` in it. */
+const plainDirectory = v.pipe(
+  v.string('an absolute path without ..'),
+  v.regex(/^\/(?!(?:.*\/)?\.\.?(?:\/|$))[^\0]*[^\0/]$/su, 'an absolute path without ..'),
+);
+/** It becomes an argument of a program. */
+const organization = v.pipe(v.string('an organization'), v.regex(/^[^-\s\0][^\n\0]*$/u, 'an organization'));
 const userName = v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name'));
 const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
   v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
@@ -82,6 +89,8 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
     backups: wholeNumber(0, 1000),
     'authorized-keys': oneOf(['replace', 'merge']),
   },
+  hooks: { directory: plainDirectory, timeout: duration },
+  kms: { org: organization, timeout: duration },
   network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
   state: { directory: absolutePath },
 };

@@ -59,6 +59,18 @@ export interface Config {
     /** What becomes of a user's ssh keys when the host sends the file. */
     readonly 'authorized-keys': 'replace' | 'merge';
   };
+  readonly hooks: {
+    /** Where the programs are that run before and after commands. */
+    readonly directory: string;
+    /** How long all of one stage may take together. */
+    readonly timeout: number;
+  };
+  readonly kms: {
+    /** Organization for subscription-manager, when the request names none. */
+    readonly org: string | null;
+    /** How long a registration may take. */
+    readonly timeout: number;
+  };
   readonly network: {
     /** How long the kernel may take to show what was configured. */
     readonly 'verify-timeout': number;
@@ -90,6 +102,8 @@ export const DEFAULTS: Config = {
     backups: 10,
     'authorized-keys': 'replace',
   },
+  hooks: { directory: '/etc/guestwire/hooks', timeout: 30_000 },
+  kms: { org: null, timeout: 120_000 },
   network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
   state: { directory: '/var/lib/guestwire' },
 };

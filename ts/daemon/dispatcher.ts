@@ -3,6 +3,7 @@ import type { Command, CommandContext } from '../api/command.js';
 import type { Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import type { Journal } from './journal.js';
+import type { AfterHooks, Hooks } from './hooks.js';
 import { describeError } from './log.js';
 
 /** A request that waited longer may have been withdrawn: nova's plugin deletes it when its time is up. */
@@ -13,6 +14,8 @@ export interface DispatcherOptions {
   readonly commands: { get(name: string): Command };
   readonly journal: Journal;
   readonly log: Logger;
+  /** Programs of the administrator's around commands; none when absent. */
+  readonly hooks?: Hooks;
 }
 
 /** A request that has been understood, and a command to carry it out. */
@@ -111,7 +114,7 @@ export class Dispatcher {
 
   async #carryOut(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
     const { raw, command, value, arrived } = job;
-    const { log } = this.#options;
+    const { log, hooks } = this.#options;
     const about = { request: raw.id, command: command.name };
     let own: Logger | null = null;
     const context: CommandContext = {
@@ -124,7 +127,9 @@ export class Dispatcher {
     const started = performance.now();
     let reply: Reply;
     let failure: unknown = null;
+    let after: AfterHooks | null = null;
     try {
+      after = (await hooks?.before(command, raw.id)) ?? null;
       reply = await command.handle(value, context);
     } catch (error) {
       failure = error;
@@ -142,6 +147,8 @@ export class Dispatcher {
     };
     if (failure === null) log.info(fields, 'command finished');
     else log.error({ ...fields, error: describeError(failure) }, 'command failed');
+    // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
+    await after?.(reply.returncode);
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */

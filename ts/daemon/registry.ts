@@ -15,12 +15,6 @@ export interface CommandRules {
   readonly deny: readonly string[];
 }
 
-export interface RegistryOptions {
-  readonly rules: CommandRules;
-  /** What happens around every command. */
-  readonly around?: (command: Command) => Command;
-}
-
 interface Entry {
   readonly command: Command;
   readonly origin: Origin;
@@ -36,12 +30,10 @@ export interface ListedCommand {
 /** Every command that there is, by name, and who may use it. The name that was taken first stays. */
 export class Registry {
   readonly #rules: CommandRules;
-  readonly #around: (command: Command) => Command;
   readonly #entries = new Map<string, Entry>();
 
-  constructor({ rules, around = (command) => command }: RegistryOptions) {
+  constructor(rules: CommandRules) {
     this.#rules = rules;
-    this.#around = around;
   }
 
   /** Adds a module's commands. Gives the names that were taken already, each with who has it. */
@@ -50,7 +42,7 @@ export class Registry {
     for (const command of module.commands) {
       const present = this.#entries.get(command.name);
       if (present !== undefined) taken.set(command.name, present.origin);
-      else this.#entries.set(command.name, { command: this.#around(command), origin });
+      else this.#entries.set(command.name, { command, origin });
     }
     return taken;
   }

@@ -1,6 +1,6 @@
 /** What the daemon itself needs of the machine: its configuration files, its journal, its streams. */
 import { type FileHandle, open, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { fstatSync, mkdirSync } from 'node:fs';
+import { fstatSync, mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 export interface TextFile {
@@ -32,6 +32,16 @@ export async function readConfigFiles(root: string, explicit: string | null): Pr
     if (text !== null) files.push({ path, text });
   }
   return files;
+}
+
+/** At once: a question of microseconds, where a turn of the event loop would be a good part of an answer's time. */
+export function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return false;
+    throw error;
+  }
 }
 
 async function orAbsent<T>(operation: Promise<T>): Promise<T | null> {

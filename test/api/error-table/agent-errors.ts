@@ -76,8 +76,17 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
 
   GW_COMMAND_DENIED: {
     says: ['injectfile'],
-    config: "[commands]\ndeny = ['injectfile']",
+    config: '[commands]\ndeny = ["injectfile"]',
     provoke: asked('injectfile', base64('/etc/motd,hello')),
+  },
+
+  GW_HOOK_REFUSED: {
+    says: ['before/injectfile/50-no', 'not now'],
+    files: { 'etc/guestwire/hooks/before/injectfile/50-no': '#!/bin/sh\necho not now >&2\nexit 1\n' },
+    async provoke(guest) {
+      await guest.startLive('chmod 755 /etc/guestwire/hooks/before/injectfile/50-no');
+      return guest.request('injectfile', base64('/var/lib/motd,hello'));
+    },
   },
 
   GW_ARGUMENT_INVALID: {
@@ -134,6 +143,15 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
       const told = await guest.setPassword('S3cret', { exchange: 'strong' });
       assert.equal(guest.scratch.read('etc/shadow'), 'root:!$6$salt$hash:19700:0:99999:7:::\n');
       return told;
+    },
+  },
+
+  GW_PASSWORD_UNSUPPORTED: {
+    says: ['root', 'logins read the databases that pwd_mkdb makes, which wants a system that runs'],
+    files: { 'etc/shadow': null, 'etc/master.passwd': 'root:$6$salt$hash:0:0::0:0:root:/root:/bin/sh\n' },
+    async provoke(guest) {
+      await guest.start();
+      return guest.setPassword('S3cret', { exchange: 'strong' });
     },
   },
 
@@ -229,6 +247,22 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
       'vm-data/networking/b': JSON.stringify({ mac: '00:AA:BB:CC:DD:EE', ips: [ADDRESS] }),
     },
     provoke: asked('resetnetwork'),
+  },
+
+  GW_KMS_UNSUPPORTED: {
+    says: ['nothing is run on a copy of a system'],
+    provoke: asked('kmsactivate', { activation_key: 'K', profile: 'web1', domains: ['rhn.example.org'] }),
+  },
+
+  GW_KMS_FAILED: {
+    says: ['RHN', 'rhnreg_ks ended with 3: no such server; files were put back'],
+    async provoke(guest) {
+      // The real one is Red Hat's, and there is no server for it here.
+      await guest.startLive(`
+        mount -t tmpfs tmpfs /usr/sbin
+        printf '#!/bin/sh\\necho no such server >&2; exit 3\\n' > /usr/sbin/rhnreg_ks; chmod 755 /usr/sbin/rhnreg_ks`);
+      return guest.request('kmsactivate', { activation_key: 'K', profile: 'web1', domains: ['rhn.example.org'] });
+    },
   },
 
   GW_RUN_FAILED: {

@@ -1,0 +1,38 @@
+import type { Host } from '../api/host.js';
+import { createCommands } from '../commands/index.js';
+import type { Config } from '../daemon/config.js';
+import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
+import { commandOptions } from './run.js';
+
+export interface HookLine {
+  readonly text: string;
+  /** A reset of the network would be refused because of it. */
+  readonly refusesReset: boolean;
+}
+
+/** What stands around commands, folder by folder; none where there are no hooks. */
+export async function describeHooks(host: Host, config: Config): Promise<readonly HookLine[]> {
+  const { directory } = config.hooks;
+  const modules = createCommands(host, commandOptions(config), () => []);
+  const known = new Set([FOR_ALL, ...modules.flatMap(({ commands }) => commands.map(({ name }) => name))]);
+  const lines: HookLine[] = [];
+  for (const stage of STAGES) {
+    for (const folder of await hookFolders(host.files, directory, stage)) {
+      const hooks = await findHooks(host.files, directory, stage, [folder]);
+      for (const hook of hooks) {
+        const refuses = stage === 'before' && hook.executable && hook.unfit !== null;
+        const refusesReset = refuses && [FOR_ALL, 'resetnetwork'].includes(folder);
+        lines.push({ text: `${hook.name}: ${verdict(hook, refuses)}`, refusesReset });
+      }
+      if (known.has(folder)) continue;
+      lines.push({ text: `${stage}/${folder}: no command of the agent has this name`, refusesReset: false });
+    }
+  }
+  return lines;
+}
+
+function verdict({ executable, unfit }: Hook, refuses: boolean): string {
+  if (!executable) return 'switched off: nobody may execute it';
+  if (unfit === null) return 'runs';
+  return `does not run, because ${unfit}${refuses ? '; the command is refused' : ''}`;
+}

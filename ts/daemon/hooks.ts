@@ -1,0 +1,128 @@
+/** Runs programs of the administrator's before and after a command. docs/hooks.md has the rules. */
+import type { Logger } from 'pino';
+import type { Command } from '../api/command.js';
+import { AgentError } from '../api/errors.js';
+import type { Host } from '../api/host.js';
+import { formatDuration } from './config.js';
+import { FOR_ALL, type Hook, type Stage, findHooks } from './hook-files.js';
+import { describeError } from './log.js';
+
+export interface HookOptions {
+  readonly host: Pick<Host, 'live' | 'files' | 'processes'>;
+  readonly log: Logger;
+  /** Absolute. */
+  readonly directory: string;
+  /** Whether there is something at a path; asked of the directory before every command. */
+  readonly isThere: (path: string) => boolean;
+  /** How long all programs of one stage may take together, milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Runs what stands after a command that has run. Never rejects: the host has its answer. */
+export type AfterHooks = (returncode: string) => Promise<void>;
+
+export interface Hooks {
+  /**
+   * Runs what stands before `command`, for the request of this id; gives what is to be called after it, or null where
+   * there are no hooks at all. Throws AgentError GW_HOOK_REFUSED: then the command must not run.
+   */
+  before(command: Pick<Command, 'name' | 'lane'>, request: string): Promise<AfterHooks | null>;
+}
+
+/** One stage of one request. */
+interface Occasion {
+  readonly stage: Stage;
+  readonly command: string;
+  readonly folders: readonly string[];
+  /** What the programs are told. The request's value is not among it: it may be a secret. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly log: Logger;
+}
+
+const MAX_REASON = 200;
+
+export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOptions): Hooks {
+  return {
+    async before({ name, lane }, request) {
+      if (!host.live) {
+        log.debug({ request, command: name }, 'hooks are not run on a copy of a system');
+        return null;
+      }
+      // On most machines there is no folder, and this is all that it costs.
+      if (!isThere(directory)) return null;
+      const occasion = (stage: Stage, more: Readonly<Record<string, string>>): Occasion => ({
+        stage,
+        command: name,
+        folders: [...(lane === 'serial' ? [FOR_ALL] : []), ...(/^[\w-]+$/.test(name) ? [name] : [])],
+        environment: { GUESTWIRE_COMMAND: name, GUESTWIRE_STAGE: stage, GUESTWIRE_REQUEST: request, ...more },
+        log: log.child({ request, command: name }),
+      });
+      await runBefore(occasion('before', {}));
+      return (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode }));
+    },
+  };
+
+  async function runBefore(occasion: Occasion): Promise<void> {
+    const end = performance.now() + timeoutMs;
+    for (const hook of await find(occasion)) {
+      const failure = await run(hook, occasion, end);
+      if (failure !== null) throw new AgentError('GW_HOOK_REFUSED', [printable(hook.name), failure]);
+    }
+  }
+
+  async function runAfter(occasion: Occasion): Promise<void> {
+    const end = performance.now() + timeoutMs;
+    try {
+      for (const hook of await find(occasion)) await run(hook, occasion, end);
+    } catch (error) {
+      occasion.log.warn({ error: describeError(error) }, 'hooks cannot be found');
+    }
+  }
+
+  async function find({ stage, folders, log: own }: Occasion): Promise<readonly Hook[]> {
+    const found = await findHooks(host.files, directory, stage, folders);
+    for (const { name, executable } of found) {
+      if (!executable) own.info({ hook: name }, 'hook is switched off: nobody may execute it');
+    }
+    return found.filter(({ executable }) => executable);
+  }
+
+  /** Why the program failed, in printable ASCII, or null. */
+  async function run(hook: Hook, { environment, log: own }: Occasion, end: number): Promise<string | null> {
+    const started = performance.now();
+    const failure = hook.unfit ?? (await carryOut(hook.path, environment, end - started));
+    const fields = { hook: hook.name, ranMs: Math.round(performance.now() - started) };
+    if (failure === null) own.info(fields, 'hook finished');
+    else own.warn({ ...fields, reason: printable(failure) }, 'hook failed');
+    return failure === null ? null : printable(failure);
+  }
+
+  async function carryOut(
+    path: string,
+    environment: Readonly<Record<string, string>>,
+    leftMs: number,
+  ): Promise<string | null> {
+    if (leftMs < 1) return `the hooks before it used up ${formatDuration(timeoutMs)}`;
+    try {
+      const { code, stderr, timedOut } = await host.processes.run([path], { environment, timeout: Math.round(leftMs) });
+      if (timedOut) return `it was ended, because the hooks took longer than ${formatDuration(timeoutMs)}`;
+      return code === 0 ? null : (firstLine(stderr) ?? `it ended with ${code}`);
+    } catch (error) {
+      return `it cannot be run: ${describeError(error).code ?? 'the system refuses it'}`;
+    }
+  }
+}
+
+function firstLine(text: string): string | null {
+  const line = text.split('\n', 1)[0]?.trim() ?? '';
+  return line === '' ? null : line;
+}
+
+/** As answers have to be. */
+function printable(text: string): string {
+  const plain = text
+    .replaceAll('"', "'")
+    .replaceAll('\\', '/')
+    .replace(/[^\x20-\x7e]/gu, '?');
+  return plain.length > MAX_REASON ? `${plain.slice(0, MAX_REASON - 3)}...` : plain;
+}
