@@ -19,6 +19,11 @@ export interface Ended {
   readonly output: string;
 }
 
+export interface Running {
+  readonly ended: Promise<Ended>;
+  kill(): void;
+}
+
 /**
  * A root of its own, gone at the end of `await using`. Programs run inside of it by chroot(8); the agent's code runs
  * outside, because node and the addon want a newer C library than some of them have.
@@ -101,19 +106,24 @@ export class LoginSystem implements AsyncDisposable {
 
   /** Runs a program in there to its end. */
   async run(argv: Argv, input = ''): Promise<Ended> {
+    return this.start(argv, input).ended;
+  }
+
+  /** Starts a program in there. */
+  start(argv: Argv, input = ''): Running {
     return this.#spawn([this.root, ...argv], input);
   }
 
   /** Whether su lets an unprivileged user become `user` with `password`. */
   async accepts(user: string, password: string): Promise<boolean> {
     const su = [`--userspec=${NOBODY}:${NOBODY}`, this.root, '/bin/su', user, '-c', 'echo let in'];
-    const { code, output } = await this.#spawn(su, `${password}\n`);
+    const { code, output } = await this.#spawn(su, `${password}\n`).ended;
     if (code === 0 && output.includes('let in')) return true;
     if (/Authentication failure|incorrect password/.test(output)) return false;
     throw new Error(`su ${user} ended with ${String(code)}: ${output}`);
   }
 
-  async #spawn(args: readonly string[], input: string): Promise<Ended> {
+  #spawn(args: readonly string[], input: string): Running {
     const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
     const child = spawn('/usr/sbin/chroot', args, { stdio: 'pipe', env });
     let output = '';
@@ -121,8 +131,14 @@ export class LoginSystem implements AsyncDisposable {
       stream.setEncoding('utf8').on('data', (text: string) => (output += text));
     }
     child.stdin.on('error', () => undefined).end(input);
-    const [code] = (await once(child, 'close')) as [number | null];
-    return { code, output };
+    const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, output }));
+    return {
+      ended,
+      kill() {
+        // chroot(8) has become the program.
+        child.kill('SIGKILL');
+      },
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -67,7 +67,7 @@ async function takeLockFile(path: string, real: string, staged: string, deadline
     if (isOver(holder)) {
       await unlink(real).catch(absent);
     } else {
-      if (Date.now() >= deadline) throw new LockBusyError(path, `process ${processId(holder) ?? 'unknown'} holds it`);
+      if (Date.now() >= deadline) throw new LockBusyError(path, `${describeHolder(holder)} holds it`);
       await sleep(RETRY);
     }
   }
@@ -105,6 +105,11 @@ async function readHolder(real: string): Promise<string | null> {
 function processId(holder: string): number | null {
   const [id = ''] = holder.split('\0');
   return /^[1-9]\d{0,9}$/.test(id.trim()) ? Number(id) : null;
+}
+
+function describeHolder(holder: string): string {
+  const id = processId(holder);
+  return id === null ? 'a process that it does not name' : `process ${id}`;
 }
 
 /** Whether nobody holds the lock any more. A file without a process id is somebody's that we do not know. */
