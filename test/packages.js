@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 const packages = [
   ['binutils', 'strip, which makes a minimal image of node'],
   ['busybox-static', 'ifup as minimal images have it; all that a minimal guest has'],
+  ['bzip2', 'unpacks the source of busybox'],
   ['cpio', 'initramfs images'],
   ['debootstrap', 'the Debian root in which ifup, netplan and su are run'],
   ['dnsmasq-base', 'leases and router advertisements for guests that ask for them'],
@@ -12,6 +13,8 @@ const packages = [
   ['iproute2', 'network namespaces, and reading back what the kernel has'],
   ['libxen-dev', 'headers of the preload; libxenstore for the benchmark'],
   ['man-db', 'man, which shows the manual page'],
+  ['make', 'builds busybox with musl'],
+  ['musl-tools', 'musl-gcc, for a system like Alpine: busybox and musl'],
   ['openssh-client', 'ssh-keygen, which makes keys and prints their fingerprints; ssh, which logs in with them'],
   ['openssh-server', 'sshd, which says where it looks for keys and lets in whoever has one'],
   ['openssl', 'encrypts passwords as nova does'],

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const CACHE = resolve('.cache');
@@ -23,6 +23,8 @@ const PACKAGES = {
   ng: [...COMMON, 'ifupdown-ng'],
   /** Arch's; bookworm is Debian's last release that has it. */
   netctl: [...COMMON, 'netctl', 'resolvconf'],
+  /** What logs in and sets passwords, and nothing besides. */
+  logins: ['login', 'passwd'],
 };
 export type RootKind = keyof typeof PACKAGES;
 
@@ -38,6 +40,11 @@ const SUITES: Readonly<Record<string, readonly string[]>> = {
 export function suites(): readonly string[] {
   const own = ownSuite();
   return SUITES[own] ?? [own];
+}
+
+/** Releases in which logins are tried: on Debian its last three, whose shadow-utils and PAM are quite unlike. */
+export function loginSuites(): readonly string[] {
+  return SUITES['trixie']?.includes(ownSuite()) === true ? ['bullseye', 'bookworm', 'trixie'] : suites();
 }
 
 function ownSuite(): string {
@@ -72,6 +79,28 @@ export function debianRoot(suite = ownSuite(), kind: RootKind = 'full'): string 
   if (existsSync(root)) rmSync(partial, { recursive: true });
   else renameSync(partial, root);
   return root;
+}
+
+/** Downloads the source of Debian packages of this machine's release into `directory`, past the machine's own lists. */
+export function fetchSources(directory: string, ...packages: readonly string[]): void {
+  const suite = ownSuite();
+  for (const name of ['lists/partial', 'archives/partial']) mkdirSync(`${directory}/${name}`, { recursive: true });
+  const components = SUITES['jammy']?.includes(suite) === true ? 'main universe' : 'main';
+  writeFileSync(`${directory}/sources.list`, `deb-src ${mirror()} ${suite} ${components}\n`);
+  const settings = {
+    'APT::Sandbox::User': 'root',
+    'Dir::Etc::SourceList': `${directory}/sources.list`,
+    'Dir::Etc::SourceParts': '/dev/null',
+    'Dir::State::Lists': `${directory}/lists`,
+    'Dir::Cache': directory,
+  };
+  const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
+  run('apt-get', [...options, '-qq', 'update']);
+  const { status, stderr } = spawnSync('apt-get', [...options, '-qq', 'source', '--download-only', ...packages], {
+    cwd: directory,
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`apt-get source ${packages.join(' ')} ended with ${String(status)}:\n${stderr}`);
 }
 
 /** The mirror that this machine's apt uses: none is written down here. */

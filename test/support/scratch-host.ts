@@ -6,7 +6,7 @@ import { createProcesses } from '../../ts/host/processes.js';
 import { type Scratch } from './scratch.js';
 
 /** The real host over a scratch root; what commands on files and accounts have no use for is missing. */
-export function createScratchHost(scratch: Scratch): Host {
+export function createScratchHost(scratch: Pick<Scratch, 'root' | 'state'>): Host {
   const unused = (): never => {
     throw new Error('not to be used here');
   };

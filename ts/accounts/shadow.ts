@@ -8,7 +8,7 @@ export interface PasswordFiles {
 
 /** A new text for one of the password files. */
 export interface PasswordEdit {
-  readonly path: '/etc/passwd' | '/etc/shadow';
+  readonly path: '/etc/passwd' | '/etc/shadow' | '/etc/master.passwd';
   readonly text: string;
 }
 
@@ -74,18 +74,28 @@ export function setPasswordHash(
   throw new AgentError('GW_USER_UNKNOWN', [user, files.shadow !== null || inPasswd !== null ? SHADOW : PASSWD]);
 }
 
-/** The second field of the user's first line, which is the one that the C library takes. */
-function field(text: string | null, user: string): string | null {
-  const line = text?.split('\n').find((candidate) => isLineOf(candidate, user));
-  return line?.split(':')[1] ?? null;
+/** False for what would find NIS entries, comments, or two fields of a line at once. */
+export function isName(user: string): boolean {
+  return user !== '' && !/^[+\-#]|[:\n/]/.test(user);
 }
 
-function edit(text: string, user: string, change: (fields: string[]) => string[]): string {
+/** The second field of the user's first line, which is the one that the C library takes. */
+export function field(text: string | null, user: string): string | null {
+  return lineOf(text, user)?.split(':')[1] ?? null;
+}
+
+/** The user's first line. */
+export function lineOf(text: string | null, user: string): string | null {
+  return text?.split('\n').find((candidate) => isLineOf(candidate, user)) ?? null;
+}
+
+/** The text with the user's first line changed. */
+export function edit(text: string, user: string, change: (fields: string[]) => string[]): string {
   const lines = text.split('\n');
   const index = lines.findIndex((line) => isLineOf(line, user));
   return lines.map((line, i) => (i === index ? change(line.split(':')).join(':') : line)).join('\n');
 }
 
 function isLineOf(line: string, user: string): boolean {
-  return line.startsWith(`${user}:`);
+  return isName(user) && line.startsWith(`${user}:`);
 }

@@ -21,6 +21,7 @@ export const AGENT_ERRORS = {
   GW_USER_UNKNOWN: [500, "No user '%s' in %s"],
   GW_USER_REFUSED: [500, "Refused: the password of '%s' is not among those that the host may set"],
   GW_ACCOUNT_LOCKED: [500, "Refused: the account '%s' is locked and is not to be unlocked; nothing was changed"],
+  GW_PASSWORD_UNSUPPORTED: [500, "Cannot set the password of '%s': %s"],
   GW_KEYS_REFUSED: [500, 'Refused the ssh keys of %s: %s'],
   GW_FILE_UNDECODABLE: [500, 'Error doing base64 decoding of data'],
   GW_FILE_REFUSED: [500, 'Refused to write %s: %s'],

@@ -237,6 +237,6 @@ export interface State {
 export interface Accounts {
   /** Hashes for crypt(3) with a fresh salt. */
   hashPassword(password: Secret, scheme: 'yescrypt' | 'sha512'): Promise<string>;
-  /** Holds the lock that passwd(1) and chpasswd(8) take on the password files, as lckpwdf(3) does. */
+  /** Holds the locks that passwd(1), chpasswd(8) and vipw(8) take: of lckpwdf(3), and the lock files of shadow-utils. */
   lock(): Promise<AsyncDisposable>;
 }

@@ -1,6 +1,4 @@
 import { AgentError, command, type CommandModule, type Host, type Secret } from '../api/index.js';
-import { chooseScheme } from '../accounts/hash-policy.js';
-import { isLocked, lastChangeDay, passwordHash, type PasswordFiles, setPasswordHash } from '../accounts/shadow.js';
 import { decodeCiphertext, decryptPassword, type KeyExchange } from '../crypto/password.js';
 import {
   decodePasswordRequest,
@@ -10,6 +8,7 @@ import {
   type SealedExchange,
 } from '../crypto/sealed.js';
 import { describe } from './describe.js';
+import { setPassword } from './set-password.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
@@ -30,9 +29,6 @@ export interface PasswordOptions {
   readonly now?: () => number;
 }
 
-/** In the order in which their say counts: Debian and SUSE, Red Hat, Arch. */
-const PAM_STACKS = ['/etc/pam.d/common-password', '/etc/pam.d/password-auth', '/etc/pam.d/system-auth'];
-const LOGIN_DEFS = ['/etc/login.defs', '/usr/etc/login.defs'];
 /** libxcrypt takes no more. */
 const MAX_PASSWORD_BYTES = 511;
 
@@ -66,7 +62,7 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
           const user = request.user ?? options.user;
           if (user !== options.user && !options.users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
           checkPassword(password);
-          await setPassword(host, { user, unlock: options.unlock, password, now: now() });
+          await setPassword(host, { user, unlock: options.unlock, password, now });
           key.drop();
           log.info({ user }, 'password set');
           return '';
@@ -138,58 +134,6 @@ function checkPassword(password: Secret): void {
   if (bytes.includes('\n') || bytes.includes(0)) {
     throw new AgentError('GW_ARGUMENT_INVALID', ['password', wanted, 'a line break or a NUL inside']);
   }
-}
-
-interface NewPassword {
-  readonly user: string;
-  readonly unlock: 'always' | 'never';
-  readonly password: Secret;
-  readonly now: number;
-}
-
-async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
-  const lock = await host.accounts.lock();
-  try {
-    await changeHash(host, wanted);
-  } finally {
-    await lock[Symbol.asyncDispose]();
-  }
-}
-
-async function changeHash(host: Host, { user, unlock, password, now }: NewPassword): Promise<void> {
-  const files = await readPasswordFiles(host);
-  const present = passwordHash(files, user);
-  if (unlock === 'never' && present !== null && isLocked(present)) throw new AgentError('GW_ACCOUNT_LOCKED', [user]);
-  const scheme = chooseScheme({
-    present,
-    pam: await readAll(host, PAM_STACKS),
-    loginDefs: await readAll(host, LOGIN_DEFS),
-  });
-  const hash = await host.accounts.hashPassword(password, scheme);
-  const edits = setPasswordHash(files, user, hash, lastChangeDay(now));
-  const commit = await host.files.commit(
-    // The files are there, so they keep their own mode.
-    edits.map(({ path, text }) => ({ type: 'write', path, content: Buffer.from(text, 'latin1'), mode: 0o600 })),
-  );
-  try {
-    if (passwordHash(await readPasswordFiles(host), user) !== hash) {
-      throw new AgentError('GW_FILE_FAILED', [edits[0]?.path ?? '', 'it does not hold the new hash; it was put back']);
-    }
-    await commit.confirm();
-  } finally {
-    // Does nothing once the change is confirmed.
-    await commit.rollback();
-  }
-}
-
-async function readPasswordFiles(host: Host): Promise<PasswordFiles> {
-  const [passwd, shadow] = await Promise.all([host.files.read('/etc/passwd'), host.files.read('/etc/shadow')]);
-  return { passwd: passwd?.toString('latin1') ?? null, shadow: shadow?.toString('latin1') ?? null };
-}
-
-async function readAll(host: Host, paths: readonly string[]): Promise<readonly string[]> {
-  const texts = await Promise.all(paths.map((path) => host.files.readText(path)));
-  return texts.filter((text) => text !== null);
 }
 
 /** What the two sides share, in either form. */

@@ -7,15 +7,15 @@ import {
 import { type Accounts, AgentError, Secret } from '../api/index.js';
 import { type KeyExchange } from '../crypto/password.js';
 import { type SealedExchange } from '../crypto/sealed.js';
+import { LockBusyError, PWD_LOCK, takeLockFiles } from './lock-files.js';
+import { reason } from './reason.js';
 import { errorCode, resolveInRoot } from './root-path.js';
 
-/** The file that lckpwdf(3) locks. */
-const LOCK = '/etc/.pwd.lock';
 /** How long lckpwdf(3) waits, too. Milliseconds. */
 const LOCK_TIMEOUT = 15_000;
 
 /** The accounts of the system below `root`. */
-export function createAccounts(root: string): Accounts {
+export function createAccounts(root: string, lockTimeout = LOCK_TIMEOUT): Accounts {
   return {
     async hashPassword(password, scheme) {
       try {
@@ -25,27 +25,40 @@ export function createAccounts(root: string): Accounts {
       }
     },
 
-    async lock() {
-      try {
-        const { real } = await resolveInRoot(root, LOCK, 'follow');
-        const lock = await FileLock.acquire(real, LOCK_TIMEOUT);
-        return {
-          [Symbol.asyncDispose]: () => {
-            lock.release();
-            return Promise.resolve();
-          },
-        };
-      } catch (cause) {
-        const busy = errorCode(cause) === 'LOCK_TIMEOUT';
-        const reason = busy
-          ? 'another program has held it for 15 s'
-          : cause instanceof Error
-            ? cause.message
-            : String(cause);
-        throw new AgentError('GW_FILE_FAILED', [LOCK, reason], { cause });
-      }
-    },
+    lock: () => lockPasswordFiles(root, lockTimeout),
   };
+}
+
+/** The lock of lckpwdf(3) comes first, as with shadow-utils, and lets everybody else wait for the rest. */
+async function lockPasswordFiles(root: string, timeout: number): Promise<AsyncDisposable> {
+  const deadline = Date.now() + timeout;
+  let lock: FileLock | null = null;
+  try {
+    const { real } = await resolveInRoot(root, PWD_LOCK, 'follow');
+    lock = await FileLock.acquire(real, timeout);
+    const held = lock;
+    const release = await takeLockFiles(root, deadline);
+    return {
+      async [Symbol.asyncDispose]() {
+        try {
+          await release();
+        } finally {
+          held.release();
+        }
+      },
+    };
+  } catch (cause) {
+    lock?.release();
+    const [path, why] = whyNotLocked(cause, timeout);
+    throw new AgentError('GW_FILE_FAILED', [path, why], { cause });
+  }
+}
+
+function whyNotLocked(error: unknown, timeout: number): readonly [path: string, why: string] {
+  const waited = `waited for ${timeout / 1000} s`;
+  if (error instanceof LockBusyError) return [error.path, `${error.message}; ${waited}`];
+  if (errorCode(error) === 'LOCK_TIMEOUT') return [PWD_LOCK, `another program holds it; ${waited}`];
+  return [PWD_LOCK, reason(error)];
 }
 
 /** Digits of the largest secret there is. */

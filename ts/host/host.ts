@@ -1,6 +1,7 @@
 import type { Host, Network, Processes, Store } from '../api/host.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
+import { removeStaleLockFiles } from './lock-files.js';
 import { createState } from './state.js';
 
 export interface HostOptions {
@@ -23,6 +24,8 @@ export async function createHost(
   options: HostOptions,
 ): Promise<{ readonly host: Host; readonly restored: readonly string[] }> {
   const restored = await recoverFiles(options.root, options.stateDirectory);
+  // In the way of other programs only, and of them not for sure: no reason not to start.
+  await removeStaleLockFiles(options.root).catch(() => undefined);
   return { host: openHost(options), restored };
 }
 
