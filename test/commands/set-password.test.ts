@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Host, type RunResult, Secret } from '../../ts/api/index.js';
+import { type Host, type Reply, type RunResult, Secret } from '../../ts/api/index.js';
 import { createProcesses } from '../../ts/host/processes.js';
 import { askForPassword, commandsFor } from '../support/password-client.js';
 import { createScratchHost } from '../support/scratch-host.js';
@@ -44,7 +44,7 @@ async function live(files: Readonly<Record<string, string>>): Promise<LiveSystem
   return { host, scratch, [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose]() };
 }
 
-function set(host: Host, user = 'root'): Promise<unknown> {
+function set(host: Host, user = 'root'): Promise<Reply> {
   return askForPassword(commandsFor(host, { users: ['toor', 'ghost'], now: () => NOW }), user, 'S3cret');
 }
 
@@ -93,6 +93,16 @@ test('a chpasswd that fails, hangs or lies after it has set the hash is undone',
   const { host, scratch } = system;
   const message = 'chpasswd failed: it reported success, but the files do not hold the hash';
   assert.deepEqual(await set(host), { returncode: '500', message });
+  assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
+});
+
+test('a chpasswd that cannot be started is an error', async () => {
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
+  const { host, scratch } = system;
+  await chmod(join(scratch.root, 'usr/sbin/chpasswd'), 0o644);
+  const reply = await set(host);
+  assert.equal(reply.returncode, '500');
+  assert.match(reply.message, /^chpasswd failed: spawn .* EACCES$/);
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 
