@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chmod, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type CommandModule, type Host, type Reply } from '../../ts/api/index.js';
 import { createKeyExchange } from '../../ts/host/accounts.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Host, type RunResult, Secret } from '../../ts/api/index.js';
+import { type Host, type Reply, type RunResult, Secret } from '../../ts/api/index.js';
 import { createProcesses } from '../../ts/host/processes.js';
 import { askForPassword, commandsFor } from '../support/password-client.js';
 import { createScratchHost } from '../support/scratch-host.js';
@@ -21,8 +21,13 @@ const HEAD = `#!/bin/sh\nroot=$(dirname "$0")/../..\necho "$(basename "$0") $*" 
 const PW = `${HEAD}read -r hash\nreplace /etc/master.passwd "$2" "$hash"\n`;
 const PWD_MKDB = `${HEAD}cp "$root$2" "$root/etc/spwd.db"\n`;
 
+interface LiveSystem extends AsyncDisposable {
+  readonly host: Host;
+  readonly scratch: Scratch;
+}
+
 /** A live system whose programs are those in the root's usr/sbin. */
-async function live(files: Readonly<Record<string, string>>): Promise<{ host: Host; scratch: Scratch }> {
+async function live(files: Readonly<Record<string, string>>): Promise<LiveSystem> {
   const scratch = await createScratch();
   for (const [path, text] of Object.entries(files)) {
     const real = await scratch.write(path, text, 0o600);
@@ -36,10 +41,10 @@ async function live(files: Readonly<Record<string, string>>): Promise<{ host: Ho
       run: ([program, ...args], options) => processes.run([join(scratch.root, 'usr/sbin', program), ...args], options),
     },
   };
-  return { host, scratch };
+  return { host, scratch, [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose]() };
 }
 
-function set(host: Host, user = 'root'): Promise<unknown> {
+function set(host: Host, user = 'root'): Promise<Reply> {
   return askForPassword(commandsFor(host, { users: ['toor', 'ghost'], now: () => NOW }), user, 'S3cret');
 }
 
@@ -48,8 +53,8 @@ function read(scratch: Scratch, path: string): Promise<string> {
 }
 
 test('chpasswd gets the hash on standard input only, as a secret, with a limit in time', async () => {
-  const { host, scratch } = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': '' });
-  await using _ = scratch;
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': '' });
+  const { host, scratch } = system;
   let input = '';
   const run: Host['processes']['run'] = (argv, options) => {
     assert.deepEqual(argv, ['chpasswd', '-e']);
@@ -72,8 +77,8 @@ test('a chpasswd that fails, hangs or lies after it has set the hash is undone',
     [{ ...failed, code: 137, timedOut: true }, 'chpasswd failed: it did not end in 20 s'],
   ] as const) {
     const chpasswd = `${HEAD}IFS=: read -r user hash\nreplace /etc/shadow "$user" "$hash"\n`;
-    const { host, scratch } = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': chpasswd });
-    await using _ = scratch;
+    await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': chpasswd });
+    const { host, scratch } = system;
     const run: Host['processes']['run'] = async (argv, options) => {
       assert.equal((await host.processes.run(argv, options)).code, 0);
       assert.notEqual(await read(scratch, 'etc/shadow'), SHADOW, 'the hash is set');
@@ -84,21 +89,31 @@ test('a chpasswd that fails, hangs or lies after it has set the hash is undone',
     assert.deepEqual(await set(host), OK);
   }
 
-  const { host, scratch } = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
-  await using _ = scratch;
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
+  const { host, scratch } = system;
   const message = 'chpasswd failed: it reported success, but the files do not hold the hash';
   assert.deepEqual(await set(host), { returncode: '500', message });
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 
+test('a chpasswd that cannot be started is an error', async () => {
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
+  const { host, scratch } = system;
+  await chmod(join(scratch.root, 'usr/sbin/chpasswd'), 0o644);
+  const reply = await set(host);
+  assert.equal(reply.returncode, '500');
+  assert.match(reply.message, /^chpasswd failed: spawn .* EACCES$/);
+  assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
+});
+
 test('the day of the change is set where chpasswd leaves it, and the hash is taken out of passwd', async () => {
   const chpasswd = `${HEAD}IFS=: read -r user hash\nreplace /etc/shadow "$user" "$hash"\nreplace /etc/passwd "$user" "$hash"\n`;
-  const { host, scratch } = await live({
+  await using system = await live({
     'etc/passwd': PASSWD.replace('x', '*'),
     'etc/shadow': SHADOW,
     'usr/sbin/chpasswd': chpasswd,
   });
-  await using _ = scratch;
+  const { host, scratch } = system;
   assert.deepEqual(await set(host), OK);
   assert.equal(await read(scratch, 'etc/passwd'), PASSWD);
   const shadow = await read(scratch, 'etc/shadow');
@@ -109,15 +124,15 @@ test('a tcb file is set by chpasswd alone, and an error where it is not there', 
   const chpasswd = `${HEAD}IFS=: read -r user hash\nreplace "/etc/tcb/$user/shadow" "$user" "$hash"\n`;
   const files = { 'etc/passwd': PASSWD, 'etc/tcb/root/shadow': 'root:*:19000::::::\n' };
   {
-    const { host, scratch } = await live({ ...files, 'usr/sbin/chpasswd': chpasswd });
-    await using _ = scratch;
+    await using system = await live({ ...files, 'usr/sbin/chpasswd': chpasswd });
+    const { host, scratch } = system;
     assert.deepEqual(await set(host), OK);
     assert.match(await read(scratch, 'etc/tcb/root/shadow'), /^root:[$]6[$][^:]+:19000::::::\n$/);
     const message = "No user 'ghost' in /etc/passwd";
     assert.deepEqual(await set(host, 'ghost'), { returncode: '500', message });
   }
-  const { host, scratch } = await live(files);
-  await using _ = scratch;
+  await using system = await live(files);
+  const { host, scratch } = system;
   const message =
     "Cannot set the password of 'root': its hash is in /etc/tcb, which wants chpasswd in a system that runs";
   for (const candidate of [host, { ...host, live: false }]) {
@@ -127,13 +142,13 @@ test('a tcb file is set by chpasswd alone, and an error where it is not there', 
 });
 
 test('on FreeBSD pw sets the hash, and a time at which a new password was due is taken away', async () => {
-  const { host, scratch } = await live({
+  await using system = await live({
     'etc/master.passwd': MASTER,
     'etc/pam.d/common-password': 'password required pam_unix.so yescrypt\n',
     'usr/sbin/pw': PW,
     'usr/sbin/pwd_mkdb': PWD_MKDB,
   });
-  await using _ = scratch;
+  const { host, scratch } = system;
   assert.deepEqual(await set(host, 'toor'), OK);
   assert.equal(await read(scratch, 'ran'), 'pw usermod toor -H 0\n');
   assert.deepEqual(await set(host), OK);
@@ -150,8 +165,8 @@ test('on FreeBSD pw sets the hash, and a time at which a new password was due is
 });
 
 test('on FreeBSD without pw the file is written and the databases are made of it', async () => {
-  const { host, scratch } = await live({ 'etc/master.passwd': MASTER, 'usr/sbin/pwd_mkdb': PWD_MKDB });
-  await using _ = scratch;
+  await using system = await live({ 'etc/master.passwd': MASTER, 'usr/sbin/pwd_mkdb': PWD_MKDB });
+  const { host, scratch } = system;
   assert.deepEqual(await set(host, 'toor'), OK);
   assert.equal(await read(scratch, 'ran'), 'pwd_mkdb -p /etc/master.passwd\n');
   const master = await read(scratch, 'etc/master.passwd');
@@ -162,8 +177,8 @@ test('on FreeBSD without pw the file is written and the databases are made of it
 });
 
 test('a copy of FreeBSD is refused: its databases cannot be made there', async () => {
-  const { host, scratch } = await live({ 'etc/master.passwd': MASTER, 'usr/sbin/pwd_mkdb': PWD_MKDB });
-  await using _ = scratch;
+  await using system = await live({ 'etc/master.passwd': MASTER, 'usr/sbin/pwd_mkdb': PWD_MKDB });
+  const { host, scratch } = system;
   const message =
     "Cannot set the password of 'root': logins read the databases that pwd_mkdb makes, which wants a system that runs";
   assert.deepEqual(await set({ ...host, live: false }), { returncode: '500', message });
@@ -171,8 +186,8 @@ test('a copy of FreeBSD is refused: its databases cannot be made there', async (
 });
 
 test("a copy of a system takes the agent's own writing, whatever programs it has", async () => {
-  const { host, scratch } = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
-  await using _ = scratch;
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
+  const { host, scratch } = system;
   assert.deepEqual(await set({ ...host, live: false }), OK);
   assert.match(await read(scratch, 'etc/shadow'), /^root:[$]6[$][^:]+:20781:/m);
   await assert.rejects(read(scratch, 'ran'), { code: 'ENOENT' });

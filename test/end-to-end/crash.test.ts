@@ -13,7 +13,18 @@ import { startXenstored } from '../support/xenstored.js';
 
 const DOMAIN = 7;
 /** System calls that leave something behind; strace counts each of them, and each thread, on its own. */
-const STEPS = ['openat', 'mkdir', 'write', 'fsync', 'fdatasync', 'fchmod', 'rename', 'sendto'] as const;
+const STEPS = [
+  'openat',
+  'mkdir',
+  'write',
+  'fsync',
+  'fdatasync',
+  'fchmod',
+  'link',
+  'rename',
+  'unlink',
+  'sendto',
+] as const;
 
 interface Scenario {
   readonly command: string;

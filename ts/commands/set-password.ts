@@ -108,7 +108,11 @@ async function setByTool(host: Host, tool: Tool, before: HashFiles, wanted: NewP
 
 async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise<void> {
   using stdin = new Secret(Buffer.from(input));
-  const { code, stderr, timedOut } = await host.processes.run(argv, { stdin, timeout: TOOL_TIMEOUT });
+  const { code, stderr, timedOut } = await host.processes
+    .run(argv, { stdin, timeout: TOOL_TIMEOUT })
+    .catch((cause: unknown) => {
+      throw new AgentError('GW_RUN_FAILED', [argv[0], text(cause)], { cause });
+    });
   if (timedOut) throw new AgentError('GW_RUN_FAILED', [argv[0], `it did not end in ${TOOL_TIMEOUT / 1000} s`]);
   if (code !== 0) throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(code, stderr.replaceAll(hash, '<hash>'))]);
 }

@@ -81,7 +81,9 @@ export async function removeStaleLockFiles(root: string): Promise<void> {
   const left: string[] = [];
   for (const path of [STAGED, ...LOCK_FILES]) {
     const real = await realPath(root, path);
-    if ((await readHolder(real))?.includes(MARK) === true) left.push(real);
+    const text = await readHolder(real);
+    // The name of the staged one is ours alone; a crash may have left it empty.
+    if (text !== null && (path === STAGED || text.includes(MARK))) left.push(real);
   }
   if (left.length === 0) return;
   const lock = await FileLock.acquire(await realPath(root, PWD_LOCK), 0);
