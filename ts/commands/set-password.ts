@@ -111,7 +111,7 @@ async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise
   const { code, stderr, timedOut } = await host.processes
     .run(argv, { stdin, timeout: TOOL_TIMEOUT })
     .catch((cause: unknown) => {
-      throw new AgentError('GW_RUN_FAILED', [argv[0], text(cause)], { cause });
+      throw new AgentError('GW_RUN_FAILED', [argv[0], messageOf(cause)], { cause });
     });
   if (timedOut) throw new AgentError('GW_RUN_FAILED', [argv[0], `it did not end in ${TOOL_TIMEOUT / 1000} s`]);
   if (code !== 0) throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(code, stderr.replaceAll(hash, '<hash>'))]);
