@@ -11,6 +11,7 @@ const packages = [
   ['gcc', 'the preload that lets the stock xenstored run without Xen'],
   ['iproute2', 'network namespaces, and reading back what the kernel has'],
   ['libxen-dev', 'headers of the preload; libxenstore for the benchmark'],
+  ['minisign', 'signs manifests of new versions'],
   ['openssh-client', 'ssh-keygen, which makes keys and prints their fingerprints; ssh, which logs in with them'],
   ['openssh-server', 'sshd, which says where it looks for keys and lets in whoever has one'],
   ['openssl', 'encrypts passwords as nova does'],

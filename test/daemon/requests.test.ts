@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import { fileOptions, networkOptions } from '../../ts/cli/run.js';
+import { fileOptions, networkOptions, updateOptions } from '../../ts/cli/run.js';
 import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
@@ -91,6 +91,7 @@ class Agent implements AsyncDisposable {
       },
       files: fileOptions(DEFAULTS),
       network: { ...networkOptions(DEFAULTS), deviceTimeoutMs: 0 },
+      update: updateOptions(DEFAULTS),
     });
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));
     const dispatcher = new Dispatcher({ commands, journal, log: pino({ level: 'silent' }) });

@@ -11,12 +11,14 @@ import type { FileOptions } from './file.js';
 import { featuresCommands } from './features.js';
 import type { NetworkOptions } from './network.js';
 import type { PasswordOptions } from './password.js';
+import type { UpdateOptions } from './agentupdate.js';
 import { versionCommands } from './version.js';
 
 export interface CommandOptions {
   readonly password: PasswordOptions;
   readonly files: FileOptions;
   readonly network: NetworkOptions;
+  readonly update: UpdateOptions;
 }
 
 /**
@@ -41,6 +43,9 @@ export function createCommands(host: Host, options: CommandOptions): ReadonlyMap
     ),
     deferred('network', 'serial', ['resetnetwork'], async () =>
       (await import('./network.js')).networkCommands(host, options.network),
+    ),
+    deferred('update', 'serial', ['agentupdate'], async () =>
+      (await import('./agentupdate.js')).updateCommands(host, options.update),
     ),
   ];
   const commands = new Map(

@@ -12,6 +12,8 @@ export interface DispatcherOptions {
   readonly commands: ReadonlyMap<string, Command>;
   readonly journal: Journal;
   readonly log: Logger;
+  /** Called with what is to be done once serving has stopped; has to abort the signal that `serve` was given. */
+  readonly handOver?: (next: () => Promise<void>) => void;
 }
 
 /** A request that has been understood, and a command to carry it out. */
@@ -114,12 +116,16 @@ export class Dispatcher {
     const { log } = this.#options;
     const about = { request: raw.id, command: command.name };
     let own: Logger | null = null;
+    let next = null as (() => Promise<void>) | null;
     const context: CommandContext = {
       // Made when it is first used: most commands log nothing, and their answer need not wait for it.
       get log() {
         return (own ??= log.child(about));
       },
       signal,
+      handOver(wanted) {
+        next = wanted;
+      },
     };
     const started = performance.now();
     let reply: Reply;
@@ -141,6 +147,8 @@ export class Dispatcher {
     };
     if (failure === null) log.info(fields, 'command finished');
     else log.error({ ...fields, error: describeError(failure) }, 'command failed');
+    // Before this turn ends: the next request in line is then left to whoever comes.
+    if (next !== null) this.#options.handOver?.(next);
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */

@@ -1,0 +1,112 @@
+/** A guest whose agent is installed in a directory of versions, with a real xenstored, and a server that it trusts. */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { Agent } from './agent.js';
+import { Dom0, localTools } from './dom0.js';
+import { BUILT_VERSION, type Release, type ReleaseOptions, installRelease, makeRelease } from './release.js';
+import { Authority, UpdateServer } from './update-server.js';
+import { startXenstored } from './xenstored.js';
+
+const DOMAIN = 7;
+
+export interface Installed extends AsyncDisposable {
+  readonly directory: string;
+  /** The directory of versions. */
+  readonly lib: string;
+  readonly state: string;
+  /** The host may write files below it. */
+  readonly files: string;
+  readonly dom0: Dom0;
+  readonly server: UpdateServer;
+  /** What `guestwire call` needs to reach the agent. */
+  readonly controller: readonly string[];
+  /** Serves a release at `/NAME` with its manifest; gives the URL. */
+  serve(release: Release, name?: string): string;
+  release(version: string, options?: ReleaseOptions): Release;
+  /** Starts what `current` leads to, as a service manager does. */
+  start(): Promise<Agent>;
+  /** Lines of TOML below [update]; before `start`. */
+  configure(...lines: readonly string[]): void;
+  /** What `current` leads to. */
+  current(): string;
+  versions(): readonly string[];
+  /** Asserts that nothing of an update is left anywhere but installed versions. */
+  leftovers(): Promise<readonly string[]>;
+}
+
+/** Everything is gone at the end of `await using`. */
+export async function createInstalled(): Promise<Installed> {
+  const directory = mkdtempSync(join(tmpdir(), 'gw-up-'));
+  const [lib, state, files, ssl] = ['lib', 'state', 'files', 'ssl'].map((name) => join(directory, name)) as [
+    string,
+    string,
+    string,
+    string,
+  ];
+  for (const made of [lib, files, join(ssl, 'certs')]) mkdirSync(made, { recursive: true });
+  const authority = new Authority(directory);
+  copyFileSync(authority.file, join(ssl, 'certs/ca-certificates.crt'));
+  const store = await startXenstored('c', directory);
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  const server = await UpdateServer.start(authority.certify());
+  const config = join(directory, 'guestwire.toml');
+  const configure = (...lines: readonly string[]): void => {
+    const sections = [
+      `[store]\nendpoint = "${store.socket}"\ndomain = ${DOMAIN}`,
+      `[state]\ndirectory = "${state}"`,
+      `[files]\nallow = ["${files}"]`,
+      `[log]\nlevel = "debug"`,
+      `[update]\ndirectory = "${lib}"\n${lines.join('\n')}`,
+    ];
+    writeFileSync(config, `${sections.join('\n')}\n`);
+  };
+  configure();
+  const release = (version: string, options?: ReleaseOptions): Release => makeRelease(directory, version, options);
+  installRelease(lib, release(BUILT_VERSION));
+  return {
+    directory,
+    lib,
+    state,
+    files,
+    dom0,
+    server,
+    controller: ['--store', store.socket, '--domain', String(DOMAIN)],
+    release,
+    configure,
+    serve(made, name = `guestwire-${made.version}.tar.gz`) {
+      server.files.set(`/${name}`, made.archive);
+      server.files.set(`/${name}.manifest`, made.manifest);
+      return server.url(`/${name}`);
+    },
+    start() {
+      // In mounts of its own, where the system trusts the test's authority. Both programs keep the process id.
+      const script = 'mount --bind "$1" /etc/ssl && shift && exec "$@"';
+      const agent = [process.execPath, join(lib, 'current/dist/guestwire.js'), 'run', '--config', config];
+      return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, ...agent]);
+    },
+    current: () => basename(readlinkSync(join(lib, 'current'))),
+    versions: () => readdirSync(join(lib, 'versions')).sort(),
+    async leftovers() {
+      const left = ['update.json', 'update/archive', 'update/trial'].filter((name) => existsSync(join(state, name)));
+      const staged = [...readdirSync(lib), ...readdirSync(join(lib, 'versions'))].filter((name) =>
+        name.startsWith('.'),
+      );
+      return [...left, ...staged, ...(await dom0.list('data/guestwire'))];
+    },
+    async [Symbol.asyncDispose]() {
+      await server[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
