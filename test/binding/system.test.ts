@@ -143,7 +143,7 @@ function becomes(program: string, ...args: readonly string[]): ReturnType<typeof
 
 test('another program takes the place of this one, with its number, environment and standard streams alone', async () => {
   const script =
-    'echo $$ $KEPT; read line; echo $line; ls /proc/$$/fd; grep -E "^Sig(Blk|Ign)" /proc/$$/status; echo end >&2';
+    'echo $$ $KEPT; read line; echo $line; ls /proc/$$/fd; grep -E "^Sig(Blk|Ign)" /proc/self/status; echo end >&2';
   const child = becomes('/bin/sh', '-c', script);
   child.stdin!.end('through stdin\n');
   const [out, errors] = await Promise.all([text(child.stdout!), text(child.stderr!)]);

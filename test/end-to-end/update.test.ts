@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createInstalled } from '../support/installed.js';
 import { BUILT_VERSION } from '../support/release.js';
 import { runCli } from '../support/run-cli.js';
@@ -165,4 +168,29 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
   }
   assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: BUILT_VERSION });
   assert.equal(await agent.stop(), 0);
+});
+
+test('a trial serves version and features below its node, touches no state, and ends with its standard input', async () => {
+  await using guest = await createInstalled();
+  const { dom0 } = guest;
+  const node = 'data/guestwire/trial/x';
+  const waiting = await dom0.send('{"name": "version", "value": "agent"}');
+  const args = ['lib/current/dist/guestwire.js', 'run', '--config', 'guestwire.toml', '--trial', node];
+  const trial = spawn(process.execPath, args, { cwd: guest.directory, stdio: ['pipe', 'ignore', 'inherit'] });
+  const ended = once(trial, 'exit');
+  const answers: string[] = [];
+  for (const name of ['version', 'features', 'file_inject']) {
+    await dom0.publish({ [`${node}/data/host/${name}`]: JSON.stringify({ name, value: '' }) });
+    let answer = await dom0.read(`${node}/data/guest/${name}`);
+    for (; answer === null; answer = await dom0.read(`${node}/data/guest/${name}`)) await sleep(20);
+    answers.push((JSON.parse(answer) as { message: string }).message);
+  }
+  assert.equal(answers[0], BUILT_VERSION);
+  assert.match(answers[1]!, /agentupdate/);
+  assert.equal(answers[2], "No such agent command 'file_inject'");
+  assert.deepEqual(await dom0.list('data/guest'), []);
+  assert.notEqual(await dom0.read(`data/host/${waiting}`), null);
+  assert.ok(!existsSync(guest.state));
+  trial.stdin.end();
+  assert.deepEqual(await ended, [0, null]);
 });

@@ -40,8 +40,8 @@ export class Agent implements AsyncDisposable {
   }
 
   /** As `start`, for a program that becomes the agent, such as unshare(1). */
-  static async of(program: string, args: readonly string[]): Promise<Agent> {
-    const env = { PATH: process.env['PATH'] };
+  static async of(program: string, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Agent> {
+    const env = { PATH: process.env['PATH'], ...variables };
     const agent = new Agent(spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
     await agent.logged('"msg":"ready"');
     return agent;

@@ -33,8 +33,10 @@ export interface Installed extends AsyncDisposable {
   /** Serves a release at `/NAME` with its manifest; gives the URL. */
   serve(release: Release, name?: string): string;
   release(version: string, options?: ReleaseOptions): Release;
-  /** Starts what `current` leads to, as a service manager does. */
-  start(): Promise<Agent>;
+  /** Starts what `current` leads to, or another program, as a service manager does. */
+  start(options?: StartOptions): Promise<Agent>;
+  /** Makes the directory of versions what it was at first, and forgets the state. */
+  reset(): void;
   /** Lines of TOML below [update]; before `start`. */
   configure(...lines: readonly string[]): void;
   /** What `current` leads to. */
@@ -42,6 +44,12 @@ export interface Installed extends AsyncDisposable {
   versions(): readonly string[];
   /** Asserts that nothing of an update is left anywhere but installed versions. */
   leftovers(): Promise<readonly string[]>;
+}
+
+export interface StartOptions {
+  readonly program?: string;
+  /** One thread for file operations, so that their order is the same in every run. */
+  readonly oneThread?: boolean;
 }
 
 /** Everything is gone at the end of `await using`. */
@@ -72,7 +80,8 @@ export async function createInstalled(): Promise<Installed> {
   };
   configure();
   const release = (version: string, options?: ReleaseOptions): Release => makeRelease(directory, version, options);
-  installRelease(lib, release(BUILT_VERSION));
+  const first = release(BUILT_VERSION);
+  installRelease(lib, first);
   return {
     directory,
     lib,
@@ -88,11 +97,17 @@ export async function createInstalled(): Promise<Installed> {
       server.files.set(`/${name}.manifest`, made.manifest);
       return server.url(`/${name}`);
     },
-    start() {
+    reset() {
+      for (const path of [lib, state]) rmSync(path, { recursive: true, force: true });
+      installRelease(lib, first);
+    },
+    start({ program = join(lib, 'current/dist/guestwire.js'), oneThread = false } = {}) {
       // In mounts of its own, where the system trusts the test's authority. Both programs keep the process id.
       const script = 'mount --bind "$1" /etc/ssl && shift && exec "$@"';
-      const agent = [process.execPath, join(lib, 'current/dist/guestwire.js'), 'run', '--config', config];
-      return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, ...agent]);
+      const agent = [process.execPath, program, 'run', '--config', config];
+      return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, ...agent], {
+        ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}),
+      });
     },
     current: () => basename(readlinkSync(join(lib, 'current'))),
     versions: () => readdirSync(join(lib, 'versions')).sort(),
