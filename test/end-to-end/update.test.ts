@@ -14,32 +14,34 @@ const OK = { kind: 'ok', message: '' } as const;
 const NEXT = '0.2.0';
 const CONFIRMED = '"msg":"the update is confirmed"';
 
-test('a new version takes over under the same process id, and answers what came meanwhile', async () => {
-  await using guest = await createInstalled();
-  const { dom0 } = guest;
-  const next = guest.release(NEXT);
-  const url = guest.serve(next);
-  await using agent = await guest.start();
-  assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: BUILT_VERSION });
-  const update = await dom0.send(JSON.stringify({ name: 'agentupdate', value: `${url},${next.md5}` }));
-  const files = [1, 2, 3].map((number) => join(guest.files, String(number)));
-  const waiting: string[] = [];
-  for (const path of files) {
-    const value = { b64_path: btoa(path), b64_file: btoa(path) };
-    waiting.push(await dom0.send(JSON.stringify({ name: 'file_inject', value })));
-  }
-  assert.match(await dom0.answer(update), /"returncode":"0","message":""/);
-  for (const id of waiting) assert.match(await dom0.answer(id), /"returncode":"0"/);
-  for (const path of files) assert.equal(readFileSync(path, 'utf8'), path);
-  assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: NEXT });
-  assert.ok(agent.running, 'the process that was started is still the agent');
-  assert.match(readFileSync(`/proc/${agent.pid}/cmdline`, 'utf8'), /current\/dist\/guestwire\.js/);
-  assert.equal(guest.current(), NEXT);
-  assert.deepEqual(guest.versions(), [BUILT_VERSION, NEXT]);
-  await agent.logged(CONFIRMED);
-  assert.deepEqual(await guest.leftovers(), []);
-  assert.equal(await agent.stop(), 0);
-});
+for (const as of ['dom0', 'guest'] as const) {
+  test(`a new version takes over under the same process id, and answers what came meanwhile: as ${as}`, async () => {
+    await using guest = await createInstalled(as);
+    const { dom0 } = guest;
+    const next = guest.release(NEXT);
+    const url = guest.serve(next);
+    await using agent = await guest.start();
+    assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: BUILT_VERSION });
+    const update = await dom0.send(JSON.stringify({ name: 'agentupdate', value: `${url},${next.md5}` }));
+    const files = [1, 2, 3].map((number) => join(guest.files, String(number)));
+    const waiting: string[] = [];
+    for (const path of files) {
+      const value = { b64_path: btoa(path), b64_file: btoa(path) };
+      waiting.push(await dom0.send(JSON.stringify({ name: 'file_inject', value })));
+    }
+    assert.match(await dom0.answer(update), /"returncode":"0","message":""/);
+    for (const id of waiting) assert.match(await dom0.answer(id), /"returncode":"0"/);
+    for (const path of files) assert.equal(readFileSync(path, 'utf8'), path);
+    assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: NEXT });
+    assert.ok(agent.running, 'the process that was started is still the agent');
+    assert.match(readFileSync(`/proc/${agent.pid}/cmdline`, 'utf8'), /current\/dist\/guestwire\.js/);
+    assert.equal(guest.current(), NEXT);
+    assert.deepEqual(guest.versions(), [BUILT_VERSION, NEXT]);
+    await agent.logged(CONFIRMED);
+    assert.deepEqual(await guest.leftovers(), []);
+    assert.equal(await agent.stop(), 0);
+  });
+}
 
 test('a version that runs already is not installed again; an older one is when it is asked for', async () => {
   await using guest = await createInstalled();

@@ -52,8 +52,11 @@ export interface StartOptions {
   readonly oneThread?: boolean;
 }
 
-/** Everything is gone at the end of `await using`. */
-export async function createInstalled(): Promise<Installed> {
+/**
+ * Everything is gone at the end of `await using`. `as` says who the agent is to xenstored: the guest, with its permissions
+ * and relative paths, or dom0 on behalf of it.
+ */
+export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<Installed> {
   const directory = mkdtempSync(join(tmpdir(), 'gw-up-'));
   const [lib, state, files, ssl] = ['lib', 'state', 'files', 'ssl'].map((name) => join(directory, name)) as [
     string,
@@ -66,11 +69,18 @@ export async function createInstalled(): Promise<Installed> {
   copyFileSync(authority.file, join(ssl, 'certs/ca-certificates.crt'));
   const store = await startXenstored('c', directory);
   const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  let own = `endpoint = "${store.socket}"\ndomain = ${DOMAIN}`;
+  if (as === 'guest') {
+    own = `endpoint = "${await store.addDomain(DOMAIN)}"`;
+    // As a toolstack leaves it.
+    await dom0.publish({ data: '' });
+    await dom0.tool('chmod', '-r', dom0.path('data'), `n${DOMAIN}`);
+  }
   const server = await UpdateServer.start(authority.certify());
   const config = join(directory, 'guestwire.toml');
   const configure = (...lines: readonly string[]): void => {
     const sections = [
-      `[store]\nendpoint = "${store.socket}"\ndomain = ${DOMAIN}`,
+      `[store]\n${own}`,
       `[state]\ndirectory = "${state}"`,
       `[files]\nallow = ["${files}"]`,
       `[log]\nlevel = "debug"`,

@@ -177,9 +177,13 @@ export function networkOptions({ network }: Config): NetworkOptions {
 }
 
 /** What the file commands are told of the configuration. */
-export function fileOptions({ files, state }: Config): FileOptions {
+export function fileOptions({ files, state, update }: Config): FileOptions {
   return {
-    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory)] },
+    rules: {
+      allow: files.allow,
+      deny: files.deny,
+      own: [CONFIG_DIRECTORY, resolve(state.directory), resolve(update.directory)],
+    },
     mode: files.mode,
     authorizedKeys: files['authorized-keys'],
     maxSize: files['max-size'],
