@@ -228,3 +228,9 @@ export interface OpenOptions {
 
 /** How watch events and replies reach JavaScript. */
 export type PollMode = 'loop' | 'thread'
+
+/**
+ * Puts `program` in the place of this process, which keeps its number, its environment and its three standard streams.
+ * Every other descriptor is closed. Returns only to say why it could not.
+ */
+export declare function replaceProcess(program: string, arguments: Array<string>): void

@@ -27,4 +27,5 @@ export const {
   networkApply,
   networkSnapshot,
   notify,
+  replaceProcess,
 } = addon;

@@ -5,7 +5,7 @@ import { build } from 'esbuild';
 import { chmod, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
-const LARGE = ['node-forge', 'pino-pretty', 'yaml'];
+const LARGE = ['node-forge', 'pino-pretty', 'tar-stream', 'yaml'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const common = {

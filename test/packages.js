@@ -15,6 +15,7 @@ const packages = [
   ['man-db', 'man, which shows the manual page'],
   ['make', 'builds busybox with musl'],
   ['musl-tools', 'musl-gcc, for a system like Alpine: busybox and musl'],
+  ['minisign', 'signs manifests of new versions'],
   ['openssh-client', 'ssh-keygen, which makes keys and prints their fingerprints; ssh, which logs in with them'],
   ['openssh-server', 'sshd, which says where it looks for keys and lets in whoever has one'],
   ['openssl', 'encrypts passwords as nova does'],

@@ -8,6 +8,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -30,6 +32,25 @@ pub fn notify(state: String) -> Result<bool> {
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
     Ok(true)
+}
+
+/// Puts `program` in the place of this process, which keeps its number, its environment and its three standard streams.
+/// Every other descriptor is closed. Returns only to say why it could not.
+#[napi(catch_unwind)]
+pub fn replace_process(program: String, arguments: Vec<String>) -> Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let Some(descriptor) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        // Node marks the standard streams too, so that its children get others.
+        let flags = if descriptor > 2 { libc::FD_CLOEXEC } else { 0 };
+        // SAFETY: plain integers. One that was closed since it was listed (the listing's own) is an error to ignore.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, flags) };
+    }
+    // Handlers of signals end with this program by themselves; std unblocks the rest, and SIGPIPE is as it was at first.
+    let error = Command::new(&program).args(&arguments).exec();
+    Err(Error::from_reason(format!("cannot run {program}: {error}")))
 }
 
 /// Attributes that are bound to one content or one place, and wrong on any other file.

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { copyAttributes, FileLock, hashPassword, notify } from '#binding';
+import { copyAttributes, FileLock, hashPassword, notify, replaceProcess } from '#binding';
 import { createScratch } from '../support/scratch.js';
 
 /** crypt(3) of this machine; the arguments go in by the environment, as they may hold anything. */
@@ -120,4 +120,47 @@ test('a service manager is told the state, on a socket with a name or without', 
     }
     assert.equal((await text(child.stdout)).trim(), 'READY=1\nSTATUS=ready');
   }
+});
+
+/** A node that opens a file and a socket, blocks and ignores nothing, and becomes `program`. */
+function becomes(program: string, ...args: readonly string[]): ReturnType<typeof spawn> {
+  const script = `
+    const { openSync } = await import('node:fs');
+    const { createServer } = await import('node:net');
+    const { replaceProcess } = await import(process.argv[1]);
+    await new Promise((resolve) => createServer().listen(0, '127.0.0.1', resolve));
+    openSync('/etc/passwd');
+    process.on('SIGTERM', () => undefined);
+    console.log(process.pid);
+    replaceProcess(process.argv[2], process.argv.slice(3));
+  `;
+  const loader = resolve('native/binding.js');
+  return spawn(process.execPath, ['--input-type=module', '-e', script, loader, program, ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], KEPT: 'kept' },
+  });
+}
+
+test('another program takes the place of this one, with its number, environment and standard streams alone', async () => {
+  const script =
+    'echo $$ $KEPT; read line; echo $line; ls /proc/$$/fd; grep -E "^Sig(Blk|Ign)" /proc/self/status; echo end >&2';
+  const child = becomes('/bin/sh', '-c', script);
+  child.stdin!.end('through stdin\n');
+  const [out, errors] = await Promise.all([text(child.stdout!), text(child.stderr!)]);
+  const [before, after, line, ...rest] = out.trim().split('\n');
+  assert.equal(after, `${before} kept`);
+  assert.equal(before, String(child.pid));
+  assert.equal(line, 'through stdin');
+  assert.deepEqual(rest.slice(0, -2), ['0', '1', '2']);
+  const [blocked, ignored] = rest.slice(-2).map((mask) => BigInt(`0x${mask.split('\t')[1]!}`));
+  assert.equal(blocked, 0n);
+  // Node ignores SIGXFSZ (25) for good.
+  assert.equal(ignored! & ~(1n << 24n), 0n);
+  assert.equal(errors.trim(), 'end');
+});
+
+test('a program that is not there is an error that names it, and this one goes on', () => {
+  assert.throws(() => {
+    replaceProcess('/nowhere/program', []);
+  }, /cannot run \/nowhere\/program: No such file/);
 });

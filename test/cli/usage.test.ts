@@ -51,6 +51,7 @@ const WRONG: readonly (readonly [args: readonly string[], complaint: string])[] 
   [['store'], '--socket is required'],
   [['call', '--domain', '1'], 'a command is missing'],
   [['call', 'version'], '--domain is required'],
+  [['call', '--domain', '1', 'agentupdate'], 'agentupdate: wanted URL [DIGEST], got none'],
   [['call', '--domain', '1', 'reboot'], "unknown command 'reboot'; to send it all the same: raw reboot"],
   [['call', '--domain', '1', 'file_inject', 'x'], 'file_inject: wanted LOCAL and REMOTE, got x'],
   [['call', '--domain', '1', '--digest', 'sha1', 'password'], "--digest: wanted md5, sha256, got 'sha1'"],

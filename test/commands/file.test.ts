@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommandModule, type Host, type Reply } from '../../ts/api/index.js';
-import { fileOptions } from '../../ts/cli/run.js';
+import { fileOptions } from '../../ts/cli/command-options.js';
 import { type FileOptions, fileCommands } from '../../ts/commands/file.js';
 import { covers } from '../../ts/commands/file-rules.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { AgentError, type Host, type Reply } from '../../ts/api/index.js';
 import { type KmsOptions, kmsCommands } from '../../ts/commands/kms.js';
+import { context } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
 
@@ -82,7 +83,7 @@ async function system(): Promise<System> {
         { org: null, timeoutMs: 10_000, ...options },
       ).commands;
       try {
-        return await activate!.handle(value, { log, signal: new AbortController().signal });
+        return await activate!.handle(value, { ...context, log });
       } catch (error) {
         if (!(error instanceof AgentError)) throw error;
         return { returncode: error.returncode, message: error.message };

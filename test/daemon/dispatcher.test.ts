@@ -16,6 +16,8 @@ import { registryOf } from '../support/registry.js';
 class Bench implements AsyncDisposable {
   readonly transport = new MemoryTransport();
   readonly logged: string[] = [];
+  /** What was asked to be done once serving has stopped. */
+  readonly handedOver: (() => Promise<void>)[] = [];
   readonly #scratch: ScratchDirectory;
   readonly #stop = new AbortController();
   readonly #file: ReturnType<typeof appendOnlyFile>;
@@ -38,6 +40,11 @@ class Bench implements AsyncDisposable {
       commands: registryOf(commands),
       journal: await FileJournal.open(bench.#file),
       log: pino({ level: 'trace' }, { write: (line: string) => void bench.logged.push(line) }),
+      handOver(next) {
+        bench.transport.events.push('handed over');
+        bench.handedOver.push(next);
+        bench.#stop.abort();
+      },
     });
     bench.#served = dispatcher.serve(bench.transport, codec, bench.#stop.signal);
     return bench;
@@ -111,6 +118,39 @@ test('an immediate command is answered while a serial one runs, and serial ones 
   finish();
   await bench.retired('first', 'second', 'third');
   assert.deepEqual(ran, [1, 2, 3]);
+});
+
+test('a command that hands over is answered and retired before, and what waits behind it is left alone', async () => {
+  const ran: unknown[] = [];
+  const next = (): Promise<void> => Promise.resolve();
+  const last = command({
+    name: 'last',
+    lane: 'serial',
+    parse: (value) => value,
+    async run(_, { handOver }) {
+      handOver(next);
+      await sleep(20);
+      return 'done';
+    },
+  });
+  const work = serial('work', (value) => {
+    ran.push(value);
+    return Promise.resolve('');
+  });
+  await using bench = await Bench.open([version, last, work]);
+  bench.transport.push('before', request('work', 'before'));
+  bench.transport.push('last', request('last'));
+  bench.transport.push('behind', request('work', 'behind'));
+  bench.transport.push('quick', request('version'));
+  await bench.retired('before', 'last');
+  await bench.stop();
+  const { events } = bench.transport;
+  assert.deepEqual(events.slice(-3), ['answered last', 'retired last', 'handed over']);
+  assert.deepEqual(bench.handedOver, [next]);
+  assert.deepEqual(ran, ['before']);
+  assert.ok(events.includes('answered quick'));
+  assert.ok(!events.includes('answered behind'));
+  assert.doesNotMatch(await bench.journal(), /"behind"/);
 });
 
 test('a request that waited for long and was withdrawn meanwhile is not run', async () => {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import { commandOptions } from '../../ts/cli/run.js';
+import { commandOptions } from '../../ts/cli/command-options.js';
 import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
@@ -25,11 +25,12 @@ interface Case {
 const { cases } = JSON.parse(readFileSync('test/fixtures/unix-protocol-requests.json', 'utf8')) as { cases: Case[] };
 
 const FEATURES =
-  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,kmsactivate,keyinit_x25519_v1,file_inject_parts';
+  'version,features,keyinit,password,injectfile,file_inject,sshkeys,resetnetwork,kmsactivate,agentupdate,' +
+  'keyinit_x25519_v1,file_inject_parts';
 
 /**
  * Where the answer is meant to differ from the Unix agent's: it gave none at all (03 to 06, 32), it gave away its
- * language (08, 09, 14, 15, 19, 20), it destroyed a directory (23), it has another version and other commands.
+ * language (08, 09, 14, 15, 19, 20, 26), it destroyed a directory (23), it read files of the machine for URLs (29), it has another version and other commands.
  */
 const DIFFERENT: Readonly<Record<string, readonly [returncode: string, message: RegExp]>> = {
   '01-empty': ['500', /^Request is malformed: expected a JSON object, got nothing$/],
@@ -48,11 +49,12 @@ const DIFFERENT: Readonly<Record<string, readonly [returncode: string, message: 
   '19-inject-nocomma': ['500', /^Invalid /],
   '20-inject-relative': ['500', /absolute/],
   '23-inject-dir': ['500', /^Refused to write \/etc: /],
-  '25-update-none': ['404', /^No such agent command 'agentupdate'$/],
-  '26-update-nocomma': ['404', /^No such agent command 'agentupdate'$/],
-  '27-update-dict-missing': ['404', /^No such agent command 'agentupdate'$/],
-  '28-update-nofile': ['404', /^No such agent command 'agentupdate'$/],
-  '29-update-badmd5': ['404', /^No such agent command 'agentupdate'$/],
+  '25-update-none': ['500', /^Invalid arguments: expected url,md5 or an object with url, got number$/],
+  '26-update-nocomma': ['500', /^Invalid arguments: expected url,md5, got text without a comma$/],
+  // The digest may be in a manifest; here it is a copy of a system, which comes first.
+  '27-update-dict-missing': ['500', /^Refused to update: the agent works on a copy of a system$/],
+  '28-update-nofile': ['500', /^Invalid URL: expected https:/],
+  '29-update-badmd5': ['500', /^Invalid URL: expected https:.*, got file: which is not taken$/],
   '30-kms': ['500', /^KMS not supported on this OS: /],
   '31-file_inject': ['0', /^$/],
   '32-unicode': ['404', /^No such agent command 'unkn\?wn'$/],

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openStore, type StoreConnection } from '../../ts/host/store.js';
 import { Agent } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
+import { killAt } from '../support/kill-at.js';
 import { ScratchRoot, VM_DATA } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
 
@@ -59,29 +58,6 @@ const SCENARIOS: readonly Scenario[] = [
   { command: 'password', file: 'etc/shadow', value: (dom0) => dom0.encryptedPassword('the new one', 'md5') },
   { command: 'resetnetwork', file: 'etc/network/interfaces', value: () => '' },
 ];
-
-/** Does `work` while process `pid` is killed at the `count`-th call of `step` from now on. */
-async function killAt(pid: number, step: string, count: number, work: () => Promise<void>): Promise<void> {
-  const inject = `inject=${step}:signal=SIGKILL:when=${count}`;
-  const args = ['-f', '-p', String(pid), '-e', `trace=${step}`, '-e', inject];
-  const strace = spawn('strace', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  const ended = once(strace, 'exit');
-  const signal = AbortSignal.timeout(30_000);
-  let printed = '';
-  strace.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));
-  while (!printed.includes('attached')) {
-    const died = strace.exitCode !== null || strace.signalCode !== null;
-    if (died || signal.aborted) throw new Error(`strace does not attach: ${printed}`);
-    await Promise.race([once(strace.stderr, 'data', { signal }).catch(() => undefined), ended]);
-  }
-  try {
-    await work();
-  } finally {
-    // Not SIGTERM: strace would then wait for each thread to stop, for good if the agent is dying just now.
-    strace.kill('SIGKILL');
-    await ended;
-  }
-}
 
 function newScratch(): ScratchRoot {
   const scratch = new ScratchRoot();

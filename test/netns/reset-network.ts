@@ -47,7 +47,8 @@ async function outcome({ input, dieAt }: Step): Promise<Outcome> {
   if (input === undefined) return { reply: { returncode: '0', message: '' }, programs, hostname };
   if (dieAt?.of === 'files') countDown(dieAt.call);
   const [command] = networkCommands(watched, LIMITS).commands;
-  const reply = await command!.handle('', { log, signal: new AbortController().signal }).catch((error: unknown) => {
+  const context = { log, signal: new AbortController().signal, handOver: () => undefined };
+  const reply = await command!.handle('', context).catch((error: unknown) => {
     if (error instanceof AgentError) return { returncode: error.returncode, message: error.message };
     throw error;
   });

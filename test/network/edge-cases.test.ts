@@ -19,6 +19,7 @@ import { gather } from '../../ts/network/gather.js';
 import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/verify.js';
+import { NO_UPDATES } from '../support/no-updates.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1, nic, publishedBy, readInput } from './inputs.js';
 import { READERS } from './readers/index.js';
@@ -145,6 +146,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       exclusively: never,
     },
     accounts: { hashPassword: never, lock: never },
+    updates: NO_UPDATES,
   };
 }
 

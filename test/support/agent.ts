@@ -44,6 +44,14 @@ export class Agent implements AsyncDisposable {
     return agent;
   }
 
+  /** As `start`, for a program that becomes the agent, such as unshare(1). */
+  static async of(program: string, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Agent> {
+    const env = { PATH: process.env['PATH'], ...variables };
+    const agent = new Agent(spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
+    await agent.logged('"msg":"ready"');
+    return agent;
+  }
+
   get pid(): number {
     return this.#child.pid!;
   }

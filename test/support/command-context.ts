@@ -4,6 +4,7 @@ import { AgentError, type CommandContext, type CommandModule, type Reply } from 
 export const context: CommandContext = {
   log: pino({ level: 'silent' }),
   signal: new AbortController().signal,
+  handOver: () => undefined,
 };
 
 /** Runs a module's command as the dispatcher does: an AgentError becomes the reply that the host sees. */

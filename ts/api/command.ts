@@ -5,6 +5,11 @@ export interface CommandContext {
   readonly log: Logger;
   /** Aborts when the agent is asked to stop. */
   readonly signal: AbortSignal;
+  /**
+   * Once this request is answered and retired, the agent stops serving, closes what it holds, and does `next` instead
+   * of ending. Requests that wait by then stay in the store.
+   */
+  readonly handOver: (next: () => Promise<void>) => void;
 }
 
 /**

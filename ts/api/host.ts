@@ -1,4 +1,5 @@
 import type { Secret } from './secret.js';
+import type { Updates } from './updates.js';
 
 /** The guest machine, as far as commands may touch it. Every path goes through the host's root. Tests pass fakes. */
 export interface Host {
@@ -10,6 +11,7 @@ export interface Host {
   readonly network: Network;
   readonly state: State;
   readonly accounts: Accounts;
+  readonly updates: Updates;
 }
 
 export interface FileStatus {

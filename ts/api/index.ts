@@ -5,3 +5,4 @@ export * from './errors.js';
 export * from './host.js';
 export * from './json.js';
 export * from './secret.js';
+export * from './updates.js';

@@ -6,8 +6,8 @@ import { fileValue, sendFile } from '../controller/send-file.js';
 import { readLocalFile } from '../host/scratch.js';
 import { EXIT, UsageError, choice, domainId, integer, print, required, subcommand } from './command-line.js';
 
-/** nova's own limits: `agent_resetnetwork_timeout` and `agent_timeout`, in seconds. */
-const TIMEOUTS: Readonly<Record<string, number>> = { resetnetwork: 60 };
+/** nova's own limits, `agent_resetnetwork_timeout` and `agent_timeout`, in seconds; a download may take longer. */
+const TIMEOUTS: Readonly<Record<string, number>> = { resetnetwork: 60, agentupdate: 720 };
 const DEFAULT_TIMEOUT = 30;
 
 export const call = subcommand({
@@ -19,6 +19,7 @@ export const call = subcommand({
     'call --store PATH --domain N file_inject LOCAL REMOTE',
     'call --store PATH --domain N injectfile LOCAL REMOTE',
     'call --store PATH --domain N sshkeys ACTION [USER] [KEYFILE]',
+    'call --store PATH --domain N agentupdate URL [DIGEST]',
     'call --store PATH --domain N raw NAME [VALUE]',
   ],
   description:
@@ -28,6 +29,7 @@ export const call = subcommand({
     "exchange where the agent's features tell it. " +
     'file_inject sends a file that is too large for one request in parts, and goes on where an earlier try ended. ' +
     'The ACTION of sshkeys is list, or merge, remove or replace with a KEYFILE of public keys, such as id_ed25519.pub. ' +
+    'The DIGEST of agentupdate is an MD5 or a SHA-256; without it the agent wants a signed manifest. ' +
     'The VALUE of raw is sent as JSON where it is JSON, else as text.',
   options: {
     store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
@@ -39,7 +41,11 @@ export const call = subcommand({
       argument: 'NAME',
       help: "digest of the host's openssl, in the weak form: sha256, or md5",
     },
-    timeout: { type: 'string', argument: 'SECONDS', help: 'how long to wait: 30, or 60 for resetnetwork' },
+    timeout: {
+      type: 'string',
+      argument: 'SECONDS',
+      help: 'how long to wait: 30, 60 for resetnetwork, 720 for agentupdate',
+    },
     json: { type: 'boolean', help: 'print the answers as JSON, one a line' },
   },
   async main(values, positionals) {
@@ -124,6 +130,8 @@ async function prepare(name: string, args: readonly string[]): Promise<Send> {
     }
     case 'sshkeys':
       return one(name, await keysValue(args));
+    case 'agentupdate':
+      return one(name, updateValue(args));
     case 'raw': {
       const [command, value = ''] = args.length === 1 ? args : expect(name, args, ['NAME', 'VALUE']);
       return one(command ?? '', jsonOrText(value));
@@ -160,6 +168,16 @@ async function keysValue(args: readonly string[]): Promise<unknown> {
     action,
     keys: lines.map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#')),
   };
+}
+
+/** An MD5 as nova sends it; a SHA-256, or none, in the other form. The agent judges both. */
+function updateValue(args: readonly string[]): unknown {
+  const [url, digest, ...more] = args;
+  if (url === undefined || more.length > 0) {
+    throw new UsageError(`agentupdate: wanted URL [DIGEST], got ${args.length === 0 ? 'none' : args.join(' ')}`);
+  }
+  if (digest === undefined) return { url };
+  return digest.length === 64 ? { url, sha256: digest } : `${url},${digest}`;
 }
 
 /** A line on a terminal that says how far it is. */

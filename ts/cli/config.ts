@@ -29,13 +29,16 @@ const DURATIONS = new Set([
   'network.verify-timeout',
   'network.device-timeout',
   'network.program-timeout',
+  'update.timeout',
+  'update.trial-timeout',
 ]);
+const SIZES = new Set(['files.max-size', 'update.max-size']);
 
 /** A value as a configuration file has it. */
 function asWritten(name: string, value: unknown): unknown {
   if (DURATIONS.has(name)) return formatDuration(value as number);
   if (name === 'files.mode') return formatMode(value as number);
-  return name === 'files.max-size' ? formatSize(value as number) : value;
+  return SIZES.has(name) ? formatSize(value as number) : value;
 }
 
 function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {

@@ -2,7 +2,7 @@ import type { Host } from '../api/host.js';
 import { createCommands } from '../commands/index.js';
 import type { Config } from '../daemon/config.js';
 import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
-import { commandOptions } from './run.js';
+import { commandOptions } from './command-options.js';
 
 export interface HookLine {
   readonly text: string;

@@ -1,23 +1,29 @@
 import { join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import type { Host } from '../api/host.js';
+import { hasPending } from '../commands/update-state.js';
 import { createCommunication } from '../communication/index.js';
-import type { FileOptions } from '../commands/file.js';
-import { type CommandOptions, createCommands } from '../commands/index.js';
-import { type Config, type Override, loadConfig } from '../daemon/config.js';
+import { createCommands } from '../commands/index.js';
+import { type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { FileJournal } from '../daemon/journal.js';
 import { createHooks } from '../daemon/hooks.js';
 import { createLog } from '../daemon/log.js';
 import { Registry } from '../daemon/registry.js';
-import { listenForShutdown } from '../daemon/shutdown.js';
-import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
+import { type Shutdown, listenForShutdown } from '../daemon/shutdown.js';
+import type { Settling } from '../daemon/update-start.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
 import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
-import { CONFIG_DIRECTORY, appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
-import type { NetworkOptions } from '../commands/network.js';
+import { TRIAL_STATE } from '../host/trial-state.js';
+import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import { AGENT_VERSION } from '../commands/version.js';
+import { commandOptions, networkOptions } from './command-options.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
+
+/** What a trial serves: commands that change nothing. */
+const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
@@ -35,6 +41,11 @@ export const run = subcommand({
       help: 'work on this copy of a system: nothing is run, nothing live changes',
     },
     config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+    trial: {
+      type: 'string',
+      argument: 'NODE',
+      help: 'serve version and features below this node alone, for an update',
+    },
     'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
   },
   async main(values, positionals) {
@@ -46,30 +57,39 @@ export const run = subcommand({
     if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
     const root = resolve(values.root ?? '/');
     const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overrides);
-    const stateDirectory = join(root, config.state.directory);
+    const { trial } = values;
+    const stateDirectory = join(root, config.state.directory, trial === undefined ? '' : TRIAL_STATE);
 
     const { log, flush } = await createLog(config.log);
     using shutdown = listenForShutdown((signal) => {
       notifyServiceManager('STOPPING=1');
       log.info({ signal }, 'stopping');
     });
+    if (trial !== undefined) endWithInput(shutdown);
+    let next = null as (() => Promise<void>) | null;
     try {
-      const access = createStoreAccess(config.store);
+      const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
       const { host, restored } = await createHost({
         root,
         stateDirectory,
         live: values.root === undefined,
         store: access.store,
         backups: config.files.backups,
+        updates: {
+          directory: resolve(config.update.directory),
+          store: config.store,
+          program: process.argv[1] ?? '',
+        },
       });
+      const update = trial === undefined && (await hasPending(host.state)) ? await updateStart(host, log) : null;
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
-      if (await hasNetworkToStart(host)) {
+      if (trial === undefined && (await hasNetworkToStart(host))) {
         // Loaded only where there is something: most starts find a network that needs nothing.
         const { startNetwork } = await import('../network/start.js');
         await startNetwork(host, { log, ...networkOptions(config) });
       }
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
-      const registry = new Registry(config.commands);
+      const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
       const modules = createCommands(host, commandOptions(config), () => registry.features());
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
       for (const name of registry.unknownRules())
@@ -77,7 +97,16 @@ export const run = subcommand({
       const { directory, timeout } = config.hooks;
       const hooks = createHooks({ host, log, directory, isThere, timeoutMs: timeout });
       const journal = await FileJournal.open(journalFile);
-      const dispatcher = new Dispatcher({ commands: registry, journal, log, hooks });
+      const dispatcher = new Dispatcher({
+        commands: registry,
+        journal,
+        log,
+        hooks,
+        handOver(action) {
+          next = action;
+          shutdown.stop();
+        },
+      });
       const serving = createCommunication({
         openStore: (onClose) => access.open(onClose),
         log,
@@ -87,53 +116,32 @@ export const run = subcommand({
         await using transport = await wire.open();
         notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands`);
         log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
+        update?.ready();
         await dispatcher.serve(transport, wire.codec, shutdown.signal);
       });
       const outcome = await shutdown.within(Promise.all(serving).then(() => undefined));
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
       else log.info('stopped');
+      await update?.stopped();
       return outcome === 'finished' ? EXIT.ok : EXIT.failure;
     } finally {
       flush();
+      // Whoever asked the agent to end meanwhile gets that, and the next start is the new version's.
+      if (next !== null && !shutdown.asked) await next();
     }
   },
 });
 
-/** What the agent's own commands are told of the configuration. */
-export function commandOptions(config: Config): CommandOptions {
-  return {
-    password: {
-      createExchange: createKeyExchange,
-      createSealedExchange,
-      user: config.password.user,
-      users: config.password.users,
-      unlock: config.password.unlock,
-      weakExchange: config.password['weak-exchange'],
-      keyLifetimeMs: config.password['key-lifetime'],
-    },
-    files: fileOptions(config),
-    network: networkOptions(config),
-    kms: { org: config.kms.org, timeoutMs: config.kms.timeout },
-  };
+/** A trial lasts no longer than the agent that holds the other end of its standard input. */
+function endWithInput(shutdown: Shutdown): void {
+  process.stdin.once('close', () => {
+    shutdown.stop();
+  });
+  process.stdin.resume();
 }
 
-/** What a reset of the network is told of the configuration. */
-export function networkOptions({ network }: Config): NetworkOptions {
-  return {
-    verifyTimeoutMs: network['verify-timeout'],
-    deviceTimeoutMs: network['device-timeout'],
-    programTimeoutMs: network['program-timeout'],
-  };
-}
-
-/** What the file commands are told of the configuration. */
-export function fileOptions({ files, hooks, state }: Config): FileOptions {
-  return {
-    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory), hooks.directory] },
-    mode: files.mode,
-    authorizedKeys: files['authorized-keys'],
-    maxSize: files['max-size'],
-    uploads: files.uploads,
-    uploadLifetimeMs: files['upload-lifetime'],
-  };
+/** Loaded only where there is something: most starts come after no update. */
+async function updateStart(host: Host, log: Logger): Promise<Settling> {
+  const { startUpdated } = await import('../daemon/update-start.js');
+  return startUpdated(host, log);
 }

@@ -12,6 +12,7 @@ import { featuresCommands } from './features.js';
 import type { KmsOptions } from './kms.js';
 import type { NetworkOptions } from './network.js';
 import type { PasswordOptions } from './password.js';
+import type { UpdateOptions } from './agentupdate.js';
 import { versionCommands } from './version.js';
 
 export interface CommandOptions {
@@ -19,6 +20,7 @@ export interface CommandOptions {
   readonly files: FileOptions;
   readonly network: NetworkOptions;
   readonly kms: KmsOptions;
+  readonly update: UpdateOptions;
 }
 
 /** The agent's own commands, in the order that `features` tells them. `features` is asked at each request of that name. */
@@ -43,6 +45,9 @@ export function createCommands(
       (await import('./network.js')).networkCommands(host, options.network),
     ),
     deferred('kms', { kmsactivate: [] }, async () => (await import('./kms.js')).kmsCommands(host, options.kms)),
+    deferred('update', { agentupdate: [] }, async () =>
+      (await import('./agentupdate.js')).updateCommands(host, options.update),
+    ),
   ];
 }
 

@@ -54,6 +54,10 @@ const commandNames = v.array(
   v.pipe(v.string('a list of command names'), v.regex(/^[^\s,]+$/u, 'a list of command names, or "*" for all')),
   'a list of command names',
 );
+const signingKey = v.pipe(
+  v.string('a list of minisign public keys'),
+  v.regex(/^RW[A-Za-z0-9+/]{54}$/u, 'a list of minisign public keys: RW and 54 more characters each'),
+);
 /** xenstored's own limit for domain ids. */
 const domain = v.pipe(
   v.number('a domain id, 0 to 32751'),
@@ -92,6 +96,15 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
   hooks: { directory: plainDirectory, timeout: duration },
   kms: { org: organization, timeout: duration },
   network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
+  update: {
+    directory: absolutePath,
+    keys: v.array(signingKey, 'a list of minisign public keys'),
+    'require-signature': v.boolean('true or false'),
+    http: v.boolean('true or false'),
+    'max-size': size,
+    timeout: duration,
+    'trial-timeout': duration,
+  },
   state: { directory: absolutePath },
 };
 

@@ -79,6 +79,22 @@ export interface Config {
     /** How long a device that the host names may take to appear. */
     readonly 'device-timeout': number;
   };
+  readonly update: {
+    /** Where the versions lie, and the link to the one that is started. */
+    readonly directory: string;
+    /** Whose signature a manifest may have: public keys of minisign. */
+    readonly keys: readonly string[];
+    /** Whether an update has to come with a signed manifest. */
+    readonly 'require-signature': boolean;
+    /** Whether http:// is taken. */
+    readonly http: boolean;
+    /** Bytes that an archive may have; unpacked, four times as many. */
+    readonly 'max-size': number;
+    /** How long all transfers of an update may take together. */
+    readonly timeout: number;
+    /** How long a new version may take to tell its version. */
+    readonly 'trial-timeout': number;
+  };
   readonly state: {
     /** Journal and backups. */
     readonly directory: string;
@@ -105,6 +121,15 @@ export const DEFAULTS: Config = {
   hooks: { directory: '/etc/guestwire/hooks', timeout: 30_000 },
   kms: { org: null, timeout: 120_000 },
   network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
+  update: {
+    directory: '/usr/lib/guestwire',
+    keys: [],
+    'require-signature': false,
+    http: false,
+    'max-size': 256 * 1024 * 1024,
+    timeout: 600_000,
+    'trial-timeout': 30_000,
+  },
   state: { directory: '/var/lib/guestwire' },
 };
 

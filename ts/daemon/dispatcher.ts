@@ -16,6 +16,8 @@ export interface DispatcherOptions {
   readonly log: Logger;
   /** Programs of the administrator's around commands; none when absent. */
   readonly hooks?: Hooks;
+  /** Called with what is to be done once serving has stopped; has to abort the signal that `serve` was given. */
+  readonly handOver?: (next: () => Promise<void>) => void;
 }
 
 /** A request that has been understood, and a command to carry it out. */
@@ -117,12 +119,16 @@ export class Dispatcher {
     const { log, hooks } = this.#options;
     const about = { request: raw.id, command: command.name };
     let own: Logger | null = null;
+    let next = null as (() => Promise<void>) | null;
     const context: CommandContext = {
       // Made when it is first used: most commands log nothing, and their answer need not wait for it.
       get log() {
         return (own ??= log.child(about));
       },
       signal,
+      handOver(wanted) {
+        next = wanted;
+      },
     };
     const started = performance.now();
     let reply: Reply;
@@ -149,6 +155,8 @@ export class Dispatcher {
     else log.error({ ...fields, error: describeError(failure) }, 'command failed');
     // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
     await after?.(reply.returncode);
+    // Before this turn ends: the next request in line is then left to whoever comes.
+    if (next !== null) this.#options.handOver?.(next);
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */

@@ -4,6 +4,10 @@ const GRACE_MS = 30_000;
 export interface Shutdown extends Disposable {
   /** Aborts at the first SIGTERM or SIGINT. */
   readonly signal: AbortSignal;
+  /** Aborts as a signal would. */
+  stop(): void;
+  /** Whether SIGTERM or SIGINT came, at whatever time. */
+  readonly asked: boolean;
   /** Resolves with `work`, or, once asked to stop, after at most 30 s without it. */
   within(work: Promise<void>): Promise<'finished' | 'overdue'>;
 }
@@ -11,7 +15,9 @@ export interface Shutdown extends Disposable {
 /** SIGHUP is harmless: a lost terminal or a habit of reloading must not end the agent. */
 export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, graceMs = GRACE_MS): Shutdown {
   const controller = new AbortController();
+  let asked = false;
   const stop = (signal: NodeJS.Signals): void => {
+    asked = true;
     if (controller.signal.aborted) return;
     onStop(signal);
     controller.abort();
@@ -20,6 +26,12 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', ignore);
   return {
     signal: controller.signal,
+    stop() {
+      controller.abort();
+    },
+    get asked() {
+      return asked;
+    },
     async within(work) {
       let timer: NodeJS.Timeout | undefined;
       const overdue = new Promise<'overdue'>((resolve) => {

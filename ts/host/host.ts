@@ -1,8 +1,11 @@
+import { AgentError } from '../api/errors.js';
 import type { Host, Network, Processes, Store } from '../api/host.js';
+import type { Updates } from '../api/updates.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
 import { removeStaleLockFiles } from './lock-files.js';
 import { createState } from './state.js';
+import type { UpdatesOptions } from './updates.js';
 
 export interface HostOptions {
   /** Absolute; `/`, or a copy of a system. */
@@ -14,6 +17,8 @@ export interface HostOptions {
   readonly store: Store;
   /** How many changes of files can be looked up in the state directory. */
   readonly backups?: number;
+  /** For the one agent that serves, which alone can be replaced by another version. */
+  readonly updates?: Pick<UpdatesOptions, 'directory' | 'store' | 'program'>;
 }
 
 /**
@@ -30,7 +35,7 @@ export async function createHost(
 }
 
 /** As {@link createHost}, for whoever only looks. */
-export function openHost({ root, stateDirectory, live, store, backups }: HostOptions): Host {
+export function openHost({ root, stateDirectory, live, store, backups, updates }: HostOptions): Host {
   return {
     live,
     files: createFiles(root, stateDirectory, backups),
@@ -39,6 +44,7 @@ export function openHost({ root, stateDirectory, live, store, backups }: HostOpt
     network: deferredNetwork(root, live),
     state: createState(stateDirectory),
     accounts: createAccounts(root),
+    updates: deferredUpdates(updates === undefined ? null : { root, stateDirectory, ...updates }),
   };
 }
 
@@ -59,5 +65,25 @@ function deferredNetwork(root: string, live: boolean): Network {
     setKernel: async (key, value) => (await network()).setKernel(key, value),
     hostname: async () => (await network()).hostname(),
     setHostname: async (hostname) => (await network()).setHostname(hostname),
+  };
+}
+
+function deferredUpdates(options: UpdatesOptions | null): Updates {
+  let loaded: Promise<Updates> | null = null;
+  const updates = (): Promise<Updates> =>
+    options === null
+      ? Promise.reject(new AgentError('GW_UPDATE_REFUSED', ['only the agent that serves can be updated']))
+      : (loaded ??= import('./updates.js').then(({ createUpdates }) => createUpdates(options)));
+  return {
+    installed: async () => (await updates()).installed(),
+    fetch: async (url, limits) => (await updates()).fetch(url, limits),
+    download: async (url, digests, limits, log) => (await updates()).download(url, digests, limits, log),
+    unpack: async (maxSize) => (await updates()).unpack(maxSize),
+    try: async (version, timeout, signal, log) => (await updates()).try(version, timeout, signal, log),
+    install: async (version) => (await updates()).install(version),
+    link: async (version) => (await updates()).link(version),
+    prune: async (keep) => (await updates()).prune(keep),
+    clean: async () => (await updates()).clean(),
+    restart: async () => (await updates()).restart(),
   };
 }

@@ -11,6 +11,8 @@ export interface StoreOptions {
   readonly domain: number | null;
   /** How watch events reach JavaScript: docs/decisions/0001. */
   readonly poll: 'loop' | 'thread';
+  /** Takes every node below this one of the guest's own part; absent for that part itself. */
+  readonly below?: string;
 }
 
 /**
@@ -28,7 +30,8 @@ export class StoreConnection implements Disposable {
 
   /** Throws XS_NO_ENDPOINT when there is no XenStore on this machine, XS_IO when it cannot be reached. */
   constructor(options: StoreOptions, onClose: (reason: string) => void) {
-    this.#prefix = options.domain === null ? '' : `/local/domain/${options.domain}/`;
+    const own = options.domain === null ? '' : `/local/domain/${options.domain}/`;
+    this.#prefix = options.below === undefined ? own : `${own}${options.below}/`;
     this.#onClose = onClose;
     this.#store = XenStore.open({ endpoint: options.endpoint, poll: options.poll }, (reason) => {
       this.#lost(reason);

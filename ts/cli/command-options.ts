@@ -1,0 +1,64 @@
+/** What the agent's own commands are told of the configuration. */
+import { resolve } from 'node:path';
+import type { UpdateOptions } from '../commands/agentupdate.js';
+import type { FileOptions } from '../commands/file.js';
+import type { CommandOptions } from '../commands/index.js';
+import type { NetworkOptions } from '../commands/network.js';
+import type { PasswordOptions } from '../commands/password.js';
+import type { Config } from '../daemon/config.js';
+import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
+import { CONFIG_DIRECTORY } from '../host/system.js';
+
+export function commandOptions(config: Config): CommandOptions {
+  return {
+    password: passwordOptions(config),
+    files: fileOptions(config),
+    network: networkOptions(config),
+    kms: { org: config.kms.org, timeoutMs: config.kms.timeout },
+    update: updateOptions(config),
+  };
+}
+
+function passwordOptions({ password }: Config): PasswordOptions {
+  return {
+    createExchange: createKeyExchange,
+    createSealedExchange,
+    user: password.user,
+    users: password.users,
+    unlock: password.unlock,
+    weakExchange: password['weak-exchange'],
+    keyLifetimeMs: password['key-lifetime'],
+  };
+}
+
+export function fileOptions({ files, hooks, state, update }: Config): FileOptions {
+  // Who could write there could change what the agent does.
+  const own = [CONFIG_DIRECTORY, ...[state, hooks, update].map(({ directory }) => resolve(directory))];
+  return {
+    rules: { allow: files.allow, deny: files.deny, own },
+    mode: files.mode,
+    authorizedKeys: files['authorized-keys'],
+    maxSize: files['max-size'],
+    uploads: files.uploads,
+    uploadLifetimeMs: files['upload-lifetime'],
+  };
+}
+
+export function networkOptions({ network }: Config): NetworkOptions {
+  return {
+    verifyTimeoutMs: network['verify-timeout'],
+    deviceTimeoutMs: network['device-timeout'],
+    programTimeoutMs: network['program-timeout'],
+  };
+}
+
+export function updateOptions({ update }: Config): UpdateOptions {
+  return {
+    keys: update.keys,
+    requireSignature: update['require-signature'],
+    insecure: update.http,
+    maxSize: update['max-size'],
+    timeoutMs: update.timeout,
+    trialTimeoutMs: update['trial-timeout'],
+  };
+}

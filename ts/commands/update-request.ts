@@ -1,0 +1,98 @@
+/** What a host asks for, and what a manifest says. Pure. */
+import { AgentError, type Digest } from '../api/index.js';
+import { describe } from './describe.js';
+
+export interface UpdateRequest {
+  readonly url: URL;
+  /** Lower-case hexadecimal. */
+  readonly digests: Readonly<Partial<Record<Digest, string>>>;
+}
+
+export interface Manifest {
+  readonly version: string;
+  /** Lower-case hexadecimal. */
+  readonly sha256: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** A directory's name, too. */
+export const VERSION = /^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$/;
+/** Hexadecimal digits. */
+const DIGITS: Readonly<Record<Digest, number>> = { md5: 32, sha256: 64 };
+
+/**
+ * `url,digest` as nova sends it, cut at the last comma, or an object with `url` and `md5sum`, `sha256` or both. In the
+ * text a SHA-256 is as good: nova passes on whatever the administrator has given it.
+ */
+export function parseUpdateRequest(value: unknown): UpdateRequest {
+  if (typeof value === 'string') {
+    const cut = value.lastIndexOf(',');
+    if (cut === -1) throw invalid('arguments', 'url,md5', 'text without a comma');
+    const digest = value.slice(cut + 1).trim();
+    return { url: parseUrl(value.slice(0, cut).trim()), digests: parseDigests(digestOf(digest)) };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalid('arguments', 'url,md5 or an object with url', describe(value));
+  }
+  const { url, md5sum, sha256 } = value as Readonly<Record<string, unknown>>;
+  if (typeof url !== 'string') throw invalid('URL', 'text', describe(url));
+  return { url: parseUrl(url.trim()), digests: parseDigests({ md5: md5sum, sha256 }) };
+}
+
+function digestOf(text: string): Partial<Record<Digest, unknown>> {
+  return isDigest('sha256', text) ? { sha256: text } : { md5: text };
+}
+
+function isDigest(name: Digest, text: string): boolean {
+  return text.length === DIGITS[name] && /^[0-9a-f]+$/i.test(text);
+}
+
+function parseDigests(found: Partial<Record<Digest, unknown>>): UpdateRequest['digests'] {
+  const digests: Partial<Record<Digest, string>> = {};
+  for (const name of ['md5', 'sha256'] as const) {
+    const text = found[name];
+    if (text === undefined || text === null) continue;
+    if (typeof text !== 'string' || !isDigest(name, text.trim())) {
+      const wanted = `${DIGITS[name]} hexadecimal digits`;
+      throw invalid(`${name} sum`, wanted, typeof text === 'string' ? `${text.length} characters` : describe(text));
+    }
+    digests[name] = text.trim().toLowerCase();
+  }
+  return digests;
+}
+
+function parseUrl(text: string): URL {
+  if (!URL.canParse(text)) throw invalid('URL', 'https://...', 'something else');
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    throw invalid('URL', 'https://...', `${url.protocol} which is not taken`);
+  }
+  return url;
+}
+
+/** Lines `version`, `sha256` and `size`, each with a blank and its value; others are for later versions. */
+export function parseManifest(text: string): Manifest | null {
+  const values = new Map(
+    text.split('\n').flatMap((line) => {
+      const match = /^(\w+)[ \t]+(\S+)\s*$/.exec(line);
+      return match === null ? [] : [[match[1] ?? '', match[2] ?? ''] as const];
+    }),
+  );
+  const version = values.get('version') ?? '';
+  const sha256 = values.get('sha256') ?? '';
+  const size = values.get('size') ?? '';
+  if (!VERSION.test(version) || !isDigest('sha256', sha256) || !/^\d{1,15}$/.test(size)) return null;
+  return { version, sha256: sha256.toLowerCase(), size: Number(size) };
+}
+
+/** The URL that stands beside another one: its path with `suffix`, and the same query. */
+export function beside(url: URL, suffix: string): URL {
+  const other = new URL(url);
+  other.pathname += suffix;
+  return other;
+}
+
+function invalid(what: string, wanted: string, got: string): AgentError {
+  return new AgentError('GW_ARGUMENT_INVALID', [what, wanted, got]);
+}

@@ -1,0 +1,147 @@
+/** Transfers by http and https, with the certificates that the system trusts. */
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { type IncomingMessage, get as httpGet } from 'node:http';
+import { get as httpsGet } from 'node:https';
+import type { Logger } from 'pino';
+import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../api/index.js';
+import { reason } from './reason.js';
+import { errorCode } from './root-path.js';
+import { trustedCertificates } from './trust.js';
+
+const MAX_REDIRECTS = 5;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const NOT_THERE = new Set([404, 410]);
+/** A progress line each so many milliseconds, and each tenth of the whole. */
+const PROGRESS_MS = 5000;
+
+/** The bytes at `url`, or null when the server has no such thing. */
+export async function fetchBytes(root: string, url: URL, limits: TransferLimits): Promise<Buffer | null> {
+  return transfer(url, limits, async () => {
+    const response = await request(root, url, limits);
+    if (response === null) return null;
+    const chunks: Buffer[] = [];
+    for await (const chunk of received(response, limits)) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  });
+}
+
+/** Writes what is at `url` into the file `path`, which others cannot read. */
+export async function downloadFile(
+  root: string,
+  url: URL,
+  path: string,
+  digests: readonly Digest[],
+  limits: TransferLimits,
+  log: Logger,
+): Promise<Downloaded> {
+  return transfer(url, limits, async () => {
+    const hashes = digests.map((name) => [name, createHash(name)] as const);
+    const response = await request(root, url, limits);
+    if (response === null) throw new Error('the server has no such file');
+    const tell = progress(printableUrl(url), Number(response.headers['content-length'] ?? Number.NaN), log);
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
+    const file = await open(path, flags, 0o600);
+    let size = 0;
+    try {
+      for await (const chunk of received(response, limits)) {
+        await file.writeFile(chunk);
+        for (const [, hash] of hashes) hash.update(chunk);
+        size += chunk.length;
+        tell(size);
+      }
+    } finally {
+      await file.close();
+    }
+    return { size, digests: Object.fromEntries(hashes.map(([name, hash]) => [name, hash.digest('hex')])) };
+  });
+}
+
+async function transfer<T>(url: URL, { signal }: TransferLimits, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (cause instanceof AgentError) throw cause;
+    const why = signal.aborted ? aborted(signal.reason) : failure(cause);
+    throw new AgentError('GW_UPDATE_DOWNLOAD', [printableUrl(url), why], { cause });
+  }
+}
+
+function aborted(why: unknown): string {
+  return why instanceof Error && why.name === 'TimeoutError' ? 'it took too long' : 'the agent was asked to stop';
+}
+
+function failure(cause: unknown): string {
+  const code = errorCode(cause);
+  if (code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE') return 'the server ended before the file did';
+  // Of a name with several addresses none of which could be reached, Node tells no more.
+  return reason(cause) === '' ? `the server cannot be reached: ${code ?? 'no reason known'}` : reason(cause);
+}
+
+/** The response with the file itself, after at most five redirects; null when there is none. */
+async function request(root: string, start: URL, limits: TransferLimits): Promise<IncomingMessage | null> {
+  let ca: string | null = null;
+  let url = start;
+  for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
+    if (url.protocol === 'https:') ca ??= await trustedCertificates(root);
+    const response = await respond(url, ca, limits);
+    const { statusCode = 0, headers } = response;
+    if (statusCode === 200) return response;
+    response.destroy();
+    if (NOT_THERE.has(statusCode)) return null;
+    if (!REDIRECTS.has(statusCode) || headers.location === undefined) {
+      throw new Error(`the server answered with status ${statusCode}`);
+    }
+    url = redirected(url, headers.location, limits);
+  }
+  throw new Error(`more than ${MAX_REDIRECTS} redirects`);
+}
+
+function redirected(from: URL, location: string, { insecure }: TransferLimits): URL {
+  if (!URL.canParse(location, from.href)) throw new Error('the server redirects to something that is no URL');
+  const to = new URL(location, from);
+  // Whoever began with https was promised that nobody on the way can choose the file.
+  const allowed = to.protocol === 'https:' || (to.protocol === 'http:' && insecure && from.protocol === 'http:');
+  if (!allowed) throw new Error(`the server redirects to ${to.protocol}//, wanted https://`);
+  return to;
+}
+
+function respond(url: URL, ca: string | null, { signal }: TransferLimits): Promise<IncomingMessage> {
+  const options = { agent: false, signal, headers: { 'accept-encoding': 'identity', 'user-agent': 'guestwire' } };
+  return new Promise((resolve, reject) => {
+    const sent =
+      url.protocol === 'https:'
+        ? httpsGet(url, { ...options, ...(ca === null ? {} : { ca }) }, resolve)
+        : httpGet(url, options, resolve);
+    sent.once('error', reject);
+  });
+}
+
+async function* received(response: IncomingMessage, { maxSize }: TransferLimits): AsyncGenerator<Buffer> {
+  const tooLarge = (): Error => new Error(`it is larger than the ${maxSize} bytes that are allowed`);
+  if (Number(response.headers['content-length'] ?? 0) > maxSize) {
+    response.destroy();
+    throw tooLarge();
+  }
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxSize) throw tooLarge();
+    yield chunk;
+  }
+  if (!response.complete) throw new Error('the server ended before the file did');
+}
+
+function progress(url: string, total: number, log: Logger): (size: number) => void {
+  let shownAt = performance.now();
+  let shownTenth = 0;
+  return (size) => {
+    const tenth = Number.isNaN(total) ? 0 : Math.floor((size / total) * 10);
+    const now = performance.now();
+    if (tenth === shownTenth && now - shownAt < PROGRESS_MS) return;
+    shownAt = now;
+    shownTenth = tenth;
+    log.info({ url, size, ...(Number.isNaN(total) ? {} : { total }) }, 'downloading');
+  };
+}
