@@ -1,13 +1,16 @@
 import { join, resolve } from 'node:path';
 import { createCommunication } from '../communication/index.js';
+import { codec } from '../communication/xenstore/codec.js';
+import type { Codec, Transport } from '../api/communication.js';
 import type { FileOptions } from '../commands/file.js';
 import { type CommandOptions, createCommands } from '../commands/index.js';
 import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
+import { Extensions } from '../daemon/extensions.js';
 import { FileJournal } from '../daemon/journal.js';
 import { createLog } from '../daemon/log.js';
 import { Registry } from '../daemon/registry.js';
-import { listenForShutdown } from '../daemon/shutdown.js';
+import { listenForReload, listenForShutdown } from '../daemon/shutdown.js';
 import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
@@ -16,12 +19,13 @@ import { createStoreAccess } from '../host/store.js';
 import { CONFIG_DIRECTORY, appendOnlyFile, readConfigFiles } from '../host/system.js';
 import type { NetworkOptions } from '../commands/network.js';
 import { AGENT_VERSION } from '../commands/version.js';
+import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
-  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--log-level LEVEL]'],
+  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--plugins DIR] [--log-level LEVEL]'],
   description:
     'Serves the host in the foreground until it is stopped: SIGTERM and SIGINT let the running command finish. ' +
     'Tells systemd when it is ready. Without --store it finds the XenStore of this machine.',
@@ -34,6 +38,7 @@ export const run = subcommand({
       help: 'work on this copy of a system: nothing is run, nothing live changes',
     },
     config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+    plugins: PLUGINS_OPTION,
     'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
   },
   async main(values, positionals) {
@@ -43,6 +48,7 @@ export const run = subcommand({
     if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
     const level = values['log-level'];
     if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+    overrides.push(...pluginsOverride(values.plugins));
     const root = resolve(values.root ?? '/');
     const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overrides);
     const stateDirectory = join(root, config.state.directory);
@@ -71,6 +77,8 @@ export const run = subcommand({
       const registry = new Registry({ rules: config.commands });
       const modules = createCommands(host, commandOptions(config), () => registry.features());
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
+      const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
+      await extensions.load();
       for (const name of registry.unknownRules())
         log.warn({ name }, 'commands.allow or commands.deny names no command');
       const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journalFile), log });
@@ -85,7 +93,16 @@ export const run = subcommand({
         log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
         await dispatcher.serve(transport, wire.codec, shutdown.signal);
       });
-      const outcome = await shutdown.within(Promise.all(serving).then(() => undefined));
+      const serve = (transport: Transport, itsCodec: Codec): Promise<void> =>
+        dispatcher.serve(transport, itsCodec, shutdown.signal);
+      const all = Promise.all([...serving, extensions.serve(serve, codec, shutdown.signal)]);
+      const stopReloading = listenForReload(async () => {
+        await extensions.load();
+        log.info({ features: registry.features() }, 'plugins and scripts looked at again');
+      });
+      const outcome = await shutdown.within(all.then(() => undefined));
+      stopReloading();
+      extensions.unload();
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
       else log.info('stopped');
       return outcome === 'finished' ? EXIT.ok : EXIT.failure;
@@ -122,9 +139,10 @@ export function networkOptions({ network }: Config): NetworkOptions {
 }
 
 /** What the file commands are told of the configuration. */
-export function fileOptions({ files, state }: Config): FileOptions {
+export function fileOptions({ files, state, plugins, scripts }: Config): FileOptions {
+  const own = [CONFIG_DIRECTORY, ...[state, plugins, scripts].map(({ directory }) => resolve(directory))];
   return {
-    rules: { allow: files.allow, deny: files.deny, own: [CONFIG_DIRECTORY, resolve(state.directory)] },
+    rules: { allow: files.allow, deny: files.deny, own },
     mode: files.mode,
     authorizedKeys: files['authorized-keys'],
     maxSize: files['max-size'],

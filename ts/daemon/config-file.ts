@@ -82,6 +82,8 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
     backups: wholeNumber(0, 1000),
     'authorized-keys': oneOf(['replace', 'merge']),
   },
+  plugins: { directory: absolutePath, 'load-timeout': duration, 'command-timeout': duration },
+  scripts: { directory: absolutePath, timeout: duration },
   network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
   state: { directory: absolutePath },
 };

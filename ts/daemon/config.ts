@@ -59,6 +59,20 @@ export interface Config {
     /** What becomes of a user's ssh keys when the host sends the file. */
     readonly 'authorized-keys': 'replace' | 'merge';
   };
+  readonly plugins: {
+    /** Folder of modules that add commands and wires. */
+    readonly directory: string;
+    /** How long one may take to be loaded and set up. */
+    readonly 'load-timeout': number;
+    /** How long one of their commands may take. */
+    readonly 'command-timeout': number;
+  };
+  readonly scripts: {
+    /** Folder of programs, each a command. */
+    readonly directory: string;
+    /** How long one may take. */
+    readonly timeout: number;
+  };
   readonly network: {
     /** How long the kernel may take to show what was configured. */
     readonly 'verify-timeout': number;
@@ -90,6 +104,8 @@ export const DEFAULTS: Config = {
     backups: 10,
     'authorized-keys': 'replace',
   },
+  plugins: { directory: '/etc/guestwire/plugins', 'load-timeout': 10_000, 'command-timeout': 60_000 },
+  scripts: { directory: '/etc/guestwire/commands', timeout: 60_000 },
   network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
   state: { directory: '/var/lib/guestwire' },
 };
