@@ -63,8 +63,7 @@ function parseJson(output: string): Reply | string {
   }
   const { returncode, message = '' } = answer as { readonly returncode?: unknown; readonly message?: unknown };
   const code = typeof returncode === 'number' ? String(returncode) : returncode;
-  if (typeof code !== 'string' || !isCode(code))
-    return `returncode: wanted a number, or letters and digits, got ${kind(code)}`;
+  if (typeof code !== 'string' || !isCode(code)) return `returncode: wanted a code such as 0, got ${kind(code)}`;
   if (typeof message !== 'string') return `message: wanted text, got ${kind(message)}`;
   return { returncode: code, message };
 }
@@ -72,12 +71,13 @@ function parseJson(output: string): Reply | string {
 function parseLines(output: string): Reply | string {
   const [first = '', ...rest] = output.split('\n');
   const code = first.trim();
-  if (!isCode(code)) return `first line: wanted a return code such as 0, got ${code === '' ? 'nothing' : 'other text'}`;
+  if (!isCode(code)) return `first line: wanted a code such as 0, got ${code === '' ? 'nothing' : 'other text'}`;
   return { returncode: code, message: rest.join('\n').trimEnd() };
 }
 
+/** A number, or one with a letter before it, as `D0`: any word would make an answer of a message on the wrong line. */
 function isCode(text: string): boolean {
-  return /^[A-Za-z0-9]{1,16}$/.test(text);
+  return /^[A-Z]?\d{1,5}$/.test(text);
 }
 
 function kind(value: unknown): string {

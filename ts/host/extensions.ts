@@ -1,6 +1,6 @@
 /** What the machine's owner has put into the folders of plugins and scripts, before any of it is run. */
 import { constants } from 'node:fs';
-import { access, readFile, readdir, stat } from 'node:fs/promises';
+import { access, open, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COMMAND_NAME } from '../api/command.js';
 import { absent } from './root-path.js';
@@ -81,7 +81,20 @@ async function script(name: string, path: string, isFile: boolean): Promise<Foun
     () => true,
     () => false,
   );
+  // The C library gives a file without either to a shell, which nobody has asked for.
+  if (executable && !(await hasLoader(path))) return wrong(path, 'neither begins with #! nor is a program (ELF)');
   return executable ? { found: [{ name, path }], problems: [] } : wrong(path, 'is not executable (chmod +x)');
+}
+
+async function hasLoader(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
+    const head = buffer.toString('latin1', 0, bytesRead);
+    return head.startsWith('#!') || head === '\x7fELF';
+  } finally {
+    await file.close();
+  }
 }
 
 async function plugin(where: string, entry: string, modules: string | null = null): Promise<Found<FoundPlugin>> {
