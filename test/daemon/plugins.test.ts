@@ -115,6 +115,7 @@ test('files, folders and packages of npm are plugins; other packages and left-ov
   await folders.write('plugins/file.js', pluginText('file', { file: answers('1') }));
   await folders.write('plugins/.hidden.mjs', '{');
   await folders.write('plugins/file.mjs~', '{');
+  await folders.write('plugins/file.test.mjs', '{');
   await folders.write('plugins/package.json', manifest({}));
   for (const [folder, file, more] of [
     ['folder', 'index.js', {}],
