@@ -106,7 +106,7 @@ export class Extensions {
     for (const { plugin } of this.#loaded) if (!kept.some((one) => one.plugin === plugin)) plugin.unload();
     this.#loaded = kept;
     this.#shadowed = this.#addScripts(foundScripts.found);
-    this.#problems = problems;
+    this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));
     for (const { where, reason } of problems) log.error({ where, reason }, 'plugin or script cannot be used');
     for (const { name, where, by } of this.#shadowed) {
       log.info({ name, where, by: by.kind }, 'script is not asked: another command has its name');
