@@ -5,8 +5,13 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError, type Reply } from '../../ts/api/index.js';
+import { fileOptions } from '../../ts/cli/run.js';
+import { fileCommands } from '../../ts/commands/file.js';
+import { DEFAULTS } from '../../ts/daemon/config.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
-import { context } from '../support/command-context.js';
+import { call, context } from '../support/command-context.js';
+import { createScratch } from '../support/scratch.js';
+import { createScratchHost } from '../support/scratch-host.js';
 
 const NATIVE = 8;
 
@@ -255,6 +260,30 @@ test('a look again finds what is new, changed, gone and mended, and leaves the r
   assert.equal((await running.handle(null, context)).message, '1');
   assert.equal((globalThis as { goneWasTold?: boolean }).goneWasTold, true);
   assert.deepEqual(folders.registry.features().slice(NATIVE, NATIVE + 6), added(folders));
+});
+
+test('the host cannot write into the folders of plugins and scripts, wherever they are', async () => {
+  await using scratch = await createScratch();
+  const config = {
+    ...DEFAULTS,
+    plugins: { ...DEFAULTS.plugins, directory: '/opt/p' },
+    scripts: { directory: '/opt/s', timeout: 1 },
+  };
+  const files = fileCommands(createScratchHost(scratch), fileOptions(config));
+  await mkdir(join(scratch.root, 'opt/p'), { recursive: true });
+  await symlink('/opt/p', join(scratch.root, 'elsewhere'));
+  const send = (path: string): Promise<Reply> =>
+    call(files, 'injectfile', Buffer.from(`${path},code`).toString('base64'));
+  for (const path of [
+    '/opt/p/x.mjs',
+    '/opt/s/x',
+    '/elsewhere/x.mjs',
+    '/etc/guestwire/plugins/x.mjs',
+    '/etc/guestwire/commands/x',
+  ]) {
+    assert.match((await send(path)).message, /^Refused to write /, path);
+  }
+  assert.equal((await send('/opt/other')).returncode, '0');
 });
 
 test('no folder, or an empty one, is no problem', async () => {

@@ -148,7 +148,9 @@ export class Extensions {
     ]);
     guardProcess(log);
     const { loadTimeout, commandTimeout } = plugins;
-    return loadPlugin(where, () => importPlugin(entry), { host, log, loadTimeout, commandTimeout });
+    const plugin = await loadPlugin(where, () => importPlugin(entry), { host, log, loadTimeout, commandTimeout });
+    log.info({ where, plugin: plugin.name }, 'plugin loaded');
+    return plugin;
   }
 
   /** All commands of a plugin, or none: half a pair of commands is worse than none. */

@@ -99,14 +99,13 @@ function isolatedModule(plugin: Plugin, module: CommandModule, run: Run, timeout
 }
 
 function isolated(plugin: string, command: Command, run: Run, timeout: number): Command {
-  const { name, lane, forms } = command;
   const failed = (reason: string, cause?: unknown): AgentError =>
     new AgentError('GW_PLUGIN_FAILED', [plugin, reason], { cause });
   let overdue = 0;
   return {
-    name,
-    lane,
-    ...(forms === undefined ? {} : { forms }),
+    ...command,
+    name: command.name,
+    lane: command.lane,
     async handle(value, outer) {
       if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
       const late = new AbortController();
@@ -143,6 +142,6 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
 
 function checkReply(reply: unknown, failed: (reason: string) => AgentError): Reply {
   const { returncode, message } = (typeof reply === 'object' && reply !== null ? reply : {}) as Partial<Reply>;
-  if (typeof returncode === 'string' && typeof message === 'string') return { returncode, message };
+  if (typeof returncode === 'string' && typeof message === 'string') return reply as Reply;
   throw failed('wanted a returncode and a message, both text, got something else');
 }
