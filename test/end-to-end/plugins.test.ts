@@ -43,6 +43,27 @@ test('whatever a plugin does outside of a call, the agent goes on and says whose
   assert.equal(await agent.stop(), 0);
 });
 
+test('a listener on the signals is known by its file; what nobody can be blamed for ends the agent', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const listeners = `
+    process.once('SIGHUP', () => { throw new RangeError('${SECRET}'); });
+    process.once('SIGHUP', () => process.once('SIGHUP', () => { throw '${SECRET}'; }));`;
+  scratch.write('../plugins/wild.mjs', pluginText('wild', { value: answers('1') }, listeners));
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  process.kill(agent.pid, 'SIGHUP');
+  await agent.logged('"type":"RangeError"');
+  assert.match(agent.log, /"plugin":"[^"]*\/wild\.mjs","origin":"uncaughtException"/);
+  assert.deepEqual(await new Dom0(localTools(store.socket), DOMAIN).call('value', ''), { kind: 'ok', message: '1' });
+  // The first of them was taken by the listener that threw, and the other listener's turn did not come.
+  await agent.reload();
+  process.kill(agent.pid, 'SIGHUP');
+  assert.equal(await Promise.race([agent.ended(), sleep(10_000, 'still there')]), 1, agent.log);
+  assert.match(agent.log, /"level":60,.*"msg":"the agent threw; it ends"/);
+  assert.ok(!agent.log.includes(SECRET));
+});
+
 test('SIGHUP brings new plugins and takes old ones away while a command runs, which finishes', async () => {
   using scratch = new ScratchRoot();
   await using store = await startXenstored('c', scratch.directory);

@@ -3,7 +3,7 @@
  * lies: a guest needs no node_modules, and a plugin never meets another version of the API than the agent's.
  */
 import * as nodeModule from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** Node caches modules by URL: a plugin that has changed, and its files, are loaded under another one. */
 const GENERATION = 'guestwire';
@@ -21,6 +21,12 @@ export async function importPlugin(entry: string): Promise<unknown> {
   url.searchParams.set(GENERATION, String(++generation));
   const module = (await import(url.href)) as { readonly default?: unknown };
   return module.default;
+}
+
+/** The file of a plugin that a line of a stack trace names, or null. */
+export function pluginFile(frame: string): string | null {
+  const url = /file:\/\/[^\s)]+?\?guestwire=\d+/.exec(frame)?.[0];
+  return url === undefined ? null : fileURLToPath(url);
 }
 
 interface Resolved {
