@@ -36,7 +36,8 @@ export interface Found<T> {
 }
 
 /** What editors and package managers leave behind, what explains a folder, and tests. */
-const NOT_MEANT = /^\.|~$|^#|\.(?:bak|orig|old|save|swp|tmp|new|dpkg-[a-z]+|rpm[a-z]+|ucf-[a-z]+)$|^README|\.test\.m?js$/;
+const NOT_MEANT =
+  /^\.|~$|^#|\.(?:bak|orig|old|save|swp|tmp|new|dpkg-[a-z]+|rpm[a-z]+|ucf-[a-z]+)$|^README|\.test\.m?js$/;
 
 /** Files `*.js` and `*.mjs`, folders with a package.json, and packages of npm, in the order of their names. */
 export function findPlugins(directory: string): Promise<Found<FoundPlugin>> {
