@@ -38,7 +38,7 @@ export default defineConfig(
     `${machine}|^#|/(host|daemon|cli|controller)/`,
     'reach the machine only through the Host that you are handed',
   ),
-  forbid(['ts/{daemon,cli,controller}/**', 'ts/main.ts'], '^#', 'only ts/host imports the addon'),
+  forbid(['ts/{daemon,cli,controller,testing}/**', 'ts/main.ts'], '^#', 'only ts/host imports the addon'),
   forbid(['ts/daemon/**'], `${machine}|^#|/(cli|controller)/`, 'the daemon reaches the machine through ts/host'),
   {
     files: ['test/**/*.ts'],

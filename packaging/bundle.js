@@ -2,7 +2,7 @@
 // that starts reads one file instead of hundreds. Modules that are imported lazily are in it, but run only when asked
 // for. Libraries that are large and rarely needed are in files of their own, which are not even read before that.
 import { build } from 'esbuild';
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, cp, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
 const LARGE = ['node-forge', 'pino-pretty', 'tar-stream', 'yaml'];
@@ -57,17 +57,20 @@ const builtins = {
   },
 };
 
+const modules = {
+  ...common,
+  outdir: 'dist',
+  format: 'esm',
+  external: ['#binding', './vendor/*'],
+  plugins: [withoutWorkers, smallAssert, largeApart, builtins],
+  banner: { js: "const require=process.getBuiltinModule('module').createRequire(import.meta.url);" },
+};
+
 await rm(`${root}dist`, { recursive: true, force: true });
 await Promise.all([
-  build({
-    ...common,
-    entryPoints: { guestwire: 'build/ts/main.js' },
-    outdir: 'dist',
-    format: 'esm',
-    external: ['#binding', './vendor/*'],
-    plugins: [withoutWorkers, smallAssert, largeApart, builtins],
-    banner: { js: "const require=process.getBuiltinModule('module').createRequire(import.meta.url);" },
-  }),
+  build({ ...modules, entryPoints: { guestwire: 'build/ts/main.js' } }),
+  // What plugins import: `guestwire`, and in their tests `guestwire/testing`.
+  build({ ...modules, entryPoints: { api: 'build/ts/api/index.js', testing: 'build/ts/testing/index.js' } }),
   ...LARGE.map((library) =>
     build({
       ...common,
@@ -78,4 +81,6 @@ await Promise.all([
     }),
   ),
 ]);
+for (const room of ['api', 'testing'])
+  await cp(`${root}build/types/${room}`, `${root}dist/types/${room}`, { recursive: true });
 await chmod(`${root}dist/guestwire.js`, 0o755);

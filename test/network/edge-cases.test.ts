@@ -19,7 +19,7 @@ import { gather } from '../../ts/network/gather.js';
 import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/verify.js';
-import { NO_UPDATES } from '../support/no-updates.js';
+import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1, nic, publishedBy, readInput } from './inputs.js';
 import { READERS } from './readers/index.js';

@@ -17,6 +17,8 @@ export interface AgentOptions {
   readonly config?: string;
   /** One thread for file operations, so that their order is the same in every run. */
   readonly oneThread?: boolean;
+  /** Further arguments. */
+  readonly args?: readonly string[];
 }
 
 /** The real daemon as a process of its own, working on a scratch root. Killed at the end of `await using`. */
@@ -33,11 +35,19 @@ export class Agent implements AsyncDisposable {
   }
 
   /** Resolves once the agent says that it is ready. */
-  static async start({ store, domain, root, config, oneThread = false }: AgentOptions): Promise<Agent> {
+  static async start({
+    store,
+    domain,
+    root,
+    config,
+    oneThread = false,
+    args: more = [],
+  }: AgentOptions): Promise<Agent> {
     const args = [BUNDLE, 'run', '--store', store, '--log-level', 'trace'];
     if (root !== undefined) args.push('--root', root);
     if (config !== undefined) args.push('--config', config);
     if (domain !== undefined) args.push('--domain', String(domain));
+    args.push(...more);
     const env = { PATH: process.env['PATH'], ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}) };
     const agent = new Agent(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
     await agent.logged('"msg":"ready"');
@@ -70,10 +80,10 @@ export class Agent implements AsyncDisposable {
     return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))![1]);
   }
 
-  /** Resolves once `text` stands in the log; rejects when the agent ends before, or stays silent for half a minute. */
-  async logged(text: string): Promise<void> {
+  /** Resolves once `text` stands in the log, from a place in it on; rejects when the agent ends before, or stays silent for half a minute. */
+  async logged(text: string, from = 0): Promise<void> {
     const signal = AbortSignal.timeout(PATIENCE);
-    while (!this.#log.includes(text)) {
+    while (!this.#log.includes(text, from)) {
       if (!this.running) throw new Error(`the agent ended before it logged ${text}:\n${this.#log}`);
       if (signal.aborted) throw new Error(`the agent did not log ${text}:\n${this.#log}`);
       await Promise.race([once(this.#child.stdout!, 'data', { signal }).catch(() => undefined), this.#ended]);
@@ -84,6 +94,13 @@ export class Agent implements AsyncDisposable {
   async ended(): Promise<number | NodeJS.Signals> {
     await this.#ended;
     return this.#child.exitCode ?? this.#child.signalCode!;
+  }
+
+  /** Sends SIGHUP, and resolves once the agent has looked at its plugins and scripts again. */
+  async reload(): Promise<void> {
+    const before = this.#log.length;
+    this.#child.kill('SIGHUP');
+    await this.logged('plugins and scripts looked at again', before);
   }
 
   /** Sends SIGTERM and resolves with how it ended. */

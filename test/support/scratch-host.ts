@@ -3,7 +3,7 @@ import { createAccounts } from '../../ts/host/accounts.js';
 import { createFiles } from '../../ts/host/files.js';
 import { createState } from '../../ts/host/state.js';
 import { createProcesses } from '../../ts/host/processes.js';
-import { NO_UPDATES } from './no-updates.js';
+import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { type Scratch } from './scratch.js';
 
 /** The real host over a scratch root; what commands on files and accounts have no use for is missing. */

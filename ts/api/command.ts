@@ -18,6 +18,9 @@ export interface CommandContext {
  */
 export type Lane = 'serial' | 'immediate';
 
+/** Names of commands that plugins and scripts bring: they survive the commas of `features`, file systems and shells. */
+export const COMMAND_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
+
 /** A command as the dispatcher sees it: a name on the wire and a handler. */
 export interface Command {
   readonly name: string;

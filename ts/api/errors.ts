@@ -45,11 +45,16 @@ export const AGENT_ERRORS = {
   GW_UPDATE_TRIAL: [500, 'Version %s did not pass its trial: %s'],
   GW_UPDATE_FAILED: [500, 'Could not install version %s: %s'],
   GW_RUN_FAILED: [500, '%s failed: %s'],
+  GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
+  GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
   GW_CONFIG_INVALID: [500, '%s'],
   GW_INTERNAL: [500, 'Internal error: %s'],
 } as const satisfies Record<string, readonly [returncode: number, template: string]>;
 
 export type AgentErrorCode = keyof typeof AGENT_ERRORS;
+
+/** Marks an AgentError, whichever copy of this file made it: a plugin has one of its own. */
+const MARK = Symbol.for('guestwire.AgentError');
 
 /** An error with a code from {@link AGENT_ERRORS}; the only kind a command throws on purpose. */
 export class AgentError extends Error {
@@ -57,6 +62,11 @@ export class AgentError extends Error {
   readonly code: AgentErrorCode;
   /** What the host is sent, as the decimal text it compares with. */
   readonly returncode: string;
+  readonly [MARK] = true;
+
+  static override [Symbol.hasInstance](value: unknown): value is AgentError {
+    return value instanceof Error && MARK in value;
+  }
 
   /** `args` fill the template's `%s` in order. */
   constructor(code: AgentErrorCode, args: readonly string[] = [], options?: ErrorOptions) {

@@ -4,5 +4,6 @@ export * from './communication.js';
 export * from './errors.js';
 export * from './host.js';
 export * from './json.js';
+export * from './plugin.js';
 export * from './secret.js';
 export * from './updates.js';

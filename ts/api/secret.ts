@@ -1,9 +1,17 @@
+/** Marks a Secret, whichever copy of this file made it: a plugin has one of its own. */
+const MARK = Symbol.for('guestwire.Secret');
+
 /**
  * Bytes that must not be logged, printed or serialised. `reveal()` is the only way to them, and easy to search for.
  * The bytes are overwritten by `wipe()` (or at the end of a `using` block).
  */
 export class Secret implements Disposable {
   readonly #bytes: Buffer;
+  readonly [MARK] = true;
+
+  static [Symbol.hasInstance](value: unknown): value is Secret {
+    return typeof value === 'object' && value !== null && MARK in value;
+  }
 
   /** Takes ownership of `bytes`: wiping the secret overwrites them. */
   constructor(bytes: Buffer) {

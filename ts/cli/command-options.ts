@@ -31,9 +31,12 @@ function passwordOptions({ password }: Config): PasswordOptions {
   };
 }
 
-export function fileOptions({ files, hooks, state, update }: Config): FileOptions {
+export function fileOptions({ files, hooks, plugins, scripts, state, update }: Config): FileOptions {
   // Who could write there could change what the agent does.
-  const own = [CONFIG_DIRECTORY, ...[state, hooks, update].map(({ directory }) => resolve(directory))];
+  const own = [
+    CONFIG_DIRECTORY,
+    ...[state, hooks, plugins, scripts, update].map(({ directory }) => resolve(directory)),
+  ];
   return {
     rules: { allow: files.allow, deny: files.deny, own },
     mode: files.mode,

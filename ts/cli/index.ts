@@ -39,6 +39,14 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'explain what the agent finds on this machine, and why',
     load: async () => (await import('./doctor.js')).doctor,
   },
+  commands: {
+    summary: 'list the commands, where each comes from, and what cannot be used',
+    load: async () => (await import('./commands.js')).commands,
+  },
+  new: {
+    summary: 'begin a plugin or a script, with a test that passes',
+    load: async () => (await import('./new.js')).scaffold,
+  },
   config: {
     summary: 'print the effective configuration and where it came from',
     load: async () => (await import('./config.js')).config,

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import type { Host, Nic, Store } from '../api/host.js';
 import { type Config, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/host.js';
+import { storeOfNodes } from '../host/memory-store.js';
 import { readLocalFile } from '../host/scratch.js';
 import { createStoreAccess } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
@@ -121,13 +122,7 @@ function storeOf({ networking = {}, networks = {}, hostname }: Facts): Store {
   for (const [id, values] of Object.entries(networks)) {
     for (const [key, value] of Object.entries(values)) nodes.set(`vm-data/networks/${id}/${key}`, String(value));
   }
-  return {
-    read: (path) => Promise.resolve(nodes.get(path) ?? null),
-    list: (path) => {
-      const below = [...nodes.keys()].filter((node) => node.startsWith(`${path}/`));
-      return Promise.resolve([...new Set(below.map((node) => node.slice(path.length + 1).split('/', 1)[0] ?? ''))]);
-    },
-  };
+  return storeOfNodes(nodes);
 }
 
 function completed(given: Partial<Nic> & Pick<Nic, 'name' | 'mac'>): Nic {

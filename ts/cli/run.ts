@@ -3,14 +3,17 @@ import type { Logger } from 'pino';
 import type { Host } from '../api/host.js';
 import { hasPending } from '../commands/update-state.js';
 import { createCommunication } from '../communication/index.js';
+import { codec } from '../communication/xenstore/codec.js';
+import type { Codec, Transport } from '../api/communication.js';
 import { createCommands } from '../commands/index.js';
 import { type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
+import { Extensions } from '../daemon/extensions.js';
 import { FileJournal } from '../daemon/journal.js';
 import { createHooks } from '../daemon/hooks.js';
 import { createLog } from '../daemon/log.js';
 import { Registry } from '../daemon/registry.js';
-import { type Shutdown, listenForShutdown } from '../daemon/shutdown.js';
+import { type Shutdown, listenForReload, listenForShutdown } from '../daemon/shutdown.js';
 import type { Settling } from '../daemon/update-start.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createHost } from '../host/host.js';
@@ -20,6 +23,7 @@ import { TRIAL_STATE } from '../host/trial-state.js';
 import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { commandOptions, networkOptions } from './command-options.js';
+import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
 import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
 
 /** What a trial serves: commands that change nothing. */
@@ -28,7 +32,7 @@ const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
-  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--log-level LEVEL]'],
+  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--plugins DIR] [--log-level LEVEL]'],
   description:
     'Serves the host in the foreground until it is stopped: SIGTERM and SIGINT let the running command finish. ' +
     'Tells systemd when it is ready. Without --store it finds the XenStore of this machine.',
@@ -41,6 +45,7 @@ export const run = subcommand({
       help: 'work on this copy of a system: nothing is run, nothing live changes',
     },
     config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+    plugins: PLUGINS_OPTION,
     trial: {
       type: 'string',
       argument: 'NODE',
@@ -55,6 +60,7 @@ export const run = subcommand({
     if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
     const level = values['log-level'];
     if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+    overrides.push(...pluginsOverride(values.plugins));
     const root = resolve(values.root ?? '/');
     const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overrides);
     const { trial } = values;
@@ -92,6 +98,8 @@ export const run = subcommand({
       const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
       const modules = createCommands(host, commandOptions(config), () => registry.features());
       for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
+      const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
+      if (trial === undefined) await extensions.load();
       for (const name of registry.unknownRules())
         log.warn({ name }, 'commands.allow or commands.deny names no command');
       const { directory, timeout } = config.hooks;
@@ -119,7 +127,16 @@ export const run = subcommand({
         update?.ready();
         await dispatcher.serve(transport, wire.codec, shutdown.signal);
       });
-      const outcome = await shutdown.within(Promise.all(serving).then(() => undefined));
+      const serve = (transport: Transport, itsCodec: Codec): Promise<void> =>
+        dispatcher.serve(transport, itsCodec, shutdown.signal);
+      const all = Promise.all([...serving, extensions.serve(serve, codec, shutdown.signal)]);
+      const stopReloading = listenForReload(async () => {
+        await extensions.load();
+        log.info({ features: registry.features() }, 'plugins and scripts looked at again');
+      });
+      const outcome = await shutdown.within(all.then(() => undefined));
+      stopReloading();
+      extensions.unload();
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
       else log.info('stopped');
       await update?.stopped();

@@ -95,6 +95,8 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
   },
   hooks: { directory: plainDirectory, timeout: duration },
   kms: { org: organization, timeout: duration },
+  plugins: { directory: absolutePath, 'load-timeout': duration, 'command-timeout': duration },
+  scripts: { directory: absolutePath, timeout: duration },
   network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
   update: {
     directory: absolutePath,

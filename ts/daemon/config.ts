@@ -71,6 +71,20 @@ export interface Config {
     /** How long a registration may take. */
     readonly timeout: number;
   };
+  readonly plugins: {
+    /** Folder of modules that add commands and wires. */
+    readonly directory: string;
+    /** How long one may take to be loaded and set up. */
+    readonly 'load-timeout': number;
+    /** How long one of their commands may take. */
+    readonly 'command-timeout': number;
+  };
+  readonly scripts: {
+    /** Folder of programs, each a command. */
+    readonly directory: string;
+    /** How long one may take. */
+    readonly timeout: number;
+  };
   readonly network: {
     /** How long the kernel may take to show what was configured. */
     readonly 'verify-timeout': number;
@@ -120,6 +134,8 @@ export const DEFAULTS: Config = {
   },
   hooks: { directory: '/etc/guestwire/hooks', timeout: 30_000 },
   kms: { org: null, timeout: 120_000 },
+  plugins: { directory: '/etc/guestwire/plugins', 'load-timeout': 10_000, 'command-timeout': 60_000 },
+  scripts: { directory: '/etc/guestwire/commands', timeout: 60_000 },
   network: { 'verify-timeout': 10_000, 'device-timeout': 5_000, 'program-timeout': 30_000 },
   update: {
     directory: '/usr/lib/guestwire',

@@ -47,6 +47,16 @@ export class Registry {
     return taken;
   }
 
+  /** Who has the name; null when it is free. */
+  origin(name: string): Origin | null {
+    return this.#entries.get(name)?.origin ?? null;
+  }
+
+  /** Takes out what plugins and scripts have added. */
+  removeExtensions(): void {
+    for (const [name, { origin }] of [...this.#entries]) if (origin.kind !== 'native') this.#entries.delete(name);
+  }
+
   /** Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED. */
   get(name: string): Command {
     const entry = this.#entries.get(name);

@@ -12,7 +12,7 @@ export interface Shutdown extends Disposable {
   within(work: Promise<void>): Promise<'finished' | 'overdue'>;
 }
 
-/** SIGHUP is harmless: a lost terminal or a habit of reloading must not end the agent. */
+/** SIGHUP ends nothing: a lost terminal or a habit of reloading must not end the agent, whoever else listens to it. */
 export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, graceMs = GRACE_MS): Shutdown {
   const controller = new AbortController();
   let asked = false;
@@ -53,4 +53,11 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
       process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', ignore);
     },
   };
+}
+
+/** Calls `onReload` at each SIGHUP, until the function that it gives is called. */
+export function listenForReload(onReload: () => Promise<void>): () => void {
+  const reload = (): void => void onReload();
+  process.on('SIGHUP', reload);
+  return () => void process.off('SIGHUP', reload);
 }

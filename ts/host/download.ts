@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../api/index.js';
 import { reason } from './reason.js';
 import { errorCode } from './root-path.js';
-import { trustedCertificates } from './trust.js';
+import { trustedCertificates } from './certificates.js';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);

@@ -1,10 +1,10 @@
-import type { Updates } from '../../ts/api/index.js';
+import type { Updates } from '../api/updates.js';
 
 const unused = (): never => {
-  throw new Error('not to be used here');
+  throw new Error('there are no versions of the agent here');
 };
 
-/** For what has nothing to do with updates. */
+/** For what has nothing to do with updates of the agent. */
 export const NO_UPDATES: Updates = {
   installed: unused,
   fetch: unused,

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { runCli } from '../support/run-cli.js';
+import { answers, pluginText } from '../support/plugins.js';
+
+const SCRIPT = { text: '#!/bin/sh\necho 0\n', mode: 0o755 };
+
+/** Plugins and scripts in folders of their own, and a configuration that names them. */
+async function folders(extra: Readonly<Record<string, string>> = {}): Promise<ScratchDirectory> {
+  const scratch = await ScratchDirectory.create();
+  await scratch.write({
+    'plugins/x.mjs': pluginText('x', { mine: answers('1') }),
+    'commands/greet': SCRIPT,
+    'commands/password': SCRIPT,
+    'commands/secret': SCRIPT,
+    'guestwire.toml':
+      `[plugins]\ndirectory = "${scratch.path}/plugins"\n[scripts]\ndirectory = "${scratch.path}/commands"\n` +
+      '[commands]\ndeny = ["secret"]\n',
+    ...extra,
+  });
+  return scratch;
+}
+
+test('commands tells where each command comes from, and which the host may use', async () => {
+  await using scratch = await folders();
+  const { code, stdout, stderr } = await runCli(['commands', '--config', `${scratch.path}/guestwire.toml`]);
+  assert.deepEqual([code, stderr], [0, '']);
+  const rows = stdout.split('\n').map((line) => line.split(/ {2,}/));
+  assert.deepEqual(rows[0], ['NAME', 'LANE', 'HOST', 'FROM']);
+  for (const row of [
+    ['version', 'immediate', 'allowed', 'native'],
+    ['mine', 'serial', 'allowed', `plugin ${scratch.path}/plugins/x.mjs`],
+    ['greet', 'serial', 'allowed', `script ${scratch.path}/commands/greet`],
+    ['secret', 'serial', 'denied', `script ${scratch.path}/commands/secret`],
+    ['password', '-', 'not asked', `script ${scratch.path}/commands/password; the agent has this command`],
+  ]) {
+    assert.ok(
+      rows.some((found) => found.join() === row.join()),
+      `${row.join(' ')}\nnot in\n${stdout}`,
+    );
+  }
+});
+
+test('commands fails when something cannot be used, and says what and why', async () => {
+  await using scratch = await folders({ 'plugins/bad.mjs': 'export const x = 1;', 'commands/plain': '#!/bin/sh\n' });
+  const args = ['commands', '--config', `${scratch.path}/guestwire.toml`];
+  const { code, stdout } = await runCli(args);
+  assert.equal(code, 1);
+  assert.match(
+    stdout,
+    /\n\nThese cannot be used:\n {2}\S+\/plain: is not executable .*\n {2}\S+\/bad\.mjs: has no default export: /,
+  );
+  const json = await runCli([...args, '--json']);
+  assert.equal(json.code, 1);
+  const { commands, shadowed, problems } = JSON.parse(json.stdout) as Record<
+    string,
+    readonly Record<string, unknown>[]
+  >;
+  assert.deepEqual(
+    problems?.map(({ where }) => where),
+    [`${scratch.path}/commands/plain`, `${scratch.path}/plugins/bad.mjs`],
+  );
+  assert.deepEqual(
+    shadowed?.map(({ name, by }) => [name, by]),
+    [['password', { kind: 'native', where: 'password' }]],
+  );
+  const greet = commands?.find(({ name }) => name === 'greet');
+  assert.deepEqual(greet, {
+    name: 'greet',
+    lane: 'serial',
+    origin: { kind: 'script', where: `${scratch.path}/commands/greet` },
+    allowed: true,
+  });
+});
+
+test('commands ends though a plugin keeps timers', async () => {
+  await using scratch = await folders({
+    'plugins/x.mjs': pluginText('x', { mine: answers('1') }, 'setInterval(() => {}, 1000);'),
+  });
+  assert.equal((await runCli(['commands', '--plugins', `${scratch.path}/plugins`])).code, 0);
+});

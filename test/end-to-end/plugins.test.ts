@@ -1,0 +1,150 @@
+/** Plugins in the whole agent, asked by xenstored's own tools. */
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Agent } from '../support/agent.js';
+import { Dom0, localTools } from '../support/dom0.js';
+import { answers, pluginText } from '../support/plugins.js';
+import { ScratchRoot } from '../support/scratch-root.js';
+import { startXenstored } from '../support/xenstored.js';
+
+const DOMAIN = 7;
+const SECRET = 'never-to-be-logged';
+
+test('whatever a plugin does outside of a call, the agent goes on and says whose it was', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const timers = `
+    setTimeout(() => { throw new Error('${SECRET}'); }, 1);
+    setTimeout(() => { void Promise.reject(new TypeError('${SECRET}')); }, 2);
+    setTimeout(() => { void Promise.reject('${SECRET}'); }, 3);
+    setTimeout(() => { void host.files.read('/etc'); }, 4);
+    setTimeout(() => { connect('/no/such/socket'); }, 5);`;
+  const later = `() => { setTimeout(() => { throw new RangeError('${SECRET}'); }, 1); return { returncode: '0', message: 'soon' }; }`;
+  const text = pluginText('wild', { later, value: answers('value.length') }, timers);
+  scratch.write('../plugins/wild.mjs', `import { connect } from 'node:net';\n${text}`);
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  assert.deepEqual(await dom0.call('later', null), { kind: 'ok', message: 'soon' });
+  assert.deepEqual(await dom0.call('value', SECRET), { kind: 'ok', message: String(SECRET.length) });
+  await agent.logged('RangeError');
+  const lines = agent.log.split('\n').filter((line) => line.includes('plugin threw outside of a call'));
+  const thrown = lines.map((line) => JSON.parse(line) as { plugin: string; error: { type: string; code?: string } });
+  assert.ok(thrown.every(({ plugin }) => plugin === join(scratch.directory, 'plugins/wild.mjs')));
+  assert.deepEqual(
+    thrown.map(({ error: { code, type } }) => code ?? type).sort(),
+    ['EINVAL', 'ENOENT', 'ERR_UNHANDLED_REJECTION', 'Error', 'RangeError', 'TypeError'],
+    agent.log,
+  );
+  assert.ok(!agent.log.includes(SECRET), agent.log);
+  assert.equal(await agent.stop(), 0);
+});
+
+test('a listener on the signals is known by its file; what nobody can be blamed for ends the agent', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const listeners = `
+    process.once('SIGHUP', () => { throw new RangeError('${SECRET}'); });
+    process.once('SIGHUP', () => process.once('SIGHUP', () => { throw '${SECRET}'; }));`;
+  scratch.write('../plugins/wild.mjs', pluginText('wild', { value: answers('1') }, listeners));
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  process.kill(agent.pid, 'SIGHUP');
+  await agent.logged('"type":"RangeError"');
+  assert.match(agent.log, /"plugin":"[^"]*\/wild\.mjs","origin":"uncaughtException"/);
+  assert.deepEqual(await new Dom0(localTools(store.socket), DOMAIN).call('value', ''), { kind: 'ok', message: '1' });
+  // The first of them was taken by the listener that threw, and the other listener's turn did not come.
+  await agent.reload();
+  process.kill(agent.pid, 'SIGHUP');
+  assert.equal(await Promise.race([agent.ended(), sleep(10_000, 'still there')]), 1, agent.log);
+  assert.match(agent.log, /"level":60,.*"msg":"the agent threw; it ends"/);
+  assert.ok(!agent.log.includes(SECRET));
+});
+
+test('SIGHUP brings new plugins and takes old ones away while a command runs, which finishes', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const slow =
+    "async () => { await new Promise((resolve) => setTimeout(resolve, 1500)); return { returncode: '0', message: 'done' }; }";
+  scratch.write('../plugins/slow.mjs', pluginText('slow', { slow }));
+  const plugins = join(scratch.directory, 'plugins');
+  await using agent = await Agent.start({
+    store: store.socket,
+    domain: DOMAIN,
+    root: scratch.root,
+    args: ['--plugins', plugins],
+  });
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  const features = async (): Promise<readonly string[]> => {
+    const view = await dom0.call('features', '');
+    return view.kind === 'ok' ? view.message.split(',') : [];
+  };
+  assert.ok((await features()).includes('slow'));
+  const id = await dom0.send(JSON.stringify({ name: 'slow', value: '' }));
+  await sleep(200);
+  rmSync(join(plugins, 'slow.mjs'));
+  scratch.write('../plugins/fresh.mjs', pluginText('fresh', { fresh: answers("'hello'") }));
+  scratch.write('../plugins/broken.mjs', 'export default');
+  await agent.reload();
+  assert.match(await dom0.answer(id), /"done"/);
+  const now = await features();
+  assert.deepEqual([now.includes('slow'), now.includes('fresh')], [false, true]);
+  assert.deepEqual(await dom0.call('fresh', ''), { kind: 'ok', message: 'hello' });
+  assert.match(
+    agent.log,
+    /"where":"[^"]*broken\.mjs","reason":"SyntaxError: [^"]*","msg":"plugin or script cannot be used"/,
+  );
+  assert.equal(await agent.stop(), 0);
+});
+
+test('a plugin with a wire stays as it is until the agent is restarted, and the log says so', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const wire = (version: string): string => `import { definePlugin } from 'guestwire';
+    const transport = {
+      async *requests(signal) {
+        yield { id: '1', body: Buffer.from('{"name":"version"}'), answered: false };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+      async stillWanted() { return true; },
+      async respond() { console.log('answered by ${version}'); },
+      async retire() {},
+      async [Symbol.asyncDispose]() {},
+    };
+    export default definePlugin({
+      name: 'wire',
+      setup: () => [{ kind: 'communication', module: { name: 'own', open: async () => transport } }],
+    });`;
+  scratch.write('../plugins/wire.mjs', wire('old'));
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  await agent.logged('answered by old');
+  await agent.logged('"request":"own/1"');
+  scratch.write('../plugins/wire.mjs', wire('new'));
+  scratch.write('../plugins/other.mjs', wire('other'));
+  await agent.reload();
+  assert.match(agent.log, /wire\.mjs","reason":"has changed; it brings a wire.*restart the agent"/);
+  assert.match(agent.log, /other\.mjs","reason":"it brings a wire.*restart the agent"/);
+  rmSync(join(scratch.directory, 'plugins/wire.mjs'));
+  await agent.reload();
+  assert.match(agent.log, /wire\.mjs","reason":"is gone; it brings a wire.*restart the agent"/);
+  assert.ok(!agent.log.includes('answered by new'));
+  assert.equal(await agent.stop(), 0);
+});
+
+test('what lies in a copy of a system is not loaded', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  scratch.write(
+    'etc/guestwire/plugins/x.mjs',
+    `console.log('the code of the copy ran');${pluginText('x', { x: answers('1') })}`,
+  );
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root });
+  const view = await new Dom0(localTools(store.socket), DOMAIN).call('x', '');
+  assert.equal(view.kind, 'error');
+  assert.equal(await agent.stop(), 0);
+  assert.ok(!agent.log.includes('the code of the copy ran'));
+});

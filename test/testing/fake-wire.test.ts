@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type CommandModule,
+  type Host,
+  type Plugin,
+  type RawRequest,
+  Secret,
+  type Transport,
+  command,
+  definePlugin,
+} from '../../ts/api/index.js';
+import { fakeHost, fakeWire, memoryStore } from '../../ts/testing/index.js';
+
+const plugin = (commands: (host: Host) => CommandModule['commands']): Plugin =>
+  definePlugin({
+    name: 'test',
+    setup: (host) => [{ kind: 'commands', module: { name: 'test', commands: commands(host) } }],
+  });
+
+test('a command sees the fake machine, and what it did there can be looked at', async (t) => {
+  const host = fakeHost({
+    files: { '/etc/motd': 'hello' },
+    store: { 'vm-data/hostname': 'web1', 'vm-data/networking/a': '{}' },
+    nics: [{ name: 'eth0', mac: '52:54:00:00:00:01' }],
+    programs: {
+      '/bin/true': {},
+      '/bin/cat': ({ stdin, argv }) => ({ stdout: `${argv.length} ${stdin}`, code: 3 }),
+    },
+  });
+  const work = command({
+    name: 'work',
+    lane: 'serial',
+    parse: (value) => value,
+    async run() {
+      const { code } = await host.processes.run(['/bin/true']);
+      const cat = await host.processes.run(['/bin/cat', '-'], { stdin: new Secret(Buffer.from('x')) });
+      const none = await host.processes.run(['/bin/none']);
+      await (await host.files.commit([{ type: 'write', path: '/etc/motd', content: 'bye', mode: 0o644 }])).confirm();
+      await host.network.setHostname((await host.store.read('vm-data/hostname')) ?? '');
+      await host.state.write('test/seen', 'yes');
+      const [nic] = await host.network.nics();
+      const listed = await host.store.list('vm-data');
+      return [code, cat.code, cat.stdout, none.code, nic?.name, listed.join(), await host.network.hostname()].join(' ');
+    },
+  });
+  const wire = await fakeWire(
+    plugin(() => [work]),
+    host,
+  );
+  t.after(() => wire.close());
+  assert.deepEqual(await wire.request('work'), {
+    returncode: '0',
+    message: '0 3 2 x 127 eth0 hostname,networking web1',
+  });
+  assert.equal(await host.files.readText('/etc/motd'), 'bye');
+  assert.deepEqual(
+    host.runs.map(({ argv, stdin }) => [argv.join(' '), stdin]),
+    [
+      ['/bin/true', ''],
+      ['/bin/cat -', 'x'],
+      ['/bin/none', ''],
+    ],
+  );
+  assert.equal(await host.state.read('test/seen'), 'yes');
+});
+
+test('requests and answers are those of the host: odd bytes, unknown commands, characters that dom0 breaks on', async (t) => {
+  const echo = command({ name: 'echo', lane: 'immediate', parse: String, run: (text) => Promise.resolve(text) });
+  const wire = await fakeWire(plugin(() => [echo]));
+  t.after(() => wire.close());
+  assert.equal((await wire.request('features')).message, 'version,features,echo');
+  assert.equal((await wire.request('echo', 'a"b\\cä')).message, "a'b/c?");
+  assert.equal((await wire.request('none')).returncode, '404');
+  assert.match((await wire.send('{')).message, /^Request is malformed/);
+});
+
+test('a plugin is checked as the agent checks it', async () => {
+  const bad = { apiVersion: 1, name: 'bad', setup: () => [{ kind: 'commands' }] } as unknown as Plugin;
+  await assert.rejects(fakeWire(bad), { message: 'contribution 1.module: wanted an object, got nothing' });
+  const taken = command({ name: 'version', lane: 'immediate', parse: () => null, run: () => Promise.resolve('') });
+  await assert.rejects(fakeWire(plugin(() => [taken])), /brings the command 'version', which the agent has itself/);
+});
+
+test('a command that takes too long is answered here too', async (t) => {
+  const hang = command({
+    name: 'hang',
+    lane: 'serial',
+    parse: () => null,
+    run: () => new Promise<string>(() => undefined),
+  });
+  const wire = await fakeWire(
+    plugin(() => [hang]),
+    fakeHost(),
+    { commandTimeout: 50 },
+  );
+  t.after(() => wire.close());
+  assert.equal((await wire.request('hang')).message, 'Plugin test failed: no answer within 0.05 s');
+});
+
+/** A wire whose requests are handed in by the test. */
+function handed(requests: readonly Partial<RawRequest>[], more: Partial<Transport> = {}) {
+  const events: string[] = [];
+  const transport: Transport = {
+    async *requests(signal) {
+      for (const request of requests) yield request as RawRequest;
+      await new Promise((resolve) => {
+        signal.addEventListener('abort', resolve);
+      });
+    },
+    stillWanted: () => Promise.resolve(true),
+    respond: ({ id }, body) => Promise.resolve(void events.push(`${id} ${Buffer.from(body).toString()}`)),
+    retire: ({ id }) => Promise.resolve(void events.push(`${id} retired`)),
+    [Symbol.asyncDispose]: () => Promise.resolve(void events.push('closed')),
+    ...more,
+  };
+  const brought = definePlugin({
+    name: 'wire',
+    setup: () => [{ kind: 'communication', module: { name: 'handed', open: () => Promise.resolve(transport) } }],
+  });
+  return { events, brought };
+}
+
+const body = Buffer.from('{"name":"version"}');
+
+test('a wire of a plugin is served, with the ids that it gave, and closed at the end', async () => {
+  const { events, brought } = handed([{ id: '7', body, answered: false }]);
+  const wire = await fakeWire(brought);
+  while (events.length < 2) await sleep(5);
+  await wire.close();
+  assert.deepEqual(events, ['7 {"returncode":"0","message":"0.1.0"}', '7 retired', 'closed']);
+});
+
+const BROKEN: readonly (readonly [what: string, requests: readonly Partial<RawRequest>[], more: Partial<Transport>])[] =
+  [
+    [
+      'throws',
+      [],
+      {
+        requests: () => {
+          throw new Error('broken');
+        },
+      },
+    ],
+    ['gives what is no request', [{ id: 'a\n', body }], {}],
+    ['never answers', [{ id: '1', body, answered: false }], { respond: () => new Promise(() => undefined) }],
+    [
+      'does not end when it is told',
+      [],
+      {
+        requests: async function* () {
+          yield { id: '1', body, answered: false };
+          await new Promise(() => undefined);
+        },
+      },
+    ],
+    ['cannot be closed', [], { [Symbol.asyncDispose]: () => Promise.reject(new Error('broken')) }],
+  ];
+for (const [what, requests, more] of BROKEN) {
+  test(`a wire that ${what} harms nobody else, and the agent ends in time`, async () => {
+    const { brought } = handed(requests, more);
+    const wire = await fakeWire(brought, fakeHost(), { commandTimeout: 50 });
+    await sleep(20);
+    assert.equal((await wire.request('version')).returncode, '0');
+    await wire.close();
+  });
+}
+
+test('a store in memory tells values and names', async () => {
+  const store = memoryStore({ 'a/b': '1', 'a/c/d': '2' });
+  assert.deepEqual([await store.read('a/b'), await store.read('a'), await store.list('a')], ['1', null, ['b', 'c']]);
+});

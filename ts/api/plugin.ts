@@ -1,0 +1,40 @@
+import type { Logger } from 'pino';
+import type { CommandModule } from './command.js';
+import type { Codec, Transport } from './communication.js';
+import type { Host } from './host.js';
+
+/** Raised when a plugin written for the shape before would stop working. */
+export const API_VERSION = 1;
+
+/** A wire that a plugin brings. Without a codec the requests and answers are the JSON objects of docs/protocol.md. */
+export interface PluginWire {
+  /** Stands before the ids of its requests, in the log and in the journal. */
+  readonly name: string;
+  readonly codec?: Codec;
+  open(): Promise<Transport>;
+}
+
+/** What a plugin adds to the agent. */
+export type Contribution =
+  | { readonly kind: 'commands'; readonly module: CommandModule }
+  | { readonly kind: 'communication'; readonly module: PluginWire };
+
+/** What a plugin is handed beside the machine. */
+export interface PluginContext {
+  readonly log: Logger;
+  /** Aborts when the plugin is unloaded or the agent stops: timers, servers and the like have to end then. */
+  readonly signal: AbortSignal;
+}
+
+/** The default export of a plugin's file. */
+export interface Plugin {
+  readonly apiVersion: number;
+  readonly name: string;
+  /** Makes what the plugin adds. `guestwire commands` calls it too: what serves or changes something begins later. */
+  setup(host: Host, context: PluginContext): readonly Contribution[] | Promise<readonly Contribution[]>;
+}
+
+/** Adds the version of the API; gives authors checking and completion. */
+export function definePlugin(plugin: Omit<Plugin, 'apiVersion'>): Plugin {
+  return { apiVersion: API_VERSION, ...plugin };
+}

@@ -1,0 +1,92 @@
+import { join, resolve } from 'node:path';
+import type { Store } from '../api/host.js';
+import { createCommands } from '../commands/index.js';
+import { type Config, loadConfig } from '../daemon/config.js';
+import { Extensions } from '../daemon/extensions.js';
+import { createLog } from '../daemon/log.js';
+import { type Origin, Registry } from '../daemon/registry.js';
+import { openHost } from '../host/host.js';
+import { createStoreAccess } from '../host/store.js';
+import { readConfigFiles } from '../host/system.js';
+import { EXIT, noMore, print, subcommand } from './command-line.js';
+import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
+import { commandOptions } from './command-options.js';
+
+export const commands = subcommand({
+  synopsis: ['commands [--json] [--root DIR] [--config FILE] [--plugins DIR]'],
+  description:
+    'Lists the commands that a host can send, with the lane in which they run, where each comes from and whether the ' +
+    'configuration allows it; then the plugins and scripts that cannot be used, and why. It loads the plugins to see ' +
+    'what they bring, and fails when there is one that cannot be used.',
+  options: {
+    json: { type: 'boolean', help: 'print one JSON object' },
+    root: { type: 'string', argument: 'DIR', help: 'look at this copy of a system' },
+    config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+    plugins: PLUGINS_OPTION,
+  },
+  async main(values, positionals) {
+    noMore(positionals);
+    const root = resolve(values.root ?? '/');
+    const files = await readConfigFiles(root, values.config ?? null);
+    const { config } = await loadConfig(files, pluginsOverride(values.plugins));
+    const { log } = await createLog({ format: 'json', level: 'silent' });
+    const host = openHost({
+      root,
+      stateDirectory: join(root, config.state.directory),
+      live: values.root === undefined,
+      store: lazyStore(config),
+    });
+    const registry = new Registry(config.commands);
+    for (const module of createCommands(host, commandOptions(config), () => registry.features())) {
+      registry.add(module, { kind: 'native', where: module.name });
+    }
+    const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
+    await extensions.load();
+    extensions.unload();
+    const { problems, shadowed } = extensions;
+    const listed = registry.list();
+    if (values.json) {
+      print(JSON.stringify({ commands: listed, shadowed, problems }));
+    } else {
+      const rows = listed.map(({ name, lane, origin, allowed }) => [
+        name,
+        lane,
+        allowed ? 'allowed' : 'denied',
+        describeOrigin(origin),
+      ]);
+      const hidden = shadowed.map(({ name, where, by }) => {
+        const whose = by.kind === 'native' ? 'the agent has' : `${by.where} has`;
+        return [name, '-', 'not asked', `script ${where}; ${whose} this command`];
+      });
+      for (const line of table([['NAME', 'LANE', 'HOST', 'FROM'], ...rows, ...hidden])) print(line);
+      if (problems.length > 0) print('\nThese cannot be used:');
+      for (const { where, reason } of problems) print(`  ${where}: ${reason}`);
+    }
+    return problems.length === 0 ? EXIT.ok : EXIT.failure;
+  },
+});
+
+/** Connects when a plugin reads: most do not, and this machine need not have a XenStore. */
+function lazyStore({ store }: Config): Store {
+  const access = createStoreAccess(store);
+  let opened: Disposable | null = null;
+  const through = (): Store => {
+    opened ??= access.open(() => (opened = null));
+    return access.store;
+  };
+  return { read: async (path) => through().read(path), list: async (path) => through().list(path) };
+}
+
+function describeOrigin({ kind, where }: Origin): string {
+  return kind === 'native' ? 'native' : `${kind} ${where}`;
+}
+
+function table(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,34 @@
+/** Where plugins and scripts are, for the subcommands that look at them. */
+import { join, resolve } from 'node:path';
+import type { Config, Override } from '../daemon/config.js';
+import type { ExtensionOptions } from '../daemon/extensions.js';
+import type { Option } from './command-line.js';
+
+export const PLUGINS_OPTION = {
+  type: 'string',
+  argument: 'DIR',
+  help: 'load the plugins in this folder; with --root there are no others',
+} as const satisfies Option;
+
+/** `--plugins DIR` as a key of the configuration. */
+export function pluginsOverride(directory: string | undefined): readonly Override[] {
+  return directory === undefined ? [] : [['plugins', 'directory', resolve(directory), '--plugins']];
+}
+
+/**
+ * Whoever works on a copy of a system does not mean to run what lies in it: there only plugins that the command line
+ * names are loaded, and no scripts are run.
+ */
+export function extensionOptions(
+  { plugins, scripts }: Config,
+  { root, plugins: named }: { readonly root: string | undefined; readonly plugins: string | undefined },
+): Pick<ExtensionOptions, 'plugins' | 'scripts'> {
+  return {
+    plugins: {
+      directory: root === undefined || named !== undefined ? plugins.directory : null,
+      loadTimeout: plugins['load-timeout'],
+      commandTimeout: plugins['command-timeout'],
+    },
+    scripts: { directory: join(resolve(root ?? '/'), scripts.directory), timeout: scripts.timeout },
+  };
+}

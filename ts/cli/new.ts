@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { makeFolder } from '../host/new-files.js';
+import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
+import { pluginFiles } from './new-plugin.js';
+import { scriptFiles } from './new-script.js';
+
+/** Good as the name of a command and of an npm package alike. */
+const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+
+export const scaffold = subcommand({
+  synopsis: ['new plugin NAME [--directory DIR]', 'new script NAME [--directory DIR]'],
+  description:
+    'Begins a plugin (JavaScript, in the agent) or a script (any program, beside it) for a command NAME, in a new ' +
+    'folder NAME with a test that passes. Overwrites nothing. docs/plugins.md explains both.',
+  options: {
+    directory: { type: 'string', argument: 'DIR', help: 'make the folder here instead of in the current directory' },
+  },
+  async main({ directory = '.' }, positionals) {
+    const [kind, name, ...more] = positionals;
+    if (kind === undefined || name === undefined) throw new UsageError("wanted 'plugin NAME' or 'script NAME'");
+    if (more.length > 0) throw new UsageError(`unexpected argument '${more.join(' ')}'`);
+    const wanted = choice('the first argument', kind, ['plugin', 'script']);
+    if (!NAME.test(name)) {
+      throw new UsageError(`NAME: wanted small letters, digits, _ and -, at most 64, got '${name}'`);
+    }
+    const folder = join(directory, name);
+    try {
+      await makeFolder(folder, wanted === 'plugin' ? pluginFiles(name) : scriptFiles(name));
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
+      throw new UsageError(`${folder} is there already; nothing was changed`, { cause: error });
+    }
+    for (const line of wanted === 'plugin' ? pluginSteps(folder) : scriptSteps(folder, name)) print(line);
+    return EXIT.ok;
+  },
+});
+
+function pluginSteps(folder: string): readonly string[] {
+  return [
+    `${folder}/index.js is the plugin, ${folder}/index.test.js its test.`,
+    '',
+    `  cd ${folder}`,
+    '  npm install --save-dev guestwire     # or the path of a guestwire-VERSION.tgz',
+    '  npm test',
+    '',
+    'In the guest: copy index.js and package.json to a folder below /etc/guestwire/plugins, as root, then',
+    '`guestwire commands` shows whether it can be used, and `systemctl reload guestwire` puts it to use.',
+  ];
+}
+
+function scriptSteps(folder: string, name: string): readonly string[] {
+  return [
+    `${folder}/${name} is the script, ${folder}/test.sh its test.`,
+    '',
+    `  ${folder}/test.sh`,
+    '',
+    `In the guest: copy ${name} to /etc/guestwire/commands, as root, then \`guestwire commands\` shows whether it can be`,
+    'used, and `systemctl reload guestwire` puts it to use.',
+  ];
+}

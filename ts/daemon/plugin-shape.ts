@@ -1,0 +1,103 @@
+/** Whether what a plugin's file exports, and what its `setup` gives, has the shape of ts/api/plugin.ts. */
+import { COMMAND_NAME, type CommandModule } from '../api/command.js';
+import { API_VERSION, type Contribution, type Plugin, type PluginWire } from '../api/plugin.js';
+
+/** Says which field is wrong, what was wanted and what was there. */
+export class ShapeError extends Error {
+  override readonly name = 'ShapeError';
+}
+
+/** Throws ShapeError. */
+export function checkPlugin(exported: unknown): Plugin {
+  if (exported === undefined) throw new ShapeError('has no default export: wanted export default definePlugin({...})');
+  const plugin = object('default export', exported);
+  if (plugin['apiVersion'] !== API_VERSION) {
+    throw new ShapeError(`apiVersion: wanted ${API_VERSION}, which this agent has, got ${show(plugin['apiVersion'])}`);
+  }
+  text('name', plugin['name']);
+  callable('setup', plugin['setup']);
+  return exported as Plugin;
+}
+
+export interface Contributions {
+  readonly modules: readonly CommandModule[];
+  readonly wires: readonly PluginWire[];
+}
+
+/** Throws ShapeError. */
+export function checkContributions(given: unknown): Contributions {
+  const modules: CommandModule[] = [];
+  const wires: PluginWire[] = [];
+  for (const [index, item] of list('what setup gives', given).entries()) {
+    const at = `contribution ${index + 1}`;
+    const { kind, module } = object(at, item);
+    if (kind === 'commands') checkCommands(`${at}.module`, module);
+    else if (kind === 'communication') checkWire(`${at}.module`, module);
+    else throw wrong(`${at}.kind`, "'commands' or 'communication'", kind);
+    const contribution = item as Contribution;
+    if (contribution.kind === 'commands') modules.push(contribution.module);
+    else wires.push(contribution.module);
+  }
+  const names = modules.flatMap(({ commands }) => commands.map(({ name }) => name));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new ShapeError(`brings the command '${twice}' twice`);
+  return { modules, wires };
+}
+
+function checkCommands(at: string, module: unknown): void {
+  const { name, commands } = object(at, module);
+  text(`${at}.name`, name);
+  for (const [index, item] of list(`${at}.commands`, commands).entries()) {
+    const inner = `${at}.commands[${index}]`;
+    const { name: command, lane, handle, forms } = object(inner, item);
+    commandName(`${inner}.name`, command);
+    if (lane !== 'serial' && lane !== 'immediate') throw wrong(`${inner}.lane`, "'serial' or 'immediate'", lane);
+    callable(`${inner}.handle`, handle);
+    for (const form of forms === undefined ? [] : list(`${inner}.forms`, forms)) commandName(`${inner}.forms`, form);
+  }
+}
+
+function checkWire(at: string, wire: unknown): void {
+  const { name, open, codec } = object(at, wire);
+  commandName(`${at}.name`, name);
+  callable(`${at}.open`, open);
+  if (codec === undefined) return;
+  const { decode, encode } = object(`${at}.codec`, codec);
+  callable(`${at}.codec.decode`, decode);
+  callable(`${at}.codec.encode`, encode);
+}
+
+function commandName(at: string, value: unknown): void {
+  if (typeof value === 'string' && COMMAND_NAME.test(value)) return;
+  throw wrong(at, 'letters, digits, _ and -, at most 64', value);
+}
+
+function text(at: string, value: unknown): void {
+  if (typeof value !== 'string' || value === '') throw wrong(at, 'text', value);
+}
+
+function callable(at: string, value: unknown): void {
+  if (typeof value !== 'function') throw wrong(at, 'a function', value);
+}
+
+function list(at: string, value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw wrong(at, 'a list', value);
+  return value;
+}
+
+function object(at: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(at, 'an object', value);
+  return value as Record<string, unknown>;
+}
+
+function wrong(at: string, wanted: string, got: unknown): ShapeError {
+  return new ShapeError(`${at}: wanted ${wanted}, got ${show(got)}`);
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null || typeof value === 'number' || typeof value === 'boolean') return String(value);
+  if (typeof value === 'string') return value === '' ? 'empty text' : `'${value.slice(0, 40)}'`;
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}

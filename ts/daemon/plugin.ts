@@ -1,0 +1,148 @@
+/**
+ * One plugin, loaded and kept apart: whatever its code throws, promises or answers, the agent goes on. Only what never
+ * gives the processor back cannot be stopped here (docs/decisions/0009).
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Logger } from 'pino';
+import type { Command, CommandContext, CommandModule } from '../api/command.js';
+import type { Reply } from '../api/communication.js';
+import { AgentError } from '../api/errors.js';
+import type { Host } from '../api/host.js';
+import type { Plugin, PluginWire } from '../api/plugin.js';
+import { describeError } from './log.js';
+import { OVERDUE, within } from './overdue.js';
+import { ShapeError, checkContributions, checkPlugin } from './plugin-shape.js';
+
+export interface PluginOptions {
+  readonly host: Host;
+  readonly log: Logger;
+  /** How long loading and setup may take together, milliseconds. */
+  readonly loadTimeout: number;
+  /** How long a command, or a step of a wire, may take, milliseconds. */
+  readonly commandTimeout: number;
+}
+
+export interface LoadedPlugin {
+  readonly name: string;
+  readonly modules: readonly CommandModule[];
+  readonly wires: readonly PluginWire[];
+  /** Runs `work` as the plugin's: errors that come out of it, however late, are the plugin's. */
+  run<T>(work: () => T): T;
+  /** Tells the plugin to end what it has begun. */
+  unload(): void;
+}
+
+/** Which plugin the code that runs now belongs to, through timers, sockets and promises. */
+const current = new AsyncLocalStorage<string>();
+
+/** The plugin whose code is running or has thrown; undefined for the agent's own. */
+export function currentPlugin(): string | undefined {
+  return current.getStore();
+}
+
+/**
+ * Loads and sets up a plugin; `where` is the name that people know its file by. Throws an Error whose message says what
+ * is wrong with it.
+ */
+export async function loadPlugin(
+  where: string,
+  load: () => Promise<unknown>,
+  { host, log, loadTimeout, commandTimeout }: PluginOptions,
+): Promise<LoadedPlugin> {
+  const stop = new AbortController();
+  const begun = performance.now();
+  const left = (): number => Math.max(1, loadTimeout - (performance.now() - begun));
+  const run = <T>(work: () => T): T => current.run(where, work);
+  const inTime = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+    const result = await within(run(work), left());
+    if (result !== OVERDUE) return result;
+    throw new ShapeError(`${what} took longer than ${loadTimeout / 1000} s`);
+  };
+  try {
+    const plugin = checkPlugin(await inTime('loading it', load));
+    const context = { log: log.child({ plugin: plugin.name }), signal: stop.signal };
+    const given = await inTime('setup', async () => plugin.setup(host, context));
+    const { modules, wires } = checkContributions(given);
+    return {
+      name: plugin.name,
+      modules: modules.map((module) => isolatedModule(plugin, module, run, commandTimeout)),
+      wires,
+      run,
+      unload: () => {
+        run(() => {
+          stop.abort();
+        });
+      },
+    };
+  } catch (error) {
+    run(() => {
+      stop.abort();
+    });
+    throw error instanceof ShapeError ? error : new Error(explain(error), { cause: error });
+  }
+}
+
+/** No request is under way here, so that the message may be shown. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return `threw ${typeof error === 'string' ? error : `a ${typeof error}`}`;
+  const [message = ''] = error.message.split('\n');
+  return `${error.name}: ${message}`;
+}
+
+type Run = <T>(work: () => T) => T;
+
+function isolatedModule(plugin: Plugin, module: CommandModule, run: Run, timeout: number): CommandModule {
+  return {
+    name: module.name,
+    commands: module.commands.map((command) => isolated(plugin.name, command, run, timeout)),
+  };
+}
+
+function isolated(plugin: string, command: Command, run: Run, timeout: number): Command {
+  const failed = (reason: string, cause?: unknown): AgentError =>
+    new AgentError('GW_PLUGIN_FAILED', [plugin, reason], { cause });
+  let overdue = 0;
+  return {
+    ...command,
+    name: command.name,
+    lane: command.lane,
+    async handle(value, outer) {
+      if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
+      const late = new AbortController();
+      const context: CommandContext = {
+        get log() {
+          return outer.log;
+        },
+        signal: AbortSignal.any([outer.signal, late.signal]),
+        handOver: outer.handOver,
+      };
+      const work = run(async () => command.handle(value, context));
+      let reply: unknown;
+      try {
+        reply = await within(work, timeout);
+      } catch (error) {
+        if (error instanceof AgentError) throw error;
+        // Its message may quote the request: the host learns the kind.
+        const { type, code, at } = describeError(error);
+        outer.log.error({ plugin, type, at }, 'plugin threw');
+        throw failed(`it threw ${code ?? type}`, error);
+      }
+      if (reply === OVERDUE) {
+        overdue += 1;
+        const ended = (): void => void (overdue -= 1);
+        work.then(ended, ended);
+        run(() => {
+          late.abort();
+        });
+        throw failed(`no answer within ${timeout / 1000} s`);
+      }
+      return checkReply(reply, failed);
+    },
+  };
+}
+
+function checkReply(reply: unknown, failed: (reason: string) => AgentError): Reply {
+  const { returncode, message } = (typeof reply === 'object' && reply !== null ? reply : {}) as Partial<Reply>;
+  if (typeof returncode === 'string' && typeof message === 'string') return reply as Reply;
+  throw failed('wanted a returncode and a message, both text, got something else');
+}

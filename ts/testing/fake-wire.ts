@@ -1,0 +1,85 @@
+import { pino } from 'pino';
+import type { Host } from '../api/host.js';
+import type { Codec, Reply, Transport } from '../api/communication.js';
+import type { Plugin } from '../api/plugin.js';
+import { featuresCommands } from '../commands/features.js';
+import { versionCommands } from '../commands/version.js';
+import { codec } from '../communication/xenstore/codec.js';
+import { Dispatcher } from '../daemon/dispatcher.js';
+import type { Journal } from '../daemon/journal.js';
+import { loadPlugin } from '../daemon/plugin.js';
+import { servePluginWire } from '../daemon/plugin-wire.js';
+import { Registry } from '../daemon/registry.js';
+import { fakeHost } from './fake-host.js';
+import { MemoryTransport } from './memory-transport.js';
+
+export interface FakeWireOptions {
+  /** Whether what the agent logs is printed, for a test that fails; false when absent. */
+  readonly log?: boolean;
+  /** How long a command may take, milliseconds; 60,000 when absent. */
+  readonly commandTimeout?: number;
+}
+
+/** An agent with one plugin, in this process: the real dispatcher, between a wire in memory and the plugin. */
+export interface FakeWire {
+  /** Sends a request and gives the one answer that the host would get, as it would get it. */
+  request(name: string, value?: unknown): Promise<Reply>;
+  /** As `request`, with whatever bytes in the request's place. */
+  send(body: string | Uint8Array): Promise<Reply>;
+  /** Stops the agent and unloads the plugin. */
+  close(): Promise<void>;
+}
+
+/**
+ * Sets the plugin up as the agent does, with its checks, and opens the wires that it brings, so that a test can send
+ * requests over those as well. Rejects with what `guestwire commands` would say about the plugin.
+ */
+export async function fakeWire(
+  plugin: Plugin,
+  host: Host = fakeHost(),
+  { log: isLogged = false, commandTimeout = 60_000 }: FakeWireOptions = {},
+): Promise<FakeWire> {
+  const log = pino({ level: isLogged ? 'trace' : 'silent', base: null });
+  const registry = new Registry({ allow: ['*'], deny: [] });
+  for (const module of [versionCommands(), featuresCommands(() => registry.features())]) {
+    registry.add(module, { kind: 'native', where: module.name });
+  }
+  const options = { host, log, loadTimeout: 10_000, commandTimeout };
+  const loaded = await loadPlugin('the plugin', () => Promise.resolve(plugin), options);
+  for (const module of loaded.modules) {
+    for (const [name] of registry.add(module, { kind: 'plugin', where: loaded.name })) {
+      throw new Error(`the plugin brings the command '${name}', which the agent has itself`);
+    }
+  }
+  const dispatcher = new Dispatcher({ commands: registry, journal: forgetful(), log });
+  const stop = new AbortController();
+  const transport = new MemoryTransport();
+  const serve = (wire: Transport, itsCodec: Codec): Promise<void> => dispatcher.serve(wire, itsCodec, stop.signal);
+  const serving = [
+    serve(transport, codec),
+    ...loaded.wires.map((wire) =>
+      servePluginWire({ plugin: loaded, wire, codec, timeout: commandTimeout, log }, serve, stop.signal),
+    ),
+  ];
+  let count = 0;
+  const send = (body: string | Uint8Array): Promise<Reply> => {
+    const id = String(++count);
+    transport.push(id, body);
+    return transport.retired(id).then(() => transport.answer(id));
+  };
+  return {
+    request: (name, value) => send(JSON.stringify({ name, value })),
+    send,
+    async close() {
+      stop.abort();
+      await Promise.all(serving);
+      loaded.unload();
+    },
+  };
+}
+
+/** Nothing is to be known of earlier runs. */
+function forgetful(): Journal {
+  const nothing = (): Promise<void> => Promise.resolve();
+  return { earlier: () => null, started: nothing, answered: nothing, done: nothing };
+}
