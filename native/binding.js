@@ -19,6 +19,7 @@ export const {
   KeyExchange,
   SealedExchange,
   StoreServer,
+  VsockListener,
   Watch,
   XenStore,
   commit,
@@ -27,4 +28,5 @@ export const {
   networkApply,
   networkSnapshot,
   notify,
+  openPort,
 } = addon;
