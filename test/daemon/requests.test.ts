@@ -81,7 +81,12 @@ class Agent implements AsyncDisposable {
     const { host } = await createHost({ root: agent.root, stateDirectory, live: false, store });
     const registry = new Registry({ rules: DEFAULTS.commands });
     const options = commandOptions({ ...DEFAULTS, network: { ...DEFAULTS.network, 'device-timeout': 0 } });
-    for (const module of createCommands(host, options, () => registry.features())) {
+    for (const module of createCommands(
+      host,
+      options,
+      () => registry.features(),
+      () => [],
+    )) {
       registry.add(module, { kind: 'native', where: module.name });
     }
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));

@@ -108,6 +108,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
     files: {
       read: never,
       readInHome: never,
+      readPart: never,
       readText: (path) => Promise.resolve(files[links[path] ?? path] ?? null),
       list: (path) => Promise.resolve(children(Object.keys(files), path.endsWith('/') ? path : `${path}/`)),
       status: (path) => {
@@ -145,6 +146,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       exclusively: never,
     },
     accounts: { hashPassword: never, lock: never },
+    system: { kernel: never },
   };
 }
 

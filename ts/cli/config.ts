@@ -33,7 +33,7 @@ const DURATIONS = new Set([
 function asWritten(name: string, value: unknown): unknown {
   if (DURATIONS.has(name)) return formatDuration(value as number);
   if (name === 'files.mode') return formatMode(value as number);
-  return name === 'files.max-size' ? formatSize(value as number) : value;
+  return name === 'files.max-size' || name === 'stream.max-line' ? formatSize(value as number) : value;
 }
 
 function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {
