@@ -25,5 +25,6 @@ export function createScratchHost(scratch: Scratch): Host {
       setHostname: unused,
     },
     state: createState(scratch.state),
+    system: { kernel: unused },
   };
 }

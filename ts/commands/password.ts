@@ -128,7 +128,7 @@ function parseMessage(value: unknown): Sent<Buffer> {
 }
 
 /** Refuses what crypt(3) or a login prompt would cut off: the user could never type it. */
-function checkPassword(password: Secret): void {
+export function checkPassword(password: Secret): void {
   const bytes = password.reveal();
   const wanted = `text of at most ${MAX_PASSWORD_BYTES} bytes in one line`;
   if (bytes.length === 0) throw new AgentError('GW_PASSWORD_EMPTY');
@@ -140,14 +140,16 @@ function checkPassword(password: Secret): void {
   }
 }
 
-interface NewPassword {
+export interface NewPassword {
   readonly user: string;
   readonly unlock: 'always' | 'never';
   readonly password: Secret;
+  /** The password is a hash for crypt(3) already. */
+  readonly crypted?: boolean;
   readonly now: number;
 }
 
-async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
+export async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
   const lock = await host.accounts.lock();
   try {
     await changeHash(host, wanted);
@@ -156,16 +158,12 @@ async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
   }
 }
 
-async function changeHash(host: Host, { user, unlock, password, now }: NewPassword): Promise<void> {
+async function changeHash(host: Host, wanted: NewPassword): Promise<void> {
+  const { user, unlock, password, crypted = false, now } = wanted;
   const files = await readPasswordFiles(host);
   const present = passwordHash(files, user);
   if (unlock === 'never' && present !== null && isLocked(present)) throw new AgentError('GW_ACCOUNT_LOCKED', [user]);
-  const scheme = chooseScheme({
-    present,
-    pam: await readAll(host, PAM_STACKS),
-    loginDefs: await readAll(host, LOGIN_DEFS),
-  });
-  const hash = await host.accounts.hashPassword(password, scheme);
+  const hash = crypted ? password.reveal().toString('latin1') : await hashAsConfigured(host, password, present);
   const edits = setPasswordHash(files, user, hash, lastChangeDay(now));
   const commit = await host.files.commit(
     // The files are there, so they keep their own mode.
@@ -180,6 +178,15 @@ async function changeHash(host: Host, { user, unlock, password, now }: NewPasswo
     // Does nothing once the change is confirmed.
     await commit.rollback();
   }
+}
+
+async function hashAsConfigured(host: Host, password: Secret, present: string | null): Promise<string> {
+  const scheme = chooseScheme({
+    present,
+    pam: await readAll(host, PAM_STACKS),
+    loginDefs: await readAll(host, LOGIN_DEFS),
+  });
+  return host.accounts.hashPassword(password, scheme);
 }
 
 async function readPasswordFiles(host: Host): Promise<PasswordFiles> {

@@ -1,4 +1,5 @@
-import type { Host, Network, Processes, Store } from '../api/host.js';
+import { machine, release, version } from 'node:os';
+import type { Host, Kernel, Network, Processes, Store } from '../api/host.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
 import { createState } from './state.js';
@@ -36,7 +37,12 @@ export function openHost({ root, stateDirectory, live, store, backups }: HostOpt
     network: deferredNetwork(root, live),
     state: createState(stateDirectory),
     accounts: createAccounts(root),
+    system: { kernel },
   };
+}
+
+function kernel(): Promise<Kernel> {
+  return Promise.resolve({ release: release(), version: version(), machine: machine() });
 }
 
 // What is loaded at its first use costs neither start-up time nor memory before: an agent mostly waits.
