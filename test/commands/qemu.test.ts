@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { CommandModule, Host, Reply } from '../../ts/api/index.js';
@@ -240,6 +240,24 @@ test('a hash of the host becomes the hash of the account, and a password is hash
   assert.deepEqual(await set('root', 'secret', false), {});
   assert.match(readFileSync(self.at('etc/shadow'), 'utf8'), /^root:\$(6|y)\$/m);
   await assert.rejects(set('root', '$6$a:b$c', true), /a hash of crypt/);
+});
+
+test('empty lines among the keys, as libvirt sends them, are passed over', async () => {
+  await using self = await machine();
+  mkdirSync(self.at('root'));
+  const parts = [
+    Buffer.from([0, 0, 0, 11]),
+    Buffer.from('ssh-ed25519'),
+    Buffer.from([0, 0, 0, 32]),
+    Buffer.alloc(32, 7),
+  ];
+  const key = `ssh-ed25519 ${Buffer.concat(parts).toString('base64')} one`;
+  const keys = [key, '', '# comment', ' '];
+  await self.run('guest-ssh-add-authorized-keys', { username: 'root', keys });
+  assert.equal(readFileSync(self.at('root/.ssh/authorized_keys'), 'utf8'), `${key}\n`);
+  assert.deepEqual(await self.run('guest-ssh-get-authorized-keys', { username: 'root' }), { keys: [key] });
+  await self.run('guest-ssh-add-authorized-keys', { username: 'root', keys: [''], reset: true });
+  assert.deepEqual(await self.run('guest-ssh-get-authorized-keys', { username: 'root' }), { keys: [] });
 });
 
 test('guest-info tells what the configuration allows, and which command is not answered', async () => {

@@ -184,7 +184,8 @@ async function editKeys(
   lines: readonly string[],
   context: CommandContext,
 ): Promise<void> {
-  const keys = lines.map((line, index) => newKey(line, `key ${index + 1}`));
+  // libvirt sends every line of a file, with the empty one at its end.
+  const keys = lines.flatMap((line, index) => (/^\s*(#|$)/.test(line) ? [] : [newKey(line, `key ${index + 1}`)]));
   if (keys.length === 0 && action !== 'replace') return;
   await changeKeys(host, user, action, keys, context);
 }
