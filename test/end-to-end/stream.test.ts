@@ -68,7 +68,8 @@ test('random lines get one answer each', async () => {
       .record({ name: fc.constantFrom(...names), value: fc.jsonValue(), id: fc.jsonValue() }, { requiredKeys: [] })
       .map((value) => Buffer.from(JSON.stringify(value))),
   );
-  // Of a line that is cut by a line feed or forgotten at a sentinel, the rest would count.
+  // No line feed or sentinel, which would make two lines or none of one; a dot before what is no object, so that no line
+  // is blank.
   const lines = fc
     .sample(line, 1500)
     .map((bytes) => bytes.filter((byte) => byte !== 0x0a && byte !== 0xff))
