@@ -6,12 +6,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
-import { type Ended, SerialShell } from '../serial-shell.js';
 import { GUEST, GUEST_MAC, type Images } from './images.js';
 
 /** Milliseconds. */
 const BOOT_PATIENCE = 120_000;
 const PATIENCE = 40_000;
+
+/** How a script ended. */
+export interface Ended {
+  readonly status: number;
+  readonly output: string;
+}
 
 /**
  * The real hypervisor in an emulated machine, with a dom0 to be driven by scripts and a guest in it. The hypervisor
@@ -20,8 +25,11 @@ const PATIENCE = 40_000;
 export class XenMachine implements AsyncDisposable {
   readonly #qemu: ChildProcess;
   readonly #directory: string;
-  #shell: SerialShell | null = null;
+  #shell: Socket | null = null;
   #console = '';
+  #received = '';
+  #last = 0;
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(qemu: ChildProcess, directory: string) {
     this.#qemu = qemu;
@@ -55,7 +63,12 @@ export class XenMachine implements AsyncDisposable {
         once(qemu, 'exit').then(() => Promise.reject(new Error('QEMU ended'))),
       ])) as [Socket];
       server.close();
-      machine.#shell = await SerialShell.open(socket, () => qemu.exitCode !== null, signal);
+      machine.#listen(socket);
+      while (!machine.#received.includes('@ready\n')) {
+        signal.throwIfAborted();
+        if (qemu.exitCode !== null) throw new Error('QEMU ended');
+        await sleep(50);
+      }
       return machine;
     } catch (cause) {
       server.close();
@@ -69,13 +82,38 @@ export class XenMachine implements AsyncDisposable {
     return stripVTControlCharacters(this.#console).replaceAll('\r', '');
   }
 
+  #listen(socket: Socket): void {
+    this.#shell = socket;
+    socket.setEncoding('latin1').on('data', (text: string) => (this.#received += text));
+    // It ends with the machine, and whoever waits for a script is told by its time limit or by QEMU's end.
+    socket.on('error', () => undefined);
+  }
+
   /** Runs a script in dom0, one after the other. */
   async try(script: string, patience = PATIENCE): Promise<Ended> {
-    try {
-      return await this.#shell!.ask(script, patience);
-    } catch (cause) {
-      await this[Symbol.asyncDispose]();
-      throw new Error(`${(cause as Error).message}\n${this.console}`, { cause });
+    const turn = this.#turn.then(() => this.#ask(script, patience));
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #ask(script: string, patience: number): Promise<Ended> {
+    this.#last += 1;
+    const id = this.#last;
+    this.#shell!.write(`${id} ${Buffer.from(script).toString('base64')}\n`);
+    const answer = new RegExp(`@${id} (\\d+) (\\S*)\\n`);
+    const until = performance.now() + patience;
+    for (;;) {
+      const found = answer.exec(this.#received);
+      if (found !== null) {
+        this.#received = '';
+        return { status: Number(found[1]), output: Buffer.from(found[2]!, 'base64').toString('utf8') };
+      }
+      if (this.#qemu.exitCode !== null || performance.now() > until) {
+        const why = this.#qemu.exitCode === null ? `no answer within ${patience / 1000} s` : 'the machine ended';
+        await this[Symbol.asyncDispose]();
+        throw new Error(`${why}: ${script}\n${this.console}`);
+      }
+      await sleep(5);
     }
   }
 
@@ -103,7 +141,7 @@ END
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#shell?.close();
+    this.#shell?.destroy();
     if (this.#qemu.exitCode === null && this.#qemu.signalCode === null) {
       const ended = once(this.#qemu, 'exit');
       this.#qemu.kill('SIGKILL');
