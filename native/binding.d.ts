@@ -67,6 +67,17 @@ export declare class StoreServer {
   close(): void
 }
 
+/** Listens on vsock until it is closed. */
+export declare class VsockListener {
+  /**
+   * Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection from one of
+   * `peers`. Those are context ids: 2 is the host, 1 this machine itself.
+   */
+  static listen(port: number, peers: Array<number>, onConnection: (descriptor: number) => void): VsockListener
+  /** Takes no more connections; those that there are stay. Closing twice is quiet. */
+  close(): void
+}
+
 /** A watch that is set until it is closed, or the connection is. */
 export declare class Watch {
   /** Takes the watch away. Its function is not called any more from now on. Closing twice is quiet. */
@@ -117,7 +128,7 @@ export declare function commit(): string
 export declare function copyAttributes(from: string, to: string): void
 
 /** Every `error.code` of the addon. */
-export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'DH_BAD_LENGTH' | 'DH_LOW_ORDER' | 'SEAL_BROKEN' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED'
+export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'DH_BAD_LENGTH' | 'DH_LOW_ORDER' | 'SEAL_BROKEN' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED' | 'STREAM_FAILED'
 
 /** Hashes a password for crypt(3), with a fresh salt, on a thread of its own: it takes tens of milliseconds. */
 export declare function hashPassword(password: Buffer, scheme: HashScheme): Promise<string>
@@ -225,6 +236,12 @@ export interface OpenOptions {
   /** How to wait. */
   poll: PollMode
 }
+
+/**
+ * Opens a character device to the host; gives the descriptor of a socket, which the caller owns. While no host has the
+ * other end, what is written is thrown away; when one leaves, the byte 0xff is read.
+ */
+export declare function openPort(path: string): number
 
 /** How watch events and replies reach JavaScript. */
 export type PollMode = 'loop' | 'thread'

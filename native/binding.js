@@ -19,6 +19,7 @@ export const {
   KeyExchange,
   SealedExchange,
   StoreServer,
+  VsockListener,
   Watch,
   XenStore,
   commit,
@@ -28,4 +29,5 @@ export const {
   networkSnapshot,
   notify,
   replaceProcess,
+  openPort,
 } = addon;

@@ -44,5 +44,6 @@ function explain(error: unknown, name: string | undefined): number {
   }
   process.stderr.write(`guestwire: ${messageOf(error)}\n`);
   if (error instanceof AgentError && error.code === 'GW_CONFIG_INVALID') return EXIT.config;
-  return (error as { code?: unknown } | null)?.code === 'XS_NO_ENDPOINT' ? EXIT.unavailable : EXIT.failure;
+  const code = (error as { code?: unknown } | null)?.code;
+  return code === 'XS_NO_ENDPOINT' || code === 'GW_WIRE_ABSENT' ? EXIT.unavailable : EXIT.failure;
 }

@@ -60,6 +60,9 @@ pub enum ErrorCode {
     /// The kernel's network could not be read or changed.
     #[napi(value = "NETLINK_FAILED")]
     NetlinkFailed,
+    /// A stream to the host could not be opened or listened for.
+    #[napi(value = "STREAM_FAILED")]
+    StreamFailed,
 }
 
 impl ErrorCode {
@@ -84,6 +87,7 @@ impl ErrorCode {
             Self::LockTimeout => "LOCK_TIMEOUT",
             Self::HashFailed => "HASH_FAILED",
             Self::NetlinkFailed => "NETLINK_FAILED",
+            Self::StreamFailed => "STREAM_FAILED",
         }
     }
 }

@@ -8,6 +8,7 @@ mod poll;
 pub mod sealed_exchange;
 pub mod server;
 pub mod store;
+pub mod stream;
 pub mod system;
 
 use napi_derive::napi;

@@ -6,11 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { commandOptions } from '../../ts/cli/command-options.js';
-import { createCommands } from '../../ts/commands/index.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
+import { addNativeCommands } from '../../ts/daemon/native-commands.js';
 import { Registry } from '../../ts/daemon/registry.js';
 import { createHost } from '../../ts/host/host.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
@@ -83,9 +83,7 @@ class Agent implements AsyncDisposable {
     const { host } = await createHost({ root: agent.root, stateDirectory, live: false, store });
     const registry = new Registry(DEFAULTS.commands);
     const options = commandOptions({ ...DEFAULTS, network: { ...DEFAULTS.network, 'device-timeout': 0 } });
-    for (const module of createCommands(host, options, () => registry.features())) {
-      registry.add(module, { kind: 'native', where: module.name });
-    }
+    addNativeCommands(registry, host, options);
     const journal = await FileJournal.open(appendOnlyFile(`${stateDirectory}/journal`));
     const dispatcher = new Dispatcher({ commands: registry, journal, log: pino({ level: 'silent' }) });
     agent.#served = dispatcher.serve(agent.transport, codec, agent.#stop.signal);

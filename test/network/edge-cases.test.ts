@@ -109,6 +109,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
     files: {
       read: never,
       readInHome: never,
+      readPart: never,
       readText: (path) => Promise.resolve(files[links[path] ?? path] ?? null),
       list: (path) => Promise.resolve(children(Object.keys(files), path.endsWith('/') ? path : `${path}/`)),
       status: (path) => {
@@ -147,6 +148,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
     },
     accounts: { hashPassword: never, lock: never },
     updates: NO_UPDATES,
+    system: { kernel: never },
   };
 }
 

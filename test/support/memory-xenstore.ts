@@ -1,4 +1,4 @@
-import type { XenStoreConnection } from '../../ts/communication/xenstore/transport.js';
+import type { StoreConnection } from '../../ts/api/endpoints.js';
 
 /**
  * A XenStore in memory that fails on demand: for faults that no real store can be made to show at the right moment.
@@ -18,7 +18,7 @@ export class MemoryXenStore {
     return this.#connections.size;
   }
 
-  readonly open = (onClose: (reason: string) => void): XenStoreConnection => {
+  readonly open = (onClose: (reason: string) => void): StoreConnection => {
     if (this.refusing !== null) throw storeError(this.refusing);
     const connection = new MemoryConnection(this, onClose);
     this.#connections.add(connection);
@@ -49,7 +49,7 @@ export function storeError(code: string): Error {
   return Object.assign(new Error(code), { code });
 }
 
-class MemoryConnection implements XenStoreConnection {
+class MemoryConnection implements StoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
   #watch: ((path: string) => void) | null = null;

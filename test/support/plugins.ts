@@ -2,10 +2,10 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { type Host } from '../../ts/api/index.js';
-import { createCommands } from '../../ts/commands/index.js';
 import { commandOptions } from '../../ts/cli/command-options.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Extensions } from '../../ts/daemon/extensions.js';
+import { addNativeCommands } from '../../ts/daemon/native-commands.js';
 import { Registry } from '../../ts/daemon/registry.js';
 import { fakeHost } from '../../ts/testing/index.js';
 import { type Scratch, createScratch } from './scratch.js';
@@ -39,9 +39,7 @@ export async function createFolders(options: FolderOptions = {}): Promise<Folder
   const log: Record<string, unknown>[] = [];
   const stream = { write: (line: string) => void log.push(JSON.parse(line) as Record<string, unknown>) };
   const registry = new Registry({ allow: ['*'], deny: [] });
-  for (const module of createCommands(host, commandOptions(DEFAULTS), () => registry.features())) {
-    registry.add(module, { kind: 'native', where: module.name });
-  }
+  addNativeCommands(registry, host, commandOptions(DEFAULTS));
   const extensions = new Extensions({
     registry,
     host,

@@ -27,5 +27,6 @@ export function createScratchHost(scratch: Pick<Scratch, 'root' | 'state'>): Hos
     },
     state: createState(scratch.state),
     updates: NO_UPDATES,
+    system: { kernel: unused },
   };
 }

@@ -30,6 +30,8 @@ export interface Command {
    * parts would write each part as a whole file, so a host has to be able to ask.
    */
   readonly forms?: readonly string[];
+  /** The only dialect in which the command can be asked for; without one it is the agent's own, and `features` tells it. */
+  readonly dialect?: string;
   handle(value: unknown, context: CommandContext): Promise<Reply>;
 }
 

@@ -1,6 +1,12 @@
+/**
+ * The version of this interface, for modules that are not part of the agent. It is raised when a module that was right
+ * before would no longer be; what is added and may be left out does not raise it.
+ */
+export const COMMUNICATION_VERSION = 1;
+
 /** A request exactly as it came off the wire. */
 export interface RawRequest {
-  /** Names the request on its wire, for the journal and the log. Printable. */
+  /** Names the request on its wire, for the journal and the log. Printable; no other request of the wire ever has it. */
   readonly id: string;
   /** Counts as a secret: it may hold a password. */
   readonly body: Uint8Array;
@@ -19,7 +25,10 @@ export interface Transport extends AsyncDisposable {
   /** Whether the host still waits for an answer: false once it has withdrawn the request. */
   stillWanted(request: RawRequest): Promise<boolean>;
 
-  /** Publishes the answer. Resolves once the host can see it. */
+  /**
+   * Publishes the answer; an empty one means that there is to be none. Resolves once the host can see it, or once the
+   * answer is on its way to a host that may be slow to read: what waits for the host here holds up every other wire.
+   */
   respond(request: RawRequest, body: Uint8Array): Promise<void>;
 
   /** Takes the request away, after its answer was published. Never throws for a request that is already gone. */
@@ -29,23 +38,36 @@ export interface Transport extends AsyncDisposable {
 export interface CommandRequest {
   readonly name: string;
   readonly value: unknown;
+  /** The dialect that the request is in, where commands belong to one; absent for the agent's own. */
+  readonly dialect?: string;
 }
 
 /** What a command answers. `returncode` is text because the host compares text. */
 export interface Reply {
   readonly returncode: string;
   readonly message: string;
+  /** What a wire that carries more than text answers besides: anything that JSON holds, and whole numbers as bigint. */
+  readonly data?: unknown;
+  /** The host expects no answer to this one. */
+  readonly silent?: boolean;
 }
 
-/** Bytes to request, reply to bytes. Pure; `decode` throws AgentError. */
+/** Bytes to request, reply to bytes. Pure. */
 export interface Codec {
+  /** Throws AgentError. */
   decode(body: Uint8Array): CommandRequest;
-  encode(reply: Reply): Uint8Array;
+  /** `request` is the body that is answered, which `decode` may have refused; for answers that repeat a part of it. */
+  encode(reply: Reply, request: Uint8Array): Uint8Array;
 }
 
-/** One way for the host to reach this guest. */
+/** One way for the host to reach this guest. Every wire of the agent is one, and has no other door. */
 export interface CommunicationModule {
+  /** Lower-case letters, digits and dashes: what `wires.use` names it by. */
   readonly name: string;
   readonly codec: Codec;
+  /**
+   * Resolves once the host's requests are heard. Rejects with AgentError GW_WIRE_ABSENT, or an error whose `code` is
+   * XS_NO_ENDPOINT, when this machine has no such wire; a wire that is there and not ready yet is waited for.
+   */
   open(): Promise<Transport>;
 }

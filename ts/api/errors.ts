@@ -26,6 +26,8 @@ export const AGENT_ERRORS = {
   GW_FILE_UNDECODABLE: [500, 'Error doing base64 decoding of data'],
   GW_FILE_REFUSED: [500, 'Refused to write %s: %s'],
   GW_FILE_FAILED: [500, 'Could not write %s: %s'],
+  GW_FILE_UNREADABLE: [500, 'Could not read %s: %s'],
+  GW_FILE_HANDLE: [500, 'File handle %s: expected %s, got %s'],
   GW_UPLOAD_CONTRADICTORY: [500, 'Upload of %s was dropped: wanted %s, got %s'],
   GW_UPLOAD_GAP: [500, 'Upload of %s: wanted a part from offset %s or before, got one from %s'],
   GW_UPLOAD_LIMIT: [500, 'Upload of %s refused: wanted fewer than %s unfinished ones, got %s'],
@@ -47,6 +49,7 @@ export const AGENT_ERRORS = {
   GW_RUN_FAILED: [500, '%s failed: %s'],
   GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
   GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
+  GW_WIRE_ABSENT: [500, 'No host can reach this machine: wanted %s, got %s'],
   GW_CONFIG_INVALID: [500, '%s'],
   GW_INTERNAL: [500, 'Internal error: %s'],
 } as const satisfies Record<string, readonly [returncode: number, template: string]>;

@@ -12,6 +12,19 @@ export interface Host {
   readonly state: State;
   readonly accounts: Accounts;
   readonly updates: Updates;
+  readonly system: System;
+}
+
+/** The kernel that runs, as uname(2) tells it. */
+export interface Kernel {
+  readonly release: string;
+  readonly version: string;
+  /** Such as `x86_64`. */
+  readonly machine: string;
+}
+
+export interface System {
+  kernel(): Promise<Kernel>;
 }
 
 export interface FileStatus {
@@ -44,6 +57,11 @@ export interface Files {
   readInHome(path: string, home: Home): Promise<Buffer | null>;
   /** As `read`, as UTF-8 text. */
   readText(path: string): Promise<string | null>;
+  /**
+   * At most `length` bytes of a regular file from `offset` on, fewer only at its end; null when there is none. Links are
+   * followed inside the root. Throws an Error for what is no regular file.
+   */
+  readPart(path: string, offset: number, length: number): Promise<Buffer | null>;
   /** Names in a directory, sorted; empty when there is none. */
   list(path: string): Promise<readonly string[]>;
   /** What stands at `path` itself (links are not followed), or null. */

@@ -1,6 +1,7 @@
 /** All that a plugin may import. */
 export * from './command.js';
 export * from './communication.js';
+export * from './endpoints.js';
 export * from './errors.js';
 export * from './host.js';
 export * from './json.js';

@@ -1,10 +1,11 @@
-/** What the agent's own commands are told of the configuration. */
+/** What the agent's own commands and wires are told of the configuration. */
 import { resolve } from 'node:path';
 import type { UpdateOptions } from '../commands/agentupdate.js';
 import type { FileOptions } from '../commands/file.js';
 import type { CommandOptions } from '../commands/index.js';
 import type { NetworkOptions } from '../commands/network.js';
 import type { PasswordOptions } from '../commands/password.js';
+import type { CommunicationOptions } from '../communication/index.js';
 import type { Config } from '../daemon/config.js';
 import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { CONFIG_DIRECTORY } from '../host/system.js';
@@ -63,5 +64,19 @@ export function updateOptions({ update }: Config): UpdateOptions {
     maxSize: update['max-size'],
     timeoutMs: update.timeout,
     trialTimeoutMs: update['trial-timeout'],
+  };
+}
+
+/** An agent on a copy of a system leaves this machine's port alone. */
+export function communicationOptions({ answers, requests, stream }: Config, live: boolean): CommunicationOptions {
+  return {
+    xenstore: { keepAnswers: answers.keep, pollInterval: requests['poll-interval'] },
+    stream: {
+      path: stream.path,
+      findPort: live,
+      listen: stream.listen,
+      vsockPort: stream['vsock-port'],
+      maxLine: stream['max-line'],
+    },
   };
 }

@@ -1,9 +1,9 @@
 import { join, resolve } from 'node:path';
 import type { Store } from '../api/host.js';
-import { createCommands } from '../commands/index.js';
 import { type Config, loadConfig } from '../daemon/config.js';
 import { Extensions } from '../daemon/extensions.js';
 import { createLog } from '../daemon/log.js';
+import { addNativeCommands } from '../daemon/native-commands.js';
 import { type Origin, Registry } from '../daemon/registry.js';
 import { openHost } from '../host/host.js';
 import { createStoreAccess } from '../host/store.js';
@@ -37,9 +37,7 @@ export const commands = subcommand({
       store: lazyStore(config),
     });
     const registry = new Registry(config.commands);
-    for (const module of createCommands(host, commandOptions(config), () => registry.features())) {
-      registry.add(module, { kind: 'native', where: module.name });
-    }
+    addNativeCommands(registry, host, commandOptions(config));
     const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
     await extensions.load();
     extensions.unload();

@@ -35,7 +35,7 @@ const DURATIONS = new Set([
   'update.timeout',
   'update.trial-timeout',
 ]);
-const SIZES = new Set(['files.max-size', 'update.max-size']);
+const SIZES = new Set(['stream.max-line', 'files.max-size', 'update.max-size']);
 
 /** A value as a configuration file has it. */
 function asWritten(name: string, value: unknown): unknown {

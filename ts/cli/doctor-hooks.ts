@@ -1,7 +1,8 @@
 import type { Host } from '../api/host.js';
-import { createCommands } from '../commands/index.js';
 import type { Config } from '../daemon/config.js';
 import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
+import { addNativeCommands } from '../daemon/native-commands.js';
+import { Registry } from '../daemon/registry.js';
 import { commandOptions } from './command-options.js';
 
 export interface HookLine {
@@ -13,8 +14,9 @@ export interface HookLine {
 /** What stands around commands, folder by folder; none where there are no hooks. */
 export async function describeHooks(host: Host, config: Config): Promise<readonly HookLine[]> {
   const { directory } = config.hooks;
-  const modules = createCommands(host, commandOptions(config), () => []);
-  const known = new Set([FOR_ALL, ...modules.flatMap(({ commands }) => commands.map(({ name }) => name))]);
+  const registry = new Registry(config.commands);
+  addNativeCommands(registry, host, commandOptions(config));
+  const known = new Set([FOR_ALL, ...registry.list().map(({ name }) => name)]);
   const lines: HookLine[] = [];
   for (const stage of STAGES) {
     for (const folder of await hookFolders(host.files, directory, stage)) {

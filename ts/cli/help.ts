@@ -17,7 +17,7 @@ export function programHelp(): string {
     'Subcommands:',
     ...table(rows),
     '',
-    'Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no XenStore on this machine, 78 wrong configuration.',
+    'Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no wire to a host, 78 wrong configuration.',
     '',
   ].join('\n');
 }

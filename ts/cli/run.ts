@@ -2,41 +2,51 @@ import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import type { Host } from '../api/host.js';
 import { hasPending } from '../commands/update-state.js';
+import { AGENT_VERSION } from '../commands/version.js';
 import { createCommunication } from '../communication/index.js';
 import { codec } from '../communication/xenstore/codec.js';
-import type { Codec, Transport } from '../api/communication.js';
-import { createCommands } from '../commands/index.js';
-import { type Override, loadConfig } from '../daemon/config.js';
+import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { Extensions } from '../daemon/extensions.js';
-import { FileJournal } from '../daemon/journal.js';
 import { createHooks } from '../daemon/hooks.js';
+import { FileJournal } from '../daemon/journal.js';
 import { createLog } from '../daemon/log.js';
+import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
 import { type Shutdown, listenForReload, listenForShutdown } from '../daemon/shutdown.js';
 import type { Settling } from '../daemon/update-start.js';
+import { chooseWires, serveWires } from '../daemon/wires.js';
 import { notifyServiceManager } from '../host/addon.js';
+import { createEndpoints } from '../host/endpoints.js';
 import { createHost } from '../host/host.js';
-import { hasNetworkToStart } from '../network/unfinished.js';
 import { createStoreAccess } from '../host/store.js';
-import { TRIAL_STATE } from '../host/trial-state.js';
 import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
-import { AGENT_VERSION } from '../commands/version.js';
-import { commandOptions, networkOptions } from './command-options.js';
+import { TRIAL_STATE } from '../host/trial-state.js';
+import { hasNetworkToStart } from '../network/unfinished.js';
+import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
+import { EXIT, choice, domainId, integer, noMore, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
-import { EXIT, choice, domainId, noMore, subcommand } from './command-line.js';
 
-/** What a trial serves: commands that change nothing. */
+/** What a trial serves: commands that change nothing, by the one wire on which it is asked. */
 const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
+const TRIAL_WIRES = ['xenstore'];
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
-  synopsis: ['run [--store PATH] [--domain N] [--root DIR] [--config FILE] [--plugins DIR] [--log-level LEVEL]'],
+  synopsis: [
+    'run [--store PATH] [--domain N] [--port PATH] [--listen PATH] [--vsock-port N] [--wire NAMES] [--root DIR] ' +
+      '[--config FILE] [--plugins DIR] [--log-level LEVEL]',
+  ],
   description:
     'Serves the host in the foreground until it is stopped: SIGTERM and SIGINT let the running command finish. ' +
-    'Tells systemd when it is ready. Without --store it finds the XenStore of this machine.',
+    'Tells systemd when it is ready. Without other options it finds the wires of this machine: XenStore, and the port of ' +
+    "QEMU's guest agent.",
   options: {
+    wire: { type: 'string', argument: 'NAMES', help: 'auto, or some of xenstore and stream, separated by commas' },
+    port: { type: 'string', argument: 'PATH', help: 'serve this port, such as one below /dev/virtio-ports' },
+    listen: { type: 'string', argument: 'PATH', help: 'serve who connects to this unix socket' },
+    'vsock-port': { type: 'string', argument: 'N', help: 'serve the host at this port of vsock' },
     store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
     domain: { type: 'string', argument: 'N', help: "take every node under /local/domain/N, for dom0's socket" },
     root: {
@@ -55,15 +65,9 @@ export const run = subcommand({
   },
   async main(values, positionals) {
     noMore(positionals);
-    const overrides: Override[] = [];
-    if (values.store !== undefined) overrides.push(['store', 'endpoint', values.store, '--store']);
-    if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
-    const level = values['log-level'];
-    if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
-    overrides.push(...pluginsOverride(values.plugins));
-    const root = resolve(values.root ?? '/');
-    const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overrides);
     const { trial } = values;
+    const root = resolve(values.root ?? '/');
+    const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overridesOf(values));
     const stateDirectory = join(root, config.state.directory, trial === undefined ? '' : TRIAL_STATE);
 
     const { log, flush } = await createLog(config.log);
@@ -89,58 +93,56 @@ export const run = subcommand({
       });
       const update = trial === undefined && (await hasPending(host.state)) ? await updateStart(host, log) : null;
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
-      if (trial === undefined && (await hasNetworkToStart(host))) {
-        // Loaded only where there is something: most starts find a network that needs nothing.
-        const { startNetwork } = await import('../network/start.js');
-        await startNetwork(host, { log, ...networkOptions(config) });
-      }
+      if (trial === undefined) await startNetwork(host, log, config);
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
+
       const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
-      const modules = createCommands(host, commandOptions(config), () => registry.features());
-      for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
+      addNativeCommands(registry, host, commandOptions(config));
       const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
       if (trial === undefined) await extensions.load();
-      for (const name of registry.unknownRules())
+      for (const name of registry.unknownRules()) {
         log.warn({ name }, 'commands.allow or commands.deny names no command');
+      }
       const { directory, timeout } = config.hooks;
-      const hooks = createHooks({ host, log, directory, isThere, timeoutMs: timeout });
-      const journal = await FileJournal.open(journalFile);
       const dispatcher = new Dispatcher({
         commands: registry,
-        journal,
+        journal: await FileJournal.open(journalFile),
         log,
-        hooks,
+        hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }),
         handOver(action) {
           next = action;
           shutdown.stop();
         },
       });
-      const serving = createCommunication({
-        openStore: (onClose) => access.open(onClose),
+      const native = createCommunication(
+        { endpoints: createEndpoints(access), log },
+        communicationOptions(config, host.live),
+      );
+      const wires = [...native, ...(await extensions.wires(codec))];
+      let served = true as boolean;
+      const serving = serveWires(chooseWires(wires, trial === undefined ? config.wires.use : TRIAL_WIRES), {
+        dispatcher,
+        signal: shutdown.signal,
         log,
-        keepAnswers: config.answers.keep,
-        pollInterval: config.requests['poll-interval'],
-      }).map(async (wire) => {
-        await using transport = await wire.open();
-        notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands`);
-        log.info({ version: AGENT_VERSION, live: host.live }, 'ready');
-        update?.ready();
-        await dispatcher.serve(transport, wire.codec, shutdown.signal);
+        onReady(names) {
+          notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands by ${names.join(', ')}`);
+          log.info({ version: AGENT_VERSION, live: host.live, wires: names }, 'ready');
+          update?.ready();
+        },
+      }).then((toTheEnd) => {
+        served = toTheEnd;
       });
-      const serve = (transport: Transport, itsCodec: Codec): Promise<void> =>
-        dispatcher.serve(transport, itsCodec, shutdown.signal);
-      const all = Promise.all([...serving, extensions.serve(serve, codec, shutdown.signal)]);
       const stopReloading = listenForReload(async () => {
         await extensions.load();
         log.info({ features: registry.features() }, 'plugins and scripts looked at again');
       });
-      const outcome = await shutdown.within(all.then(() => undefined));
+      const outcome = await shutdown.within(serving);
       stopReloading();
       extensions.unload();
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
       else log.info('stopped');
       await update?.stopped();
-      return outcome === 'finished' ? EXIT.ok : EXIT.failure;
+      return outcome === 'finished' && served ? EXIT.ok : EXIT.failure;
     } finally {
       flush();
       // Whoever asked the agent to end meanwhile gets that, and the next start is the new version's.
@@ -148,6 +150,30 @@ export const run = subcommand({
     }
   },
 });
+
+type Values = Readonly<
+  Partial<
+    Record<'store' | 'domain' | 'wire' | 'port' | 'listen' | 'vsock-port' | 'log-level' | 'plugins', string | undefined>
+  >
+>;
+
+/** What the command line says instead of the configuration. */
+function overridesOf(values: Values): readonly Override[] {
+  const overrides: Override[] = [...pluginsOverride(values.plugins)];
+  if (values.store !== undefined) overrides.push(['store', 'endpoint', values.store, '--store']);
+  if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
+  if (values.wire !== undefined) overrides.push(['wires', 'use', values.wire.split(','), '--wire']);
+  if (values.port !== undefined) overrides.push(['stream', 'path', values.port, '--port']);
+  if (values.listen !== undefined) overrides.push(['stream', 'listen', values.listen, '--listen']);
+  const vsockPort = values['vsock-port'];
+  if (vsockPort !== undefined) {
+    const number = integer('--vsock-port', vsockPort, { min: 1, max: 0xffff_fffe });
+    overrides.push(['stream', 'vsock-port', number, '--vsock-port']);
+  }
+  const level = values['log-level'];
+  if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+  return overrides;
+}
 
 /** A trial lasts no longer than the agent that holds the other end of its standard input. */
 function endWithInput(shutdown: Shutdown): void {
@@ -157,8 +183,16 @@ function endWithInput(shutdown: Shutdown): void {
   process.stdin.resume();
 }
 
-/** Loaded only where there is something: most starts come after no update. */
+// What follows is loaded only where there is something: most starts come after no update, and find a network that needs
+// nothing.
+
 async function updateStart(host: Host, log: Logger): Promise<Settling> {
   const { startUpdated } = await import('../daemon/update-start.js');
   return startUpdated(host, log);
+}
+
+async function startNetwork(host: Host, log: Logger, config: Config): Promise<void> {
+  if (!(await hasNetworkToStart(host))) return;
+  const start = await import('../network/start.js');
+  await start.startNetwork(host, { log, ...networkOptions(config) });
 }

@@ -19,7 +19,7 @@ export interface FileOptions {
   readonly authorizedKeys?: KeysPolicy;
 }
 
-interface Injection {
+export interface Injection {
   readonly path: string;
   readonly content: Buffer;
 }
@@ -40,7 +40,7 @@ export function fileCommands(host: Host, options: FileOptions): CommandModule {
   const uploads = new Uploads(host.state, { count: options.uploads, lifetimeMs: options.uploadLifetimeMs, now });
   const run = async (wanted: Injection | Part): Promise<string> => {
     if ('total' in wanted) return addPart(host, options, uploads, wanted);
-    await write(host, options, wanted);
+    await writeFile(host, options, wanted);
     return '';
   };
   return {
@@ -110,7 +110,7 @@ function decodeBase64(value: unknown): Buffer {
 }
 
 /** Throws AgentError for a path that is not that of a file in one way only. */
-function parsePath(bytes: Buffer): string {
+export function parsePath(bytes: Buffer): string {
   const invalid = (got: string) => new AgentError('GW_ARGUMENT_INVALID', ['path', 'an absolute path of a file', got]);
   let path: string;
   try {
@@ -135,7 +135,7 @@ async function addPart(host: Host, options: FileOptions, uploads: Uploads, part:
   if ((await uploads.held(path)) === null && (await isThere(host, leadsTo, part))) return progress(total, total);
   const { held, whole } = await uploads.add(part);
   if (whole !== null) {
-    await write(host, options, { path, content: whole });
+    await writeFile(host, options, { path, content: whole });
     await uploads.drop(path);
   }
   return progress(held, total);
@@ -152,7 +152,8 @@ async function isThere(host: Host, leadsTo: string, { offset, total, sha256 }: P
   return content !== null && digestOf(content) === sha256;
 }
 
-async function write(host: Host, options: FileOptions, { path, content }: Injection): Promise<void> {
+/** Writes a whole file as the rules have it. Throws AgentError. */
+export async function writeFile(host: Host, options: FileOptions, { path, content }: Injection): Promise<void> {
   const leadsTo = await place(host, options, path, content.length);
   if (await injectKeys(host, options.authorizedKeys ?? 'replace', path, content)) return;
   // ssh ignores keys in a directory that others can write to; a private one is what its own tools make.
@@ -164,7 +165,7 @@ async function write(host: Host, options: FileOptions, { path, content }: Inject
 }
 
 /** Where a file at `path` would stand once links are followed. Throws AgentError when it must not stand there. */
-async function place(host: Host, { rules, maxSize }: FileOptions, path: string, size: number): Promise<string> {
+export async function place(host: Host, { rules, maxSize }: FileOptions, path: string, size: number): Promise<string> {
   const refuse = (why: string): AgentError => new AgentError('GW_FILE_REFUSED', [path, why]);
   const asGiven = whyRefused(path, rules);
   if (asGiven !== null) throw refuse(asGiven);

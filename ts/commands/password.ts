@@ -8,7 +8,7 @@ import {
   type SealedExchange,
 } from '../crypto/sealed.js';
 import { describe } from './describe.js';
-import { setPassword } from './set-password.js';
+import { checkPassword, setPassword } from './set-password.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
@@ -28,9 +28,6 @@ export interface PasswordOptions {
   /** Milliseconds since 1970; for tests. */
   readonly now?: () => number;
 }
-
-/** libxcrypt takes no more. */
-const MAX_PASSWORD_BYTES = 511;
 
 /**
  * `keyinit` and `password`: the host agrees on a key, then sends a user's new password under it. The key is kept in
@@ -121,19 +118,6 @@ function parseMessage(value: unknown): Sent<Buffer> {
   if (sealed !== null) return { form: 'sealed', value: sealed };
   if (typeof value !== 'string') throw new AgentError('GW_PASSWORD_UNDECODABLE');
   return { form: 'weak', value: decodeCiphertext(value) };
-}
-
-/** Refuses what crypt(3) or a login prompt would cut off: the user could never type it. */
-function checkPassword(password: Secret): void {
-  const bytes = password.reveal();
-  const wanted = `text of at most ${MAX_PASSWORD_BYTES} bytes in one line`;
-  if (bytes.length === 0) throw new AgentError('GW_PASSWORD_EMPTY');
-  if (bytes.length > MAX_PASSWORD_BYTES) {
-    throw new AgentError('GW_ARGUMENT_INVALID', ['password', wanted, `${bytes.length} bytes`]);
-  }
-  if (bytes.includes('\n') || bytes.includes(0)) {
-    throw new AgentError('GW_ARGUMENT_INVALID', ['password', wanted, 'a line break or a NUL inside']);
-  }
 }
 
 /** What the two sides share, in either form. */

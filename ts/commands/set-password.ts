@@ -17,10 +17,14 @@ export interface NewPassword {
   /** Whether an account that is locked gets the password, which unlocks it. */
   readonly unlock: 'always' | 'never';
   readonly password: Secret;
+  /** The password is a hash for crypt(3) already. */
+  readonly crypted?: boolean;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 }
 
+/** libxcrypt takes no more. */
+const MAX_PASSWORD_BYTES = 511;
 /** In the order in which their say counts: Debian and SUSE, Red Hat, Arch. */
 const PAM_STACKS = ['/etc/pam.d/common-password', '/etc/pam.d/password-auth', '/etc/pam.d/system-auth'];
 const LOGIN_DEFS = ['/etc/login.defs', '/usr/etc/login.defs'];
@@ -34,6 +38,19 @@ const TOOL_MESSAGE_LENGTH = 200;
 interface Tool {
   readonly argv: Argv;
   readonly input: string;
+}
+
+/** Refuses what crypt(3) or a login prompt would cut off: the user could never type it. */
+export function checkPassword(password: Secret): void {
+  const bytes = password.reveal();
+  const wanted = `text of at most ${MAX_PASSWORD_BYTES} bytes in one line`;
+  if (bytes.length === 0) throw new AgentError('GW_PASSWORD_EMPTY');
+  if (bytes.length > MAX_PASSWORD_BYTES) {
+    throw new AgentError('GW_ARGUMENT_INVALID', ['password', wanted, `${bytes.length} bytes`]);
+  }
+  if (bytes.includes('\n') || bytes.includes(0)) {
+    throw new AgentError('GW_ARGUMENT_INVALID', ['password', wanted, 'a line break or a NUL inside']);
+  }
 }
 
 /**
@@ -50,15 +67,20 @@ export async function setPassword(host: Host, wanted: NewPassword): Promise<void
   const program = system === 'master' ? 'pw' : 'chpasswd';
   const hasTool = host.live && (await hasProgram(host, program));
   if (!hasTool) checkWritable(host, system, user);
+  const hash = wanted.crypted === true ? password.reveal().toString('latin1') : await makeHash(host, files, wanted);
+  if (hasTool) await setByTool(host, toolOf(system, user, hash), files, wanted, hash);
+  else await setInFiles(host, wanted, hash);
+}
+
+async function makeHash(host: Host, files: HashFiles, { user, password }: NewPassword): Promise<string> {
+  // FreeBSD's crypt(3) knows no yescrypt.
+  if (hashSystem(files) === 'master') return host.accounts.hashPassword(password, 'sha512');
   const scheme = chooseScheme({
     present: findHash(files, user),
     pam: await readAll(host, PAM_STACKS),
     loginDefs: await readAll(host, LOGIN_DEFS),
   });
-  // FreeBSD's crypt(3) knows no yescrypt.
-  const hash = await host.accounts.hashPassword(password, system === 'master' ? 'sha512' : scheme);
-  if (hasTool) await setByTool(host, toolOf(system, user, hash), files, wanted, hash);
-  else await setInFiles(host, wanted, hash);
+  return host.accounts.hashPassword(password, scheme);
 }
 
 /** Throws GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED. */

@@ -10,7 +10,7 @@ export interface SshKeysOptions {
   readonly user: string;
 }
 
-type Action = 'merge' | 'remove' | 'replace' | 'list';
+export type Action = 'merge' | 'remove' | 'replace' | 'list';
 
 interface Request {
   readonly user: string | null;
@@ -37,7 +37,7 @@ export function sshKeysCommands(host: Host, options: SshKeysOptions): CommandMod
         // `list` too: after a merge it tells what came of it.
         lane: 'serial',
         parse: parseRequest,
-        run: ({ user, action, keys }, context) => run(host, user ?? options.user, action, keys, context),
+        run: ({ user, action, keys }, context) => changeKeys(host, user ?? options.user, action, keys, context),
       }),
     ],
   };
@@ -72,7 +72,8 @@ function parseRequest(value: unknown): Request {
   return { user: user ?? null, action: known, keys: parsed };
 }
 
-async function run(
+/** Does what `action` says; gives the answer. Throws AgentError. */
+export async function changeKeys(
   host: Host,
   user: string,
   action: Action,
@@ -97,7 +98,8 @@ function edit(action: Exclude<Action, 'list'>, before: string, keys: readonly Pu
   return action === 'remove' ? removeKeys(before, keys) : onlyKeys(keys);
 }
 
-async function locate(host: Host, user: string): Promise<KeysFile> {
+/** Where sshd looks for the user's keys. Throws AgentError. */
+export async function locate(host: Host, user: string): Promise<KeysFile> {
   const passwd = await readPasswd(host);
   const account = findAccount(passwd.text, user);
   if (account === null) throw new AgentError('GW_USER_UNKNOWN', [user, passwd.path]);

@@ -1,24 +1,30 @@
 /**
  * Every wire that a host can reach this guest by.
  *
- * To add one: a folder here with a `Transport` and a `Codec` (ts/api/communication.ts says what each promises), a line
- * in the list below, and a test under test/communication/. What the wire needs of the machine comes through
- * `CommunicationOptions`, because only ts/host may touch it.
+ * To add one: a folder here with a `Transport` and a `Codec` (ts/api/communication.ts says what each promises), an
+ * index.ts that makes a `CommunicationModule` of them, a line in the list below, and a test under test/communication/.
+ * What the wire needs of the machine comes through `Endpoints`, because only ts/host may touch it.
  */
 import type { Logger } from 'pino';
 import type { CommunicationModule } from '../api/communication.js';
-import { codec } from './xenstore/codec.js';
-import { type OpenStore, XenStoreTransport } from './xenstore/transport.js';
+import type { Endpoints } from '../api/endpoints.js';
+import { type StreamOptions, streamWire } from './stream/index.js';
+import { type XenStoreOptions, xenStoreWire } from './xenstore/index.js';
 
-export interface CommunicationOptions {
-  readonly openStore: OpenStore;
+/** What every wire is handed. */
+export interface WireContext {
+  readonly endpoints: Endpoints;
   readonly log: Logger;
-  /** How long an answer stays in the store, milliseconds. */
-  readonly keepAnswers: number;
-  /** How often to look for requests whose event was lost, milliseconds. */
-  readonly pollInterval: number;
 }
 
-export function createCommunication(options: CommunicationOptions): readonly CommunicationModule[] {
-  return [{ name: 'xenstore', codec, open: () => XenStoreTransport.open(options) }];
+export interface CommunicationOptions {
+  readonly xenstore: XenStoreOptions;
+  readonly stream: StreamOptions;
+}
+
+export function createCommunication(
+  context: WireContext,
+  options: CommunicationOptions,
+): readonly CommunicationModule[] {
+  return [xenStoreWire(context, options.xenstore), streamWire(context, options.stream)];
 }

@@ -33,6 +33,11 @@ const size = v.pipe(
     return NEVER;
   }),
 );
+/** A shorter line would not hold a request with its key. */
+const lineLength = v.pipe(
+  size,
+  v.check((bytes) => bytes >= 1024, 'a size of at least "1KiB"'),
+);
 const fileMode = v.pipe(
   v.string('a file mode such as "0600"'),
   v.regex(/^0?[0-7]{3}$/u, 'a file mode such as "0600"'),
@@ -58,7 +63,7 @@ const signingKey = v.pipe(
   v.string('a list of minisign public keys'),
   v.regex(/^RW[A-Za-z0-9+/]{54}$/u, 'a list of minisign public keys: RW and 54 more characters each'),
 );
-/** xenstored's own limit for domain ids. */
+/** The hypervisor's own limit for domain ids. */
 const domain = v.pipe(
   v.number('a domain id, 0 to 32751'),
   v.integer('a domain id, 0 to 32751'),
@@ -68,6 +73,22 @@ const domain = v.pipe(
 
 /** What each key must be. A check's message is what was wanted. The keys are those of `DEFAULTS` in config.ts. */
 export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSchema>>>> = {
+  wires: {
+    use: v.pipe(
+      v.array(
+        v.pipe(v.string('a list of names'), v.regex(/^[a-z0-9-]+$/u, 'a list of names such as "auto" or "stream"')),
+        'a list of names such as "auto" or "stream"',
+      ),
+      v.minLength(1, 'a list of at least one name'),
+    ),
+  },
+  // Port 0xffffffff stands for any.
+  stream: {
+    path: absolutePath,
+    listen: absolutePath,
+    'vsock-port': wholeNumber(1, 0xffff_fffe),
+    'max-line': lineLength,
+  },
   store: { endpoint: absolutePath, domain, poll: oneOf(['loop', 'thread']) },
   log: {
     level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),

@@ -3,8 +3,22 @@ import type { TextFile } from '../host/system.js';
 
 /** What the agent can be told, with every duration in milliseconds. */
 export interface Config {
+  readonly wires: {
+    /** Names of the ways to the host, or `auto` for each that is there. */
+    readonly use: readonly string[];
+  };
+  readonly stream: {
+    /** Device of a port; null takes the QEMU guest agent's when it is there. */
+    readonly path: string | null;
+    /** Path of a unix socket to listen at; null for none. */
+    readonly listen: string | null;
+    /** Port of AF_VSOCK to listen at; null for none. */
+    readonly 'vsock-port': number | null;
+    /** Bytes that a request may have. */
+    readonly 'max-line': number;
+  };
   readonly store: {
-    /** Device or socket of XenStore; null looks for the guest's own. */
+    /** Device or socket of the host's store; null looks for the guest's own. */
     readonly endpoint: string | null;
     /** Take every node under /local/domain/N; null for paths relative to the own domain. */
     readonly domain: number | null;
@@ -116,6 +130,8 @@ export interface Config {
 }
 
 export const DEFAULTS: Config = {
+  wires: { use: ['auto'] },
+  stream: { path: null, listen: null, 'vsock-port': null, 'max-line': 4 * 1024 * 1024 },
   store: { endpoint: null, domain: null, poll: 'loop' },
   log: { level: 'info', format: 'auto' },
   answers: { keep: 600_000 },

@@ -11,13 +11,23 @@ const RECHECK_AFTER_MS = 1000;
 
 export interface DispatcherOptions {
   /** Throws AgentError for a name that no command has, or that the host may not use. */
-  readonly commands: { get(name: string): Command };
+  readonly commands: { get(name: string, dialect?: string): Command };
   readonly journal: Journal;
   readonly log: Logger;
   /** Programs of the administrator's around commands; none when absent. */
   readonly hooks?: Hooks;
   /** Called with what is to be done once serving has stopped; has to abort the signal that `serve` was given. */
   readonly handOver?: (next: () => Promise<void>) => void;
+}
+
+/** A wire that is being served. */
+interface Wire {
+  /** Comes before the ids of its requests in journal and log, so that those of two wires never meet there. */
+  readonly name: string;
+  readonly transport: Transport;
+  readonly codec: Codec;
+  readonly signal: AbortSignal;
+  readonly underWay: Set<Promise<void>>;
 }
 
 /** A request that has been understood, and a command to carry it out. */
@@ -35,7 +45,7 @@ interface Job {
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
-  readonly #underWay = new Set<Promise<void>>();
+  /** One for all wires: they work on one machine. */
   #serial: Promise<void> = Promise.resolve();
 
   constructor(options: DispatcherOptions) {
@@ -44,27 +54,29 @@ export class Dispatcher {
 
   /**
    * Serves `transport` until `signal` aborts and what was begun is answered. Serial requests that have not begun by
-   * then stay where they are: the next run of the agent finds them.
+   * then stay where they are: the next run of the agent finds them. Several wires may be served at once, each under a
+   * name of its own.
    */
-  async serve(transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
+  async serve(transport: Transport, codec: Codec, signal: AbortSignal, name = ''): Promise<void> {
+    const wire: Wire = { name, transport, codec, signal, underWay: new Set() };
     for await (const raw of transport.requests(signal)) {
-      const job = this.#prepare(raw, transport, codec);
+      const job = this.#prepare(raw, wire);
       if (job === null) continue;
       if (job.command.lane === 'immediate') {
-        this.#track(this.#carryOut(job, transport, codec, signal));
+        track(this.#carryOut(job, wire), wire);
       } else {
-        this.#serial = this.#serial.then(() => this.#takeTurn(job, transport, codec, signal));
-        this.#track(this.#serial);
+        this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
+        track(this.#serial, wire);
       }
     }
-    await Promise.all(this.#underWay);
+    await Promise.all(wire.underWay);
   }
 
   /** Settles what needs no command; returns the job for what does. */
-  #prepare(raw: RawRequest, transport: Transport, codec: Codec): Job | null {
-    const earlier = this.#options.journal.earlier(raw.id);
+  #prepare(raw: RawRequest, wire: Wire): Job | null {
+    const earlier = this.#options.journal.earlier(journalId(raw, wire));
     if (raw.answered || earlier?.state === 'answered') {
-      this.#track(this.#finish(raw, transport, earlier !== null));
+      track(this.#finish(raw, wire, earlier !== null), wire);
       return null;
     }
     let refusal: AgentError;
@@ -75,35 +87,35 @@ export class Dispatcher {
           'it was not run again, and files it had half changed were put back',
         ]);
       }
-      const { name, value } = codec.decode(raw.body);
-      const command = this.#options.commands.get(name);
+      const { name, value, dialect } = wire.codec.decode(raw.body);
+      const command = this.#options.commands.get(name, dialect);
       return { raw, command, value, arrived: performance.now() };
     } catch (error) {
       refusal = asAgentError(error);
     }
-    const settled = this.#settle(raw, asReply(refusal), transport, codec, earlier !== null).then(() => {
+    const settled = this.#settle(raw, asReply(refusal), wire, earlier !== null).then(() => {
       this.#options.log.warn({ request: raw.id, code: refusal.code }, 'request refused');
     });
-    this.#track(settled);
+    track(settled, wire);
     return null;
   }
 
-  async #takeTurn(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
+  async #takeTurn(job: Job, wire: Wire): Promise<void> {
+    if (wire.signal.aborted) return;
     const { raw, command, arrived } = job;
     const { journal, log } = this.#options;
-    if (performance.now() - arrived > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, transport))) {
+    if (performance.now() - arrived > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, wire.transport))) {
       log.warn({ request: raw.id, command: command.name }, 'request was withdrawn before its turn');
       return;
     }
     try {
-      await journal.started(raw.id, command.name);
+      await journal.started(journalId(raw, wire), command.name);
     } catch (error) {
       // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the
       // memory across a crash in the middle of this one command.
       log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
     }
-    await this.#carryOut(job, transport, codec, signal);
+    await this.#carryOut(job, wire);
   }
 
   async #stillWanted(raw: RawRequest, transport: Transport): Promise<boolean> {
@@ -114,7 +126,7 @@ export class Dispatcher {
     }
   }
 
-  async #carryOut(job: Job, transport: Transport, codec: Codec, signal: AbortSignal): Promise<void> {
+  async #carryOut(job: Job, wire: Wire): Promise<void> {
     const { raw, command, value, arrived } = job;
     const { log, hooks } = this.#options;
     const about = { request: raw.id, command: command.name };
@@ -125,7 +137,7 @@ export class Dispatcher {
       get log() {
         return (own ??= log.child(about));
       },
-      signal,
+      signal: wire.signal,
       handOver(wanted) {
         next = wanted;
       },
@@ -142,7 +154,7 @@ export class Dispatcher {
       reply = asReply(asAgentError(error));
     }
     const ran = performance.now();
-    await this.#settle(raw, reply, transport, codec, command.lane === 'serial');
+    await this.#settle(raw, reply, wire, command.lane === 'serial');
     const fields = {
       ...about,
       returncode: reply.returncode,
@@ -160,25 +172,25 @@ export class Dispatcher {
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */
-  async #settle(raw: RawRequest, reply: Reply, transport: Transport, codec: Codec, journaled: boolean): Promise<void> {
+  async #settle(raw: RawRequest, reply: Reply, wire: Wire, journaled: boolean): Promise<void> {
     const { log } = this.#options;
     try {
-      await transport.respond(raw, codec.encode(reply));
+      await wire.transport.respond(raw, wire.codec.encode(reply, raw.body));
     } catch (error) {
       log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be published');
     }
-    if (journaled) await this.#record(() => this.#options.journal.answered(raw.id), raw);
-    await this.#finish(raw, transport, journaled);
+    if (journaled) await this.#record(() => this.#options.journal.answered(journalId(raw, wire)), raw);
+    await this.#finish(raw, wire, journaled);
   }
 
-  async #finish(raw: RawRequest, transport: Transport, journaled: boolean): Promise<void> {
+  async #finish(raw: RawRequest, wire: Wire, journaled: boolean): Promise<void> {
     try {
-      await transport.retire(raw);
+      await wire.transport.retire(raw);
     } catch (error) {
       this.#options.log.error({ request: raw.id, error: describeError(error) }, 'request cannot be retired');
       return;
     }
-    if (journaled) await this.#record(() => this.#options.journal.done(raw.id), raw);
+    if (journaled) await this.#record(() => this.#options.journal.done(journalId(raw, wire)), raw);
   }
 
   async #record(write: () => Promise<void>, raw: RawRequest): Promise<void> {
@@ -188,11 +200,16 @@ export class Dispatcher {
       this.#options.log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
     }
   }
+}
 
-  #track(work: Promise<void>): void {
-    this.#underWay.add(work);
-    void work.finally(() => this.#underWay.delete(work));
-  }
+/** A wire is not done before `work` is. */
+function track(work: Promise<void>, { underWay }: Wire): void {
+  underWay.add(work);
+  void work.finally(() => underWay.delete(work));
+}
+
+function journalId({ id }: RawRequest, { name }: Wire): string {
+  return name === '' ? id : `${name}:${id}`;
 }
 
 function asReply(error: AgentError): Reply {

@@ -1,6 +1,6 @@
 /** Plugins and scripts: found, loaded, put into the registry after the agent's own commands, and looked at again. */
 import type { Logger } from 'pino';
-import type { Codec, Transport } from '../api/communication.js';
+import type { Codec, CommunicationModule } from '../api/communication.js';
 import type { Host } from '../api/host.js';
 import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/extensions.js';
 import type { LoadedPlugin } from './plugin.js';
@@ -47,7 +47,7 @@ export class Extensions {
   #problems: readonly Problem[] = [];
   #shadowed: readonly Shadowed[] = [];
   #last: Promise<void> = Promise.resolve();
-  /** Those whose wires were opened; null before any was. */
+  /** Those whose wires were handed out to be opened; null before any was. */
   #served: ReadonlySet<LoadedPlugin> | null = null;
 
   constructor(options: ExtensionOptions) {
@@ -73,19 +73,14 @@ export class Extensions {
     await this.#last;
   }
 
-  /** Opens the wires of plugins and serves them until `signal` aborts. Never rejects. */
-  async serve(
-    serve: (transport: Transport, codec: Codec) => Promise<void>,
-    codec: Codec,
-    signal: AbortSignal,
-  ): Promise<void> {
-    this.#served = new Set(this.#loaded.map(({ plugin }) => plugin).filter(({ wires }) => wires.length > 0));
-    const wires = this.#loaded.flatMap(({ plugin }) => plugin.wires.map((wire) => ({ plugin, wire })));
-    if (wires.length === 0) return;
-    const { servePluginWire } = await import('./plugin-wire.js');
-    const { log, plugins } = this.#options;
-    const timeout = plugins.commandTimeout;
-    await Promise.all(wires.map((one) => servePluginWire({ ...one, codec, timeout, log }, serve, signal)));
+  /** The wires of the plugins that are loaded by now; `codec` is for those that have none of their own. */
+  async wires(codec: Codec): Promise<readonly CommunicationModule[]> {
+    const brought = this.#loaded.flatMap(({ plugin }) => plugin.wires.map((wire) => ({ plugin, wire })));
+    this.#served = new Set(brought.map(({ plugin }) => plugin));
+    if (brought.length === 0) return [];
+    const { guardedWire } = await import('./plugin-wire.js');
+    const timeout = this.#options.plugins.commandTimeout;
+    return brought.map((one) => guardedWire({ ...one, codec, timeout }));
   }
 
   /** Tells every plugin to end what it has begun. */

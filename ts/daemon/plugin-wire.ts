@@ -1,9 +1,7 @@
 /** A wire that a plugin brings, kept apart like its commands: it may end or hang, the others go on. */
 import { isUint8Array } from 'node:util/types';
-import type { Logger } from 'pino';
-import type { Codec, RawRequest, Transport } from '../api/communication.js';
+import type { Codec, CommunicationModule, RawRequest, Transport } from '../api/communication.js';
 import type { PluginWire } from '../api/plugin.js';
-import { describeError } from './log.js';
 import { OVERDUE, within } from './overdue.js';
 import type { LoadedPlugin } from './plugin.js';
 
@@ -14,45 +12,29 @@ export interface WireOptions {
   readonly codec: Codec;
   /** How long a step may take, milliseconds. */
   readonly timeout: number;
-  readonly log: Logger;
 }
 
-/** Opens the wire, and serves it until it ends or `signal` aborts. Never rejects. */
-export async function servePluginWire(
-  { plugin, wire, codec, timeout, log }: WireOptions,
-  serve: (transport: Transport, codec: Codec) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
-  const about = { plugin: plugin.name, wire: wire.name };
+/** The wire as the agent's own are. What it does is the plugin's, and has a time to be done in. */
+export function guardedWire({ plugin, wire, codec, timeout }: WireOptions): CommunicationModule {
   const inTime = async <T>(work: () => Promise<T>): Promise<T> => {
     const result = await within(
       plugin.run(async () => work()),
       timeout,
     );
-    if (result === OVERDUE) throw new Error(`${wire.name} took longer than ${timeout / 1000} s`);
+    if (result === OVERDUE) throw new Error(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
     return result;
   };
-  try {
-    const transport = await inTime(() => wire.open());
-    log.info(about, 'wire opened');
-    try {
-      await serve(guarded(wire.name, transport, inTime, plugin), wire.codec ?? codec);
-    } finally {
-      await inTime(async () => transport[Symbol.asyncDispose]());
-    }
-    if (!signal.aborted) log.error(about, 'wire of a plugin ended; it is opened again when the agent starts');
-  } catch (error) {
-    log.error(
-      { ...about, error: describeError(error) },
-      'wire of a plugin failed; it is opened again when the agent starts',
-    );
-  }
+  return {
+    name: wire.name,
+    codec: wire.codec ?? codec,
+    open: async () => guarded(await inTime(() => wire.open()), inTime, plugin),
+  };
 }
 
 type InTime = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** Requests get the wire's name before their ids: the journal knows them from those of other wires by nothing else. */
-function guarded(name: string, transport: Transport, inTime: InTime, plugin: LoadedPlugin): Transport {
+function guarded(transport: Transport, inTime: InTime, plugin: LoadedPlugin): Transport {
+  // The plugin may know its own requests by more than what is passed on.
   const originals = new WeakMap<RawRequest, RawRequest>();
   const original = (request: RawRequest): RawRequest => originals.get(request) ?? request;
 
@@ -71,9 +53,8 @@ function guarded(name: string, transport: Transport, inTime: InTime, plugin: Loa
       const result = await Promise.race([next, aborted]);
       if (result === null || result.done === true) return;
       const request = checkRequest(result.value);
-      const named = { ...request, id: `${name}/${request.id}` };
-      originals.set(named, result.value);
-      yield named;
+      originals.set(request, result.value);
+      yield request;
     }
   }
 
@@ -82,7 +63,7 @@ function guarded(name: string, transport: Transport, inTime: InTime, plugin: Loa
     stillWanted: (request) => inTime(() => transport.stillWanted(original(request))),
     respond: (request, body) => inTime(() => transport.respond(original(request), body)),
     retire: (request) => inTime(() => transport.retire(original(request))),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
+    [Symbol.asyncDispose]: () => inTime(async () => transport[Symbol.asyncDispose]()),
   };
 }
 

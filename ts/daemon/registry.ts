@@ -23,6 +23,8 @@ interface Entry {
 export interface ListedCommand {
   readonly name: string;
   readonly lane: Command['lane'];
+  /** Null for the agent's own commands. */
+  readonly dialect: string | null;
   readonly origin: Origin;
   readonly allowed: boolean;
 }
@@ -57,25 +59,31 @@ export class Registry {
     for (const [name, { origin }] of [...this.#entries]) if (origin.kind !== 'native') this.#entries.delete(name);
   }
 
-  /** Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED. */
-  get(name: string): Command {
+  /**
+   * The command of that name and dialect; the agent's own have none.
+   * Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED.
+   */
+  get(name: string, dialect?: string): Command {
     const entry = this.#entries.get(name);
-    if (entry === undefined) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
+    if (entry === undefined || entry.command.dialect !== dialect) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
     if (!this.#allows(name)) throw new AgentError('GW_COMMAND_DENIED', [name]);
     return entry.command;
   }
 
-  /** What `features` tells: the commands that the host may use, then their further forms. */
+  /** What `features` tells: the commands that the host may use, then their further forms. None of a dialect. */
   features(): readonly string[] {
-    const allowed = [...this.#entries.values()].map(({ command }) => command).filter(({ name }) => this.#allows(name));
+    const allowed = [...this.#entries.values()]
+      .map(({ command }) => command)
+      .filter(({ name, dialect }) => dialect === undefined && this.#allows(name));
     return [...allowed.map(({ name }) => name), ...allowed.flatMap(({ forms = [] }) => forms)];
   }
 
   /** All of them, in the order in which they were added. */
   list(): readonly ListedCommand[] {
-    return [...this.#entries.values()].map(({ command: { name, lane }, origin }) => ({
+    return [...this.#entries.values()].map(({ command: { name, lane, dialect = null }, origin }) => ({
       name,
       lane,
+      dialect,
       origin,
       allowed: this.#allows(name),
     }));

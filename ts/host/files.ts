@@ -5,7 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { AgentError, type Commit, type FileChange, type Files, type FileStatus, type Home } from '../api/index.js';
 import { FileJournal, type JournalEntry, KEPT_SETS, sha256 } from './file-journal.js';
 import { checkFile, PinnedDirectory, readInHome, resolveInHome } from './pinned.js';
-import { moveOver, type NewFile, readRegular, stage, syncDirectory } from './replace.js';
+import { moveOver, type NewFile, readRegular, readRegularPart, stage, syncDirectory } from './replace.js';
 import { reason } from './reason.js';
 import { absent, type ResolvedPath, resolveInRoot } from './root-path.js';
 
@@ -23,6 +23,7 @@ export function createFiles(root: string, stateDirectory: string, keptSets = KEP
     read: (path) => read(root, path),
     readInHome: (path, home) => readInHome(root, path, home),
     readText: async (path) => (await read(root, path))?.toString('utf8') ?? null,
+    readPart: (path, offset, length) => readPart(root, path, offset, length),
     list: (path) => list(root, path),
     status: (path) => statusOf(root, path),
     resolve: (path) => resolve(root, path),
@@ -47,6 +48,15 @@ async function read(root: string, path: string): Promise<Buffer | null> {
   try {
     const { real, exists } = await resolveInRoot(root, path, 'follow');
     return exists ? await readRegular(real) : null;
+  } catch (error) {
+    return absent(error);
+  }
+}
+
+async function readPart(root: string, path: string, offset: number, length: number): Promise<Buffer | null> {
+  try {
+    const { real, exists } = await resolveInRoot(root, path, 'follow');
+    return exists ? await readRegularPart(real, offset, length) : null;
   } catch (error) {
     return absent(error);
   }

@@ -1,5 +1,6 @@
+import { machine, release, version } from 'node:os';
 import { AgentError } from '../api/errors.js';
-import type { Host, Network, Processes, Store } from '../api/host.js';
+import type { Host, Kernel, Network, Processes, Store } from '../api/host.js';
 import type { Updates } from '../api/updates.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
@@ -45,7 +46,12 @@ export function openHost({ root, stateDirectory, live, store, backups, updates }
     state: createState(stateDirectory),
     accounts: createAccounts(root),
     updates: deferredUpdates(updates === undefined ? null : { root, stateDirectory, ...updates }),
+    system: { kernel },
   };
+}
+
+function kernel(): Promise<Kernel> {
+  return Promise.resolve({ release: release(), version: version(), machine: machine() });
 }
 
 // What is loaded at its first use costs neither start-up time nor memory before: an agent mostly waits.

@@ -99,6 +99,25 @@ export async function readRegular(path: string): Promise<Buffer> {
   }
 }
 
+/** As {@link readRegular}: at most `length` bytes from `offset` on, fewer only at the end of the file. */
+export async function readRegularPart(path: string, offset: number, length: number): Promise<Buffer> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    const status = await handle.stat();
+    if (!status.isFile()) throw Object.assign(new Error(`${path} is not a regular file`), { code: 'EINVAL' });
+    const bytes = Buffer.alloc(Math.max(0, Math.min(length, status.size - offset)));
+    let filled = 0;
+    while (filled < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, offset + filled);
+      if (bytesRead === 0) break;
+      filled += bytesRead;
+    }
+    return bytes.subarray(0, filled);
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Writes a file of the agent's own: whole or not at all, and durable. */
 export async function writePrivate(path: string, content: string): Promise<void> {
   const temp = `${path}.new`;

@@ -1,6 +1,6 @@
 /**
- * What Ansible's `community.general.xenserver_guest` and its relatives publish under `vm-data/networks/<vif>`: a node a
- * value, all of them plain text. docs/commands/resetnetwork.md has the keys.
+ * What Ansible and its relatives publish under `vm-data/networks/<vif>`: a node a value, all of them plain text.
+ * docs/commands/resetnetwork.md has the keys.
  */
 import type { Nic } from '../api/host.js';
 import { type Address, type Family, familyOf } from './address.js';

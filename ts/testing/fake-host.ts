@@ -91,6 +91,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
       lock: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
     },
     updates: NO_UPDATES,
+    system: { kernel: () => Promise.resolve({ release: '6.1.0', version: '#1 SMP', machine: 'x86_64' }) },
   };
 }
 

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import type { Host } from '../api/host.js';
-import type { Codec, Reply, Transport } from '../api/communication.js';
+import type { CommunicationModule, Reply } from '../api/communication.js';
 import type { Plugin } from '../api/plugin.js';
 import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
@@ -8,8 +8,9 @@ import { codec } from '../communication/xenstore/codec.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import type { Journal } from '../daemon/journal.js';
 import { loadPlugin } from '../daemon/plugin.js';
-import { servePluginWire } from '../daemon/plugin-wire.js';
+import { guardedWire } from '../daemon/plugin-wire.js';
 import { Registry } from '../daemon/registry.js';
+import { serveWires } from '../daemon/wires.js';
 import { fakeHost } from './fake-host.js';
 import { MemoryTransport } from './memory-transport.js';
 
@@ -54,13 +55,9 @@ export async function fakeWire(
   const dispatcher = new Dispatcher({ commands: registry, journal: forgetful(), log });
   const stop = new AbortController();
   const transport = new MemoryTransport();
-  const serve = (wire: Transport, itsCodec: Codec): Promise<void> => dispatcher.serve(wire, itsCodec, stop.signal);
-  const serving = [
-    serve(transport, codec),
-    ...loaded.wires.map((wire) =>
-      servePluginWire({ plugin: loaded, wire, codec, timeout: commandTimeout, log }, serve, stop.signal),
-    ),
-  ];
+  const memory: CommunicationModule = { name: 'memory', codec, open: () => Promise.resolve(transport) };
+  const brought = loaded.wires.map((wire) => guardedWire({ plugin: loaded, wire, codec, timeout: commandTimeout }));
+  const serving = serveWires([memory, ...brought], { dispatcher, signal: stop.signal, log, onReady: () => undefined });
   let count = 0;
   const send = (body: string | Uint8Array): Promise<Reply> => {
     const id = String(++count);
@@ -72,7 +69,7 @@ export async function fakeWire(
     send,
     async close() {
       stop.abort();
-      await Promise.all(serving);
+      await serving;
       loaded.unload();
     },
   };

@@ -57,6 +57,7 @@ export function memoryFiles(initial: Readonly<Record<string, string | MemoryFile
     readText: async (path) => (await read(path))?.toString('utf8') ?? null,
     readInHome: (path, home) =>
       isIn(home, path) ? read(path) : Promise.reject(new Error(`${path} is not in the home`)),
+    readPart: async (path, offset, length) => (await read(path))?.subarray(offset, offset + length) ?? null,
     list: (path) => Promise.resolve(children(entries, inside(path))),
     status: (path) => Promise.resolve(status(entries.get(inside(path)))),
     resolve: (path) => Promise.resolve(entries.has(inside(path)) ? inside(path) : null),

@@ -27,6 +27,37 @@ const AGENT = '/usr/lib/guestwire';
 /** In the order that they have to be loaded in. */
 const DOM0_MODULES = ['xen-evtchn', 'xen-privcmd', 'xenfs', 'xen-gntdev', 'xen-gntalloc', 'xen-netback'];
 
+interface GuestKind {
+  readonly name: string;
+  readonly init: string;
+  /** In the order that they have to be loaded in. */
+  readonly modules: readonly string[];
+  /** What the test runs in the guest, beside what busybox has. */
+  readonly programs: readonly string[];
+}
+
+const XEN_GUEST: GuestKind = {
+  name: 'guest',
+  init: join(SOURCES, 'guest-init.sh'),
+  modules: ['xen-netfront'],
+  programs: [],
+};
+const KVM_GUEST: GuestKind = {
+  name: 'kvm-guest',
+  init: resolve('test/support/kvm/guest-init.sh'),
+  modules: [
+    ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci', 'virtio_console'],
+    ...['failover', 'net_failover', 'virtio_net'],
+    ...['vsock', 'vmw_vsock_virtio_transport_common', 'vsock_loopback'],
+  ],
+  programs: ['/usr/bin/socat'],
+};
+
+export interface KvmImages {
+  readonly kernel: string;
+  readonly initrd: string;
+}
+
 export interface Images {
   /** The hypervisor, as QEMU's -kernel wants it. */
   readonly xen: string;
@@ -54,7 +85,7 @@ export function buildImages(report: (line: string) => void): Images {
   const xen = join(CACHE, 'xen.bin');
   const boot = readdirSync(join(hypervisor, 'boot')).find((name) => name.endsWith('.gz'));
   writeFileSync(xen, gunzipSync(readFileSync(join(hypervisor, 'boot', boot!))));
-  const guestImage = archive('guest', guestTree(guest), 'zstd');
+  const guestImage = archive('guest', guestTree(guest, XEN_GUEST), 'zstd');
   const tools = archive('tools', toolsTree(), 'zstd');
   const tree = dom0Tree(dom0);
   put(tree, GUEST.kernel, guest.image);
@@ -71,11 +102,20 @@ export function buildImages(report: (line: string) => void): Images {
   return { xen, kernel: dom0.image, initrd };
 }
 
+/** Builds the guest that QEMU starts by itself, without the hypervisor. `report` gets a line with its size. */
+export function buildKvmImages(report: (line: string) => void): KvmImages {
+  const kernel = kernelOf(download('guest', () => newestKernel('linux-image-cloud-amd64')));
+  const initrd = archive(KVM_GUEST.name, guestTree(kernel, KVM_GUEST), 'zstd');
+  report(`guest of KVM: image ${(statSync(initrd).size / 2 ** 20).toFixed(1)} MiB`);
+  return { kernel: kernel.image, initrd };
+}
+
 /** A guest of kernel, busybox and agent. */
-function guestTree(kernel: Kernel): string {
-  const tree = busyboxTree('guest');
-  put(tree, '/init', join(SOURCES, 'guest-init.sh'), 0o755);
-  put(tree, '/lib/modules/xen-netfront.ko', kernel.module('xen-netfront'));
+function guestTree(kernel: Kernel, { name, init, modules, programs }: GuestKind): string {
+  const tree = busyboxTree(name);
+  put(tree, '/init', init, 0o755);
+  for (const module of modules) put(tree, `/lib/modules/${module}.ko`, kernel.module(module));
+  for (const program of programs) putProgram(tree, program);
   putAgent(tree);
   // Its users may ask for root's rights with root's password.
   chmodSync(join(tree, 'bin/busybox'), 0o4755);

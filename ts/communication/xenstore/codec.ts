@@ -11,7 +11,7 @@ import { parseHostJson } from '../../api/json.js';
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
 
-export const codec: Codec = { decode, encode };
+export const codec = { decode, encode } satisfies Codec;
 
 function decode(body: Uint8Array): CommandRequest {
   const request = parse(text(body));

@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RawRequest, Transport } from '../../api/communication.js';
+import type { Endpoints, StoreConnection } from '../../api/endpoints.js';
 
 const REQUESTS = 'data/host';
 const ANSWERS = 'data/guest';
@@ -20,24 +21,8 @@ const HOST_PATIENCE_MS = 300_000;
 /** Within this time the event for a removal of ours arrives, if it ever does. */
 const REMOVAL_EVENT_MS = 5000;
 
-/** What the transport needs of a connection to XenStore. ts/host/store.ts has the real one. */
-export interface XenStoreConnection extends Disposable {
-  /** The node's value, or null when there is no such node. */
-  read(path: string): Promise<Uint8Array | null>;
-  write(path: string, value: Uint8Array): Promise<void>;
-  /** Names of the node's children, or null when there is no such node. */
-  list(path: string): Promise<readonly string[] | null>;
-  makeDirectory(path: string): Promise<void>;
-  /** Quiet when there is no such node. */
-  remove(path: string): Promise<void>;
-  watch(path: string, onEvent: (path: string) => void): Promise<void>;
-}
-
-/** Opens a connection; `onClose` is called once when it is lost. Throws when it cannot be opened. */
-export type OpenStore = (onClose: (reason: string) => void) => XenStoreConnection;
-
 export interface XenStoreTransportOptions {
-  readonly openStore: OpenStore;
+  readonly openStore: Endpoints['openStore'];
   readonly log: Logger;
   /** How long an answer stays in the store, milliseconds: nobody on the host removes it. */
   readonly keepAnswers: number;
@@ -61,7 +46,7 @@ interface Slot {
 }
 
 interface Waiter {
-  readonly resolve: (connection: XenStoreConnection) => void;
+  readonly resolve: (connection: StoreConnection) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -83,7 +68,7 @@ export class XenStoreTransport implements Transport {
   #scanning = false;
   #scanWanted = false;
   #firstScan = true;
-  #connection: XenStoreConnection | null = null;
+  #connection: StoreConnection | null = null;
   #waiting: Waiter[] = [];
   #wake: (() => void) | null = null;
   #pollTimer: NodeJS.Timeout | null = null;
@@ -134,7 +119,7 @@ export class XenStoreTransport implements Transport {
   async respond(request: RawRequest, body: Uint8Array): Promise<void> {
     const path = `${ANSWERS}/${request.id}`;
     // One write creates the node with its value: a host that finds it empty would take that for the answer.
-    const write = (connection: XenStoreConnection): Promise<void> => connection.write(path, body);
+    const write = (connection: StoreConnection): Promise<void> => connection.write(path, body);
     try {
       await this.#persist(write);
     } catch (error) {
@@ -175,7 +160,7 @@ export class XenStoreTransport implements Transport {
   // Connection ------------------------------------------------------------------------------------------------------
 
   /** Runs `operation` on the connection, again on the next one whenever it is lost. */
-  async #persist<T>(operation: (connection: XenStoreConnection) => Promise<T>): Promise<T> {
+  async #persist<T>(operation: (connection: StoreConnection) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       const connection = this.#connection ?? (await this.#nextConnection());
       try {
@@ -187,14 +172,14 @@ export class XenStoreTransport implements Transport {
     }
   }
 
-  async #nextConnection(): Promise<XenStoreConnection> {
+  async #nextConnection(): Promise<StoreConnection> {
     this.#closing.signal.throwIfAborted();
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   async #connect({ retry }: { retry: (code: string) => boolean }): Promise<void> {
     for (let delay: number = BACK_OFF_MS.first; ; delay = Math.min(delay * 2, BACK_OFF_MS.last)) {
-      let connection: XenStoreConnection | null = null;
+      let connection: StoreConnection | null = null;
       try {
         const opened = this.#options.openStore((reason) => {
           this.#lose(opened, reason);
@@ -221,7 +206,7 @@ export class XenStoreTransport implements Transport {
     }
   }
 
-  #lose(connection: XenStoreConnection, reason: string): void {
+  #lose(connection: StoreConnection, reason: string): void {
     connection[Symbol.dispose]();
     // A connection that was lost before it was in use is retried by whoever was opening it.
     if (this.#connection !== connection || this.#closing.signal.aborted) return;
@@ -235,7 +220,7 @@ export class XenStoreTransport implements Transport {
     );
   }
 
-  async #noteEarlierAnswers(connection: XenStoreConnection): Promise<void> {
+  async #noteEarlierAnswers(connection: StoreConnection): Promise<void> {
     for (const id of (await connection.list(ANSWERS)) ?? []) {
       this.#answeredBefore.add(id);
       this.#answers.set(id, Date.now());

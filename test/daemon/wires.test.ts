@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { command } from '../../ts/api/command.js';
+import type { CommunicationModule, Transport } from '../../ts/api/communication.js';
+import { AgentError } from '../../ts/api/errors.js';
+import { codec } from '../../ts/communication/xenstore/codec.js';
+import { Dispatcher } from '../../ts/daemon/dispatcher.js';
+import { FileJournal } from '../../ts/daemon/journal.js';
+import { chooseWires, serveWires } from '../../ts/daemon/wires.js';
+import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { appendOnlyFile } from '../../ts/host/system.js';
+import { MemoryTransport } from '../support/memory-transport.js';
+import { registryOf } from '../support/registry.js';
+
+const wire = (name: string, open: () => Promise<Transport>): CommunicationModule => ({ name, codec, open });
+const absent = (): Promise<never> => Promise.reject(new AgentError('GW_WIRE_ABSENT', ['a device', 'none']));
+const request = (name: string, value: unknown = ''): string => JSON.stringify({ name, value });
+
+/** Several wires in memory on one dispatcher with a real journal. */
+class Bench implements AsyncDisposable {
+  readonly ready: string[][] = [];
+  readonly logged: string[] = [];
+  readonly ran: string[] = [];
+  /** How many serial commands run at once, at most. */
+  most = 0;
+  served: Promise<boolean> = Promise.resolve(true);
+  readonly #stop = new AbortController();
+  readonly #scratch: ScratchDirectory;
+  readonly journal: string;
+
+  private constructor(scratch: ScratchDirectory) {
+    this.#scratch = scratch;
+    this.journal = `${scratch.path}/journal`;
+  }
+
+  static async open(modules: readonly CommunicationModule[]): Promise<Bench> {
+    const bench = new Bench(await ScratchDirectory.create());
+    let running = 0;
+    const work = command({
+      name: 'work',
+      lane: 'serial',
+      parse: (value) => String(value),
+      async run(value) {
+        running += 1;
+        bench.most = Math.max(bench.most, running);
+        bench.ran.push(value);
+        await sleep(5);
+        running -= 1;
+        return value;
+      },
+    });
+    const log = pino({ level: 'trace' }, { write: (line: string) => void bench.logged.push(line) });
+    const journal = await FileJournal.open(appendOnlyFile(bench.journal));
+    const dispatcher = new Dispatcher({ commands: registryOf([work]), journal, log });
+    bench.served = serveWires(modules, {
+      dispatcher,
+      signal: bench.#stop.signal,
+      log,
+      onReady: (names) => void bench.ready.push([...names]),
+    });
+    return bench;
+  }
+
+  async stop(): Promise<boolean> {
+    this.#stop.abort();
+    return this.served;
+  }
+
+  async until(what: string, isSo: () => boolean): Promise<void> {
+    for (let tries = 0; !isSo(); tries += 1) {
+      assert.ok(tries < 1000, `not so: ${what}; ${this.logged.join('')}`);
+      await sleep(5);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop().catch(() => undefined);
+    await this.#scratch[Symbol.asyncDispose]();
+  }
+}
+
+test('serial commands of several wires run one after another, and equal ids do not meet', async () => {
+  const [a, b] = [new MemoryTransport(), new MemoryTransport()];
+  await using bench = await Bench.open([wire('a', () => Promise.resolve(a)), wire('b', () => Promise.resolve(b))]);
+  for (let id = 0; id < 10; id += 1) {
+    a.push(String(id), request('work', `a${id}`));
+    b.push(String(id), request('work', `b${id}`));
+  }
+  await bench.until('all answered', () => a.answers.size + b.answers.size === 20);
+  assert.equal(bench.most, 1);
+  for (let id = 0; id < 10; id += 1) {
+    assert.equal(a.answer(String(id)).message, `a${id}`);
+    assert.equal(b.answer(String(id)).message, `b${id}`);
+  }
+  assert.equal(await bench.stop(), true);
+  assert.deepEqual(bench.ready, [['a', 'b']]);
+});
+
+test('the journal keeps the requests of two wires apart', async () => {
+  const first = new MemoryTransport();
+  await using bench = await Bench.open([wire('a', () => Promise.resolve(first))]);
+  first.push('1', request('work', 'x'));
+  await bench.until('answered', () => first.answers.size === 1);
+  await bench.stop();
+  await using file = appendOnlyFile(bench.journal);
+  assert.match(await file.read(), /"id":"a:1","state":"started"/);
+});
+
+test('a wire that is not there is passed over without a word', async () => {
+  const there = new MemoryTransport();
+  await using bench = await Bench.open([wire('gone', absent), wire('there', () => Promise.resolve(there))]);
+  there.push('1', request('work', 'x'));
+  await bench.until('answered', () => there.answers.size === 1);
+  assert.deepEqual(bench.ready, [['there']]);
+  assert.ok(!bench.logged.some((line) => (JSON.parse(line) as { level: number }).level >= 40));
+});
+
+test('one wire that ends or fails leaves the other serving, and is told at the end', async () => {
+  const there = new MemoryTransport();
+  const failing: Transport = Object.assign(new MemoryTransport(), {
+    // eslint-disable-next-line require-yield -- it fails before the first
+    async *requests() {
+      await sleep(1);
+      throw new Error('broken');
+    },
+  });
+  const ending: Transport = Object.assign(new MemoryTransport(), {
+    async *requests() {
+      await sleep(1);
+      yield* [];
+    },
+  });
+  await using bench = await Bench.open([
+    wire('failing', () => Promise.resolve(failing)),
+    wire('ending', () => Promise.resolve(ending)),
+    wire('there', () => Promise.resolve(there)),
+  ]);
+  await bench.until(
+    'both told',
+    () => bench.logged.join('').includes('wire failed') && bench.logged.join('').includes('wire ended'),
+  );
+  there.push('1', request('work', 'x'));
+  await bench.until('answered', () => there.answers.size === 1);
+  assert.equal(await bench.stop(), false);
+});
+
+test('a wire that is never ready keeps the other from nothing, and the agent from ending', async () => {
+  const there = new MemoryTransport();
+  await using bench = await Bench.open([
+    wire('slow', () => new Promise(() => undefined)),
+    wire('there', () => Promise.resolve(there)),
+  ]);
+  there.push('1', request('work', 'x'));
+  await bench.until('answered', () => there.answers.size === 1);
+  assert.equal(await bench.stop(), true);
+});
+
+test('without any wire the error tells what was looked for', async () => {
+  await using none = await Bench.open([wire('a', absent), wire('b', absent)]);
+  await assert.rejects(none.served, {
+    code: 'GW_WIRE_ABSENT',
+    message: /wanted a device, got none; .*wanted a device/,
+  });
+  await using broken = await Bench.open([
+    wire('a', absent),
+    wire('b', () => Promise.reject(new Error('no permission'))),
+  ]);
+  await assert.rejects(broken.served, /no permission/);
+  assert.deepEqual([none.ready, broken.ready], [[], []]);
+});
+
+test('wires are chosen by name, and a name that none has is an error', () => {
+  const modules = [wire('a', absent), wire('b', absent)];
+  const names = (use: readonly string[]): readonly string[] => chooseWires(modules, use).map(({ name }) => name);
+  assert.deepEqual(names(['auto']), ['a', 'b']);
+  assert.deepEqual(names(['b']), ['b']);
+  assert.deepEqual(names(['b', 'a']), ['a', 'b']);
+  assert.throws(() => names(['a', 'c']), {
+    code: 'GW_CONFIG_INVALID',
+    message: /found c, wanted auto or some of a, b/,
+  });
+});

@@ -1,0 +1,37 @@
+/** Bytes both ways between the host and this guest. Disposing of it hangs up. */
+export interface ByteStream extends Disposable {
+  /** What comes in, chunk by chunk, until the other side has no more. Whoever reads slowly holds the sender up. */
+  readonly incoming: AsyncIterable<Uint8Array>;
+  /** Resolves once the system has taken the bytes; rejects when the other side is gone. */
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+/** A connection to a store of the host's: nodes with values, by path, and news of their changes. */
+export interface StoreConnection extends Disposable {
+  /** The node's value, or null when there is no such node. */
+  read(path: string): Promise<Uint8Array | null>;
+  write(path: string, value: Uint8Array): Promise<void>;
+  /** Names of the node's children, or null when there is no such node. */
+  list(path: string): Promise<readonly string[] | null>;
+  makeDirectory(path: string): Promise<void>;
+  /** Quiet when there is no such node. */
+  remove(path: string): Promise<void>;
+  watch(path: string, onEvent: (path: string) => void): Promise<void>;
+}
+
+/** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */
+export interface Endpoints {
+  /** `onClose` is called once when the connection is lost. Throws when it cannot be opened, XS_NO_ENDPOINT for none. */
+  openStore(onClose: (reason: string) => void): StoreConnection;
+  /** The device of the virtio-serial port of that name, or null when the machine has none. */
+  findPort(name: string): Promise<string | null>;
+  /**
+   * A character device to the host. While no host has the other end, nothing comes in and what is written is thrown
+   * away; when one leaves, the byte 0xff comes in. Ends when the device goes. Rejects when it cannot be opened.
+   */
+  openPort(path: string): Promise<ByteStream>;
+  /** Listens at a unix socket for its owner alone; one that nobody serves any more is replaced. */
+  listen(path: string, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable>;
+  /** Listens at a port of AF_VSOCK. Only the host is let in, not this guest's own programs or other guests. */
+  listenVsock(port: number, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable>;
+}

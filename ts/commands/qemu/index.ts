@@ -1,0 +1,192 @@
+/**
+ * The commands of QEMU's guest agent that there are, as libvirt and other hosts of KVM send them: each is what the
+ * agent's own commands do already, under another name. docs/wires.md says where they differ from QEMU's own agent.
+ */
+import {
+  AgentError,
+  type Command,
+  type CommandContext,
+  type CommandModule,
+  type Host,
+  type Network,
+  Secret,
+  command,
+} from '../../api/index.js';
+import { listKeys } from '../../accounts/authorized-keys.js';
+import type { FileOptions } from '../file.js';
+import { newKey, readKeys } from '../keys-file.js';
+import type { PasswordOptions } from '../password.js';
+import { checkPassword, setPassword } from '../set-password.js';
+import { type Action, changeKeys, locate } from '../sshkeys.js';
+import { AGENT_VERSION } from '../version.js';
+import { type Arguments, type Spec, decodeBase64, readArguments } from './arguments.js';
+import { QEMU_COMMANDS, SHUTDOWN } from './names.js';
+import { OpenFiles } from './open-files.js';
+import { osInfo } from './os-info.js';
+import { parseShutdownMode, shutDown } from './shutdown.js';
+
+/** One of these commands, and whether the configuration lets the host use it. */
+export interface QemuCommand {
+  readonly name: string;
+  readonly allowed: boolean;
+}
+
+export interface QemuOptions {
+  readonly password: Pick<PasswordOptions, 'user' | 'users' | 'unlock' | 'now'>;
+  readonly files: FileOptions;
+}
+
+const OS_RELEASES = ['/etc/os-release', '/usr/lib/os-release'];
+/** What crypt(3) makes: a scheme, then what no shadow file takes for the end of the field. */
+const HASH = /^\$[0-9a-z]+\$[!-9;-~]+$/;
+
+/** `supported` is asked at each `guest-info`. */
+export function qemuCommands(host: Host, options: QemuOptions, supported: () => readonly QemuCommand[]): CommandModule {
+  const files = new OpenFiles(host, options.files);
+  return {
+    name: 'qemu',
+    commands: [
+      qemu('guest-sync', { id: 'integer' }, ({ id }) => id),
+      qemu('guest-sync-delimited', { id: 'integer' }, ({ id }) => id),
+      qemu('guest-ping', {}, () => null),
+      qemu('guest-info', {}, () => info(supported())),
+      qemu('guest-get-host-name', {}, async () => ({ 'host-name': await host.network.hostname() })),
+      qemu('guest-get-osinfo', {}, async () => osInfo(await host.system.kernel(), await readOsRelease(host))),
+      qemu('guest-network-get-interfaces', {}, () => interfaces(host.network)),
+      qemu(
+        'guest-set-user-password',
+        { username: 'text', password: 'text', crypted: 'flag' },
+        async ({ username, password, crypted }, { log }) => {
+          using secret = new Secret(decodeBase64('password', password));
+          await setUserPassword(host, options.password, username, secret, crypted);
+          log.info({ user: username }, 'password set');
+        },
+      ),
+      qemu('guest-ssh-get-authorized-keys', { username: 'text' }, async ({ username }) => ({
+        keys: await userKeys(host, username),
+      })),
+      qemu(
+        'guest-ssh-add-authorized-keys',
+        { username: 'text', keys: 'texts', reset: 'flag?' },
+        async ({ username, keys, reset }, context) => {
+          await editKeys(host, username, reset === true ? 'replace' : 'merge', keys, context);
+        },
+      ),
+      qemu(
+        'guest-ssh-remove-authorized-keys',
+        { username: 'text', keys: 'texts' },
+        async ({ username, keys }, context) => {
+          await editKeys(host, username, 'remove', keys, context);
+        },
+      ),
+      qemu('guest-file-open', { path: 'text', mode: 'text?' }, ({ path, mode }) => files.open(path, mode ?? 'r')),
+      qemu('guest-file-read', { handle: 'integer', count: 'integer?' }, async ({ handle, count }) => {
+        const { bytes, eof } = await files.read(Number(handle), count === null ? null : Number(count));
+        return { count: bytes.length, 'buf-b64': bytes.toString('base64'), eof };
+      }),
+      qemu(
+        'guest-file-write',
+        { handle: 'integer', 'buf-b64': 'text', count: 'integer?' },
+        ({ handle, 'buf-b64': text, count }) => {
+          const bytes = decodeBase64('buf-b64', text);
+          return { count: files.write(Number(handle), bytes, count === null ? null : Number(count)), eof: false };
+        },
+      ),
+      qemu('guest-file-close', { handle: 'integer' }, ({ handle }) => files.close(Number(handle))),
+      qemu(SHUTDOWN, { mode: 'text?' }, async ({ mode }, { log }) => {
+        const wanted = parseShutdownMode(mode);
+        log.info({ mode: wanted }, 'the host asks the machine to stop');
+        await shutDown(host, wanted);
+      }),
+    ],
+  };
+}
+
+/** A command that answers with what `run` gives: an empty object for nothing. */
+function qemu<const S extends Spec>(
+  name: string,
+  spec: S,
+  run: (args: Arguments<S>, context: CommandContext) => unknown,
+): Command {
+  const shape = QEMU_COMMANDS.find((candidate) => candidate.name === name);
+  if (shape === undefined) throw new Error(`${name} is not in the list of names`);
+  const made = command({
+    name,
+    lane: shape.lane,
+    parse: readArguments<S>(spec),
+    async run(args, context) {
+      const data = (await run(args, context)) ?? {};
+      return { returncode: '0', message: '', data, ...(name === SHUTDOWN ? { silent: true } : {}) };
+    },
+  });
+  return { ...made, ...shape };
+}
+
+function info(commands: readonly QemuCommand[]): unknown {
+  return {
+    version: AGENT_VERSION,
+    supported_commands: commands.map(({ name, allowed }) => ({
+      name,
+      enabled: allowed,
+      'success-response': name !== SHUTDOWN,
+    })),
+  };
+}
+
+async function readOsRelease(host: Host): Promise<string | null> {
+  for (const path of OS_RELEASES) {
+    const text = await host.files.readText(path);
+    if (text !== null) return text;
+  }
+  return null;
+}
+
+/** Devices with a MAC, in the kernel's order, and their addresses. */
+async function interfaces(network: Network): Promise<unknown> {
+  const [nics, { addresses }] = await Promise.all([network.nics(), network.live()]);
+  return [...nics]
+    .sort((a, b) => a.index - b.index)
+    .map(({ name, mac }) => {
+      const own = addresses.filter(({ nic }) => nic === name);
+      const listed = own.map(({ address, prefix }) => ({
+        'ip-address': address,
+        'ip-address-type': address.includes(':') ? 'ipv6' : 'ipv4',
+        prefix,
+      }));
+      return { name, 'hardware-address': mac, ...(listed.length === 0 ? {} : { 'ip-addresses': listed }) };
+    });
+}
+
+/** The port is as private as the machine's memory, so the password needs no exchange of keys; the rules stay. */
+async function setUserPassword(
+  host: Host,
+  { user: usual, users, unlock, now = Date.now }: QemuOptions['password'],
+  user: string,
+  password: Secret,
+  crypted: boolean,
+): Promise<void> {
+  if (user !== usual && !users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
+  if (!crypted) checkPassword(password);
+  else if (!HASH.test(password.reveal().toString('latin1'))) {
+    throw new AgentError('GW_ARGUMENT_INVALID', ['password', 'a hash of crypt', 'other text']);
+  }
+  await setPassword(host, { user, unlock, password, crypted, now });
+}
+
+async function userKeys(host: Host, user: string): Promise<readonly string[]> {
+  const text = await readKeys(host, await locate(host, user));
+  return listKeys(text).map(({ line }) => Buffer.from(line, 'latin1').toString('utf8'));
+}
+
+async function editKeys(
+  host: Host,
+  user: string,
+  action: Action,
+  lines: readonly string[],
+  context: CommandContext,
+): Promise<void> {
+  // libvirt sends every line of a file, with the empty one at its end.
+  const keys = lines.flatMap((line, index) => (/^\s*(#|$)/.test(line) ? [] : [newKey(line, `key ${index + 1}`)]));
+  if (keys.length === 0 && action !== 'replace') return;
+  await changeKeys(host, user, action, keys, context);
+}

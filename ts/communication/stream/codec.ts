@@ -1,0 +1,93 @@
+/**
+ * Two dialects on one stream. The agent's own: `{"id":…,"name":…,"value":…}`, answered by
+ * `{"id":…,"returncode":…,"message":…}`. The QEMU guest agent's: `{"execute":…,"arguments":…,"id":…}`, answered by
+ * `{"return":…}` or `{"error":{"class":…,"desc":…}}`. A line that is neither gets an answer that both understand.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
+import { AgentError } from '../../api/errors.js';
+import { parseExact, stringifyExact } from './json.js';
+
+export const QEMU_DIALECT = 'qemu';
+
+const SENTINEL = Buffer.from([0xff]);
+const SUCCESS = ['0', 'D0'];
+/** Of {@link AgentError} GW_COMMAND_UNKNOWN. */
+const UNKNOWN_COMMAND = '404';
+
+type Line =
+  | { readonly dialect: 'own'; readonly id: unknown; readonly name: unknown; readonly value: unknown }
+  | { readonly dialect: 'qemu'; readonly id: unknown; readonly execute: unknown; readonly arguments: unknown }
+  | { readonly dialect: 'none'; readonly wanted: string; readonly got: string };
+
+/** `limit`: bytes that a line may have. */
+export function createCodec(limit: number): Codec {
+  return {
+    decode: (body) => decode(read(body, limit)),
+    encode: (reply, request) => encode(reply, read(request, limit)),
+  };
+}
+
+function read(body: Uint8Array, limit: number): Line {
+  const none = (wanted: string, got: string): Line => ({ dialect: 'none', wanted, got });
+  if (body.length > limit) return none(`a line of at most ${limit} bytes`, 'a longer one');
+  if (!isUtf8(body)) return none('UTF-8 text', 'other bytes');
+  let value: unknown;
+  try {
+    value = parseExact(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
+  } catch {
+    // Not the parser's own message: it quotes the request, which may hold a secret.
+    return none('a JSON object in one line', 'text that is not JSON');
+  }
+  if (!isObject(value)) return none('a JSON object', describe(value));
+  const { id } = value;
+  if (Object.hasOwn(value, 'execute')) {
+    return { dialect: 'qemu', id, execute: value['execute'], arguments: value['arguments'] };
+  }
+  if (Object.hasOwn(value, 'name')) return { dialect: 'own', id, name: value['name'], value: value['value'] };
+  return none("an object with 'name' or 'execute'", 'one without');
+}
+
+function decode(line: Line): CommandRequest {
+  if (line.dialect === 'none') throw new AgentError('GW_REQUEST_MALFORMED', [line.wanted, line.got]);
+  if (line.dialect === 'own') return { name: asText('name', line.name), value: line.value ?? '' };
+  const name = asText('execute', line.execute);
+  const { arguments: value = {} } = line;
+  if (!isObject(value)) throw new AgentError('GW_REQUEST_MALFORMED', ["an object as 'arguments'", describe(value)]);
+  return { name, value, dialect: QEMU_DIALECT };
+}
+
+function asText(key: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new AgentError('GW_REQUEST_MALFORMED', [`text as '${key}'`, describe(value)]);
+}
+
+function encode({ returncode, message, data, silent }: Reply, line: Line): Uint8Array {
+  const succeeded = SUCCESS.includes(returncode);
+  // `undefined` leaves a key out.
+  if (line.dialect === 'own') return lineOf({ id: line.id, returncode, message, data });
+  const error = {
+    class: returncode === UNKNOWN_COMMAND ? 'CommandNotFound' : 'GenericError',
+    desc: message,
+  };
+  if (line.dialect === 'none') return lineOf({ returncode, message, error });
+  if (!succeeded) return lineOf({ error, id: line.id });
+  if (silent === true) return Buffer.alloc(0);
+  const answer = lineOf({ return: data ?? {}, id: line.id });
+  // The client throws away all that comes before the sentinel.
+  return line.execute === 'guest-sync-delimited' ? Buffer.concat([SENTINEL, answer]) : answer;
+}
+
+function lineOf(answer: object): Buffer {
+  return Buffer.from(`${stringifyExact(answer)}\n`, 'utf8');
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return 'nothing';
+  if (Array.isArray(value)) return 'a list';
+  return typeof value === 'string' ? 'text' : `a ${typeof value}`;
+}

@@ -1,0 +1,28 @@
+import type { CommunicationModule } from '../../api/communication.js';
+import type { WireContext } from '../index.js';
+import { createCodec } from './codec.js';
+
+export interface StreamOptions {
+  /** Device of a port; null for none that is named. */
+  readonly path: string | null;
+  /** Without one that is named: takes the QEMU guest agent's when it is there. */
+  readonly findPort: boolean;
+  /** Path of a unix socket to listen at; null for none. */
+  readonly listen: string | null;
+  /** Port of AF_VSOCK to listen at; null for none. */
+  readonly vsockPort: number | null;
+  /** Bytes that a request may have. */
+  readonly maxLine: number;
+}
+
+/** Lines of JSON through a port of the virtual machine, a unix socket or vsock. docs/wires.md has both dialects. */
+export function streamWire({ endpoints, log }: WireContext, options: StreamOptions): CommunicationModule {
+  return {
+    name: 'stream',
+    codec: createCodec(options.maxLine),
+    async open() {
+      const { StreamTransport } = await import('./transport.js');
+      return StreamTransport.open({ endpoints, log, ...options });
+    },
+  };
+}

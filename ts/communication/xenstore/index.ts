@@ -1,0 +1,22 @@
+import type { CommunicationModule } from '../../api/communication.js';
+import type { WireContext } from '../index.js';
+import { codec } from './codec.js';
+
+export interface XenStoreOptions {
+  /** How long an answer stays in the store, milliseconds. */
+  readonly keepAnswers: number;
+  /** How often to look for requests whose event was lost, milliseconds. */
+  readonly pollInterval: number;
+}
+
+/** XenServer's and XCP-ng's wire. */
+export function xenStoreWire({ endpoints, log }: WireContext, options: XenStoreOptions): CommunicationModule {
+  return {
+    name: 'xenstore',
+    codec,
+    async open() {
+      const { XenStoreTransport } = await import('./transport.js');
+      return XenStoreTransport.open({ openStore: (onClose) => endpoints.openStore(onClose), log, ...options });
+    },
+  };
+}

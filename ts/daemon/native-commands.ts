@@ -1,0 +1,14 @@
+import type { Host } from '../api/host.js';
+import { type CommandOptions, createCommands } from '../commands/index.js';
+import type { Registry } from './registry.js';
+
+/** Puts the agent's own commands into `registry`, which those among them that tell of commands then ask. */
+export function addNativeCommands(registry: Registry, host: Host, options: CommandOptions): void {
+  const modules = createCommands(
+    host,
+    options,
+    () => registry.features(),
+    () => registry.list().filter(({ dialect }) => dialect === 'qemu'),
+  );
+  for (const module of modules) registry.add(module, { kind: 'native', where: module.name });
+}

@@ -1,0 +1,127 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { CommunicationModule, Transport } from '../api/communication.js';
+import { AgentError } from '../api/errors.js';
+import { configError } from './config.js';
+import type { Dispatcher } from './dispatcher.js';
+import { describeError } from './log.js';
+
+/** Stands for every wire that is there. */
+const AUTO = 'auto';
+/** One wire that is there and not ready yet must not keep the service from being ready by another. Milliseconds. */
+const GRACE_MS = 10_000;
+
+/** The modules that `use` names. Throws AgentError GW_CONFIG_INVALID for a name that none has. */
+export function chooseWires(
+  modules: readonly CommunicationModule[],
+  use: readonly string[],
+): readonly CommunicationModule[] {
+  const known = modules.map(({ name }) => name);
+  const unknown = use.find((name) => name !== AUTO && !known.includes(name));
+  if (unknown !== undefined) {
+    throw configError(`wires.use: found ${unknown}, wanted ${AUTO} or some of ${known.join(', ')}`);
+  }
+  return use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
+}
+
+export interface ServeOptions {
+  readonly dispatcher: Dispatcher;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** Called once, with the names of the wires that are open by then. */
+  readonly onReady: (names: readonly string[]) => void;
+}
+
+type Opened =
+  { readonly name: string; readonly served: Promise<void> } | { readonly name: string; readonly failure: unknown };
+
+/**
+ * Serves every wire until `signal` aborts; one that cannot be opened, fails or ends leaves the others alone. Gives
+ * false when all have ended before that. Throws when none could be opened: AgentError GW_WIRE_ABSENT, or the
+ * error of the one that is there.
+ */
+export async function serveWires(modules: readonly CommunicationModule[], options: ServeOptions): Promise<boolean> {
+  const { log, onReady } = options;
+  const names: string[] = [];
+  const opening = modules.map((module) => open(module, options, names));
+  const all = Promise.all(opening);
+  const first = Promise.any(
+    opening.map(async (opened) => {
+      if ('failure' in (await opened)) throw new Error('not this one');
+    }),
+  );
+  // An aborted signal ends the wait for a wire that may never be ready.
+  const grace = first.then(() => sleep(GRACE_MS, undefined, { ref: false })).catch(() => all);
+  await Promise.race([all, grace, aborted(options.signal)]);
+  if (names.length > 0) onReady([...names]);
+
+  const outcomes = await Promise.race([all, aborted(options.signal).then(() => settled(opening))]);
+  const failures = outcomes.flatMap((outcome) => ('failure' in outcome ? [outcome] : []));
+  const served = outcomes.flatMap((outcome) => ('served' in outcome ? [outcome.served] : []));
+  if (served.length === 0 && failures.length > 0) throw whyNone(failures.map(({ failure }) => failure));
+  for (const { name, failure } of failures) {
+    if (!isAbsence(failure)) log.error({ wire: name, error: describeError(failure) }, 'wire cannot be opened');
+  }
+  await Promise.all(served);
+  return options.signal.aborted;
+}
+
+async function open(module: CommunicationModule, options: ServeOptions, names: string[]): Promise<Opened> {
+  const { name } = module;
+  try {
+    const transport = await module.open();
+    names.push(name);
+    return { name, served: serve(module, transport, options) };
+  } catch (failure) {
+    options.log.debug({ wire: name, error: describeError(failure) }, 'wire not there');
+    return { name, failure };
+  }
+}
+
+async function serve(
+  { name, codec }: CommunicationModule,
+  opened: Transport,
+  { dispatcher, signal, log }: ServeOptions,
+): Promise<void> {
+  try {
+    await using transport = opened;
+    await dispatcher.serve(transport, codec, signal, name);
+    if (!signal.aborted) log.error({ wire: name }, 'wire ended');
+  } catch (error) {
+    log.error({ wire: name, error: describeError(error) }, 'wire failed');
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else
+      signal.addEventListener(
+        'abort',
+        () => {
+          resolve();
+        },
+        { once: true },
+      );
+  });
+}
+
+/** Those that are known by now; what is still being opened is left. */
+async function settled(opening: readonly Promise<Opened>[]): Promise<readonly Opened[]> {
+  const outcomes = await Promise.all(opening.map((opened) => Promise.race([opened, Promise.resolve(null)])));
+  return outcomes.flatMap((outcome) => outcome ?? []);
+}
+
+/** The error of a wire that is there says more than that of one that is not. */
+function whyNone(failures: readonly unknown[]): unknown {
+  const real = failures.find((failure) => !isAbsence(failure));
+  if (real !== undefined || failures.length === 1) return real ?? failures[0];
+  const reasons = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
+  return new AgentError('GW_WIRE_ABSENT', ['one of the wires in wires.use', reasons.join('; ')]);
+}
+
+/** Whether a module means that this machine has no such wire. */
+function isAbsence(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code;
+  return code === 'GW_WIRE_ABSENT' || code === 'XS_NO_ENDPOINT';
+}

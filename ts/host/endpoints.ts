@@ -1,0 +1,130 @@
+/** The ends of every line to the host, for the wires. */
+import type * as net from 'node:net';
+import { chmod, lstat, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { VsockListener, openPort } from '#binding';
+import type { ByteStream, Endpoints } from '../api/endpoints.js';
+import { absent, errorCode } from './root-path.js';
+import type { StoreAccess } from './store.js';
+
+/** The context id of the host. */
+const HOST_CID = 2;
+/** What the kernel tells of ports of virtio-serial. */
+const PORTS = '/sys/class/virtio-ports';
+/** Nobody but the agent's own user may connect. */
+const OTHERS = 0o177;
+const OWNER_ONLY = 0o600;
+
+type Net = typeof net;
+
+// Loaded at its first use: a guest of one wire has no need of the other's parts of Node.
+function loadNet(): Promise<Net> {
+  return import('node:net');
+}
+
+export function createEndpoints(store: StoreAccess): Endpoints {
+  return {
+    openStore: (onClose) => store.open(onClose),
+    findPort,
+    async openPort(path) {
+      return adopt(await loadNet(), openPort(path));
+    },
+    listen: listenAt,
+    async listenVsock(port, onConnection) {
+      const module = await loadNet();
+      const listener = VsockListener.listen(port, [HOST_CID], (descriptor) => {
+        onConnection(adopt(module, descriptor));
+      });
+      return disposable(() => {
+        listener.close();
+        return Promise.resolve();
+      });
+    },
+  };
+}
+
+async function findPort(name: string): Promise<string | null> {
+  const link = join('/dev/virtio-ports', name);
+  if ((await stat(link).catch(absent)) !== null) return link;
+  // The links are udev's, which minimal guests have not.
+  for (const device of (await readdir(PORTS).catch(absent)) ?? []) {
+    const text = await readFile(join(PORTS, device, 'name'), 'utf8').catch(absent);
+    if (text?.trim() === name) return join('/dev', device);
+  }
+  return null;
+}
+
+async function listenAt(path: string, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable> {
+  const { createServer } = await loadNet();
+  await removeStale(path);
+  // A host that has said all that it wanted may still wait for the answer.
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    onConnection(streamOf(socket));
+  });
+  const listening = new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    // The socket is made before this returns, and nobody else runs in between.
+    const mask = process.umask(OTHERS);
+    try {
+      server.listen(path, resolve);
+    } finally {
+      process.umask(mask);
+    }
+  });
+  await listening;
+  await chmod(path, OWNER_ONLY);
+  return disposable(
+    () =>
+      new Promise((resolve) => {
+        // Connections that there are stay; whoever serves them ends them.
+        server.close();
+        resolve();
+      }),
+  );
+}
+
+/** Removes the socket of an agent that ended without doing so. */
+async function removeStale(path: string): Promise<void> {
+  const status = await lstat(path).catch(absent);
+  if (status === null) return;
+  if (!status.isSocket())
+    throw new Error(`cannot listen at ${path}: wanted nothing or a socket there, got another file`);
+  const { connect } = await loadNet();
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(undefined);
+    });
+    probe.once('error', (error) => {
+      resolve(errorCode(error));
+    });
+  });
+  if (code !== 'ECONNREFUSED') throw new Error(`cannot listen at ${path}: another program does`);
+  await rm(path);
+}
+
+function adopt({ Socket }: Net, descriptor: number): ByteStream {
+  return streamOf(new Socket({ fd: descriptor, readable: true, writable: true, allowHalfOpen: true }));
+}
+
+function streamOf(socket: net.Socket): ByteStream {
+  // Told to whoever reads or writes; without a listener it would end the process.
+  socket.on('error', () => undefined);
+  return {
+    incoming: { [Symbol.asyncIterator]: () => socket.iterator({ destroyOnReturn: false }) },
+    write: (bytes) =>
+      new Promise((resolve, reject) => {
+        socket.write(bytes, (error) => {
+          if (error === undefined || error === null) resolve();
+          else reject(error);
+        });
+      }),
+    [Symbol.dispose]: () => {
+      socket.destroySoon();
+    },
+  };
+}
+
+function disposable(dispose: () => Promise<void>): AsyncDisposable {
+  return { [Symbol.asyncDispose]: dispose };
+}
