@@ -46,11 +46,11 @@ export const commands = subcommand({
     if (values.json) {
       print(JSON.stringify({ commands: listed, shadowed, problems }));
     } else {
-      const rows = listed.map(({ name, lane, origin, allowed }) => [
+      const rows = listed.map(({ name, lane, dialect, origin, allowed }) => [
         name,
         lane,
         allowed ? 'allowed' : 'denied',
-        describeOrigin(origin),
+        describeOrigin(origin) + (dialect === null ? '' : ` (${dialect})`),
       ]);
       const hidden = shadowed.map(({ name, where, by }) => {
         const whose = by.kind === 'native' ? 'the agent has' : `${by.where} has`;
