@@ -71,6 +71,7 @@ test('commands fails when something cannot be used, and says what and why', asyn
     lane: 'serial',
     origin: { kind: 'script', where: `${scratch.path}/commands/greet` },
     allowed: true,
+    dialect: null,
   });
 });
 

@@ -117,7 +117,16 @@ test('a wire that is not there is passed over without a word', async () => {
   assert.ok(!bench.logged.some((line) => (JSON.parse(line) as { level: number }).level >= 40));
 });
 
-test('one wire that ends or fails leaves the other serving, and is told at the end', async () => {
+function ending(): Transport {
+  return Object.assign(new MemoryTransport(), {
+    async *requests() {
+      await sleep(1);
+      yield* [];
+    },
+  });
+}
+
+test('one wire that ends or fails leaves the other serving', async () => {
   const there = new MemoryTransport();
   const failing: Transport = Object.assign(new MemoryTransport(), {
     // eslint-disable-next-line require-yield -- it fails before the first
@@ -126,15 +135,9 @@ test('one wire that ends or fails leaves the other serving, and is told at the e
       throw new Error('broken');
     },
   });
-  const ending: Transport = Object.assign(new MemoryTransport(), {
-    async *requests() {
-      await sleep(1);
-      yield* [];
-    },
-  });
   await using bench = await Bench.open([
     wire('failing', () => Promise.resolve(failing)),
-    wire('ending', () => Promise.resolve(ending)),
+    wire('ending', () => Promise.resolve(ending())),
     wire('there', () => Promise.resolve(there)),
   ]);
   await bench.until(
@@ -143,7 +146,12 @@ test('one wire that ends or fails leaves the other serving, and is told at the e
   );
   there.push('1', request('work', 'x'));
   await bench.until('answered', () => there.answers.size === 1);
-  assert.equal(await bench.stop(), false);
+  assert.equal(await bench.stop(), true);
+});
+
+test('when all wires have ended, so has the agent, and that is no good end', async () => {
+  await using bench = await Bench.open([wire('one', () => Promise.resolve(ending())), wire('gone', absent)]);
+  assert.equal(await bench.served, false);
 });
 
 test('a wire that is never ready keeps the other from nothing, and the agent from ending', async () => {

@@ -122,7 +122,7 @@ test('a plugin with a wire stays as it is until the agent is restarted, and the 
   const args = ['--plugins', join(scratch.directory, 'plugins')];
   await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
   await agent.logged('answered by old');
-  await agent.logged('"request":"own/1"');
+  await agent.logged('"request":"1","command":"version","wire":"own"');
   scratch.write('../plugins/wire.mjs', wire('new'));
   scratch.write('../plugins/other.mjs', wire('other'));
   await agent.reload();

@@ -38,7 +38,7 @@ suite('the manual page', () => {
   test('begins and ends as one of section 8', () => {
     assert.match(page, /^guestwire\(8\) .* guestwire\(8\)\n/);
     assert.match(page, /\n\s*\d{4}-\d\d-\d\d\s+guestwire\(8\)\n*$/);
-    assert.equal(section(page, 'NAME')[1], 'guestwire - guest agent for XenServer and XCP-ng');
+    assert.equal(section(page, 'NAME')[1], 'guestwire - guest agent for XenServer, XCP-ng and KVM');
   });
 
   test('shows no markup', () => {

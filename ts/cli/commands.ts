@@ -4,7 +4,7 @@ import { type Config, loadConfig } from '../daemon/config.js';
 import { Extensions } from '../daemon/extensions.js';
 import { createLog } from '../daemon/log.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
-import { type Origin, Registry } from '../daemon/registry.js';
+import { type ListedCommand, type Origin, Registry } from '../daemon/registry.js';
 import { openHost } from '../host/host.js';
 import { createStoreAccess } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
@@ -46,17 +46,15 @@ export const commands = subcommand({
     if (values.json) {
       print(JSON.stringify({ commands: listed, shadowed, problems }));
     } else {
-      const rows = listed.map(({ name, lane, dialect, origin, allowed }) => [
-        name,
-        lane,
-        allowed ? 'allowed' : 'denied',
-        describeOrigin(origin) + (dialect === null ? '' : ` (${dialect})`),
-      ]);
+      const rows = (own: boolean): readonly Row[] =>
+        listed.filter(({ dialect }) => (dialect === null) === own).map(asRow);
       const hidden = shadowed.map(({ name, where, by }) => {
         const whose = by.kind === 'native' ? 'the agent has' : `${by.where} has`;
         return [name, '-', 'not asked', `script ${where}; ${whose} this command`];
       });
-      for (const line of table([['NAME', 'LANE', 'HOST', 'FROM'], ...rows, ...hidden])) print(line);
+      for (const line of table([HEAD, ...rows(true), ...hidden])) print(line);
+      print('\nOver a port to QEMU, also:');
+      for (const line of table(rows(false))) print(`  ${line}`);
       if (problems.length > 0) print('\nThese cannot be used:');
       for (const { where, reason } of problems) print(`  ${where}: ${reason}`);
     }
@@ -75,11 +73,18 @@ function lazyStore({ store }: Config): Store {
   return { read: async (path) => through().read(path), list: async (path) => through().list(path) };
 }
 
+type Row = readonly string[];
+const HEAD: Row = ['NAME', 'LANE', 'HOST', 'FROM'];
+
+function asRow({ name, lane, origin, allowed }: ListedCommand): Row {
+  return [name, lane, allowed ? 'allowed' : 'denied', describeOrigin(origin)];
+}
+
 function describeOrigin({ kind, where }: Origin): string {
   return kind === 'native' ? 'native' : `${kind} ${where}`;
 }
 
-function table(rows: readonly (readonly string[])[]): readonly string[] {
+function table(rows: readonly Row[]): readonly string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) =>
     row

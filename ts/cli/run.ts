@@ -35,8 +35,8 @@ const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as
 
 export const run = subcommand({
   synopsis: [
-    'run [--store PATH] [--domain N] [--port PATH] [--listen PATH] [--vsock-port N] [--wire NAMES] [--root DIR] ' +
-      '[--config FILE] [--plugins DIR] [--log-level LEVEL]',
+    'run [--store PATH] [--domain N] [--wire NAMES] [--root DIR] [--config FILE] [--plugins DIR] [--log-level LEVEL]',
+    'run [--port PATH] [--listen PATH] [--vsock-port N] [...]',
   ],
   description:
     'Serves the host in the foreground until it is stopped: SIGTERM and SIGINT let the running command finish. ' +

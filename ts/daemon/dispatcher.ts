@@ -22,7 +22,7 @@ export interface DispatcherOptions {
 
 /** A wire that is being served. */
 interface Wire {
-  /** Comes before the ids of its requests in journal and log, so that those of two wires never meet there. */
+  /** Comes before the ids of its requests in the journal, so that those of two wires never meet there. */
   readonly name: string;
   readonly transport: Transport;
   readonly codec: Codec;
@@ -129,7 +129,7 @@ export class Dispatcher {
   async #carryOut(job: Job, wire: Wire): Promise<void> {
     const { raw, command, value, arrived } = job;
     const { log, hooks } = this.#options;
-    const about = { request: raw.id, command: command.name };
+    const about = { request: raw.id, command: command.name, wire: wire.name };
     let own: Logger | null = null;
     let next = null as (() => Promise<void>) | null;
     const context: CommandContext = {
