@@ -7,7 +7,17 @@ import { BUNDLE } from '../support/agent.js';
 test('the demo ends well and shows every command, its answer and what changed', { timeout: 120_000 }, () => {
   const { status, stdout, stderr } = spawnSync(process.execPath, [BUNDLE, 'demo'], { encoding: 'utf8' });
   assert.equal(status, 0, stdout + stderr);
-  for (const name of ['version', 'features', 'keyinit', 'password', 'file_inject', 'resetnetwork', 'reboot']) {
+  for (const name of [
+    'version',
+    'features',
+    'keyinit',
+    'password',
+    'injectfile',
+    'file_inject',
+    'sshkeys',
+    'resetnetwork',
+    'reboot',
+  ]) {
     assert.match(stdout, new RegExp(`host {2}-> ${name} .*\\nguest <- \\{"returncode":"(0|D0|404)".* ms\\n`), name);
   }
   assert.match(stdout, /^\+\+\+ b\/root\/\.ssh\/authorized_keys/m);

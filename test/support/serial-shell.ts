@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds. */
-const PATIENCE = 40_000;
+/** How long a script may take on a machine that is emulated, milliseconds. */
+export const PATIENCE = 120_000;
 
 /** How a script ended. */
 export interface Ended {

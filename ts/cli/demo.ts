@@ -47,14 +47,14 @@ const VM_DATA: Readonly<Record<string, string>> = {
   }),
 };
 
-const KEY =
-  '\n# The following ssh key was injected by Nova\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDemo owner@example.org\n';
+const KEY = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f owner@example.org';
+const NOVA_KEYS = `\n# The following ssh key was injected by Nova\n${KEY}\n`;
 
 export const demo = subcommand({
   synopsis: ['demo'],
   description:
     'Starts an embedded XenStore and an agent on a scratch copy of a small Debian system in a temporary directory, ' +
-    'sends it every command as a host does, shows each request and answer with its time, and then what changed. ' +
+    'sends it every command that works on such a copy, as a host does, shows each request and answer with its time, and then what changed. ' +
     'Needs no root and no Xen, and leaves nothing behind.',
   options: {},
   async main(_values, positionals) {
@@ -102,7 +102,12 @@ async function serveAndAsk(socket: string, root: string): Promise<boolean> {
   show('keyinit', '<public key>', answers.keyinit);
   if (answers.password !== null) show('password', '<encrypted>', answers.password);
   const path = '/root/.ssh/authorized_keys';
-  show('file_inject', path, await controller.request('file_inject', fileValue('file_inject', path, Buffer.from(KEY))));
+  const inject = async (name: 'injectfile' | 'file_inject', file: string, content: string): Promise<void> => {
+    show(name, file, await controller.request(name, fileValue(name, file, Buffer.from(content))));
+  };
+  await inject('injectfile', '/etc/motd', 'Welcome.\n');
+  await inject('file_inject', path, NOVA_KEYS);
+  show('sshkeys', 'list', await controller.request('sshkeys', { action: 'list' }));
   show('resetnetwork', '', await controller.request('resetnetwork', '', { timeoutMs: 60_000 }));
   const unknown = await controller.request('reboot', '');
   show('reboot', '', unknown, unknown.returncode === '404');

@@ -6,17 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { messageOf } from '../../../ts/api/errors.js';
+import { type Ended, PATIENCE, SerialShell } from '../serial-shell.js';
 import { GUEST, GUEST_MAC, type Images } from './images.js';
 
 /** Milliseconds. */
 const BOOT_PATIENCE = 120_000;
-const PATIENCE = 40_000;
-
-/** How a script ended. */
-export interface Ended {
-  readonly status: number;
-  readonly output: string;
-}
 
 /**
  * The real hypervisor in an emulated machine, with a dom0 to be driven by scripts and a guest in it. The hypervisor
@@ -25,11 +20,8 @@ export interface Ended {
 export class XenMachine implements AsyncDisposable {
   readonly #qemu: ChildProcess;
   readonly #directory: string;
-  #shell: Socket | null = null;
+  #shell: SerialShell | null = null;
   #console = '';
-  #received = '';
-  #last = 0;
-  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(qemu: ChildProcess, directory: string) {
     this.#qemu = qemu;
@@ -62,18 +54,13 @@ export class XenMachine implements AsyncDisposable {
         once(server, 'connection', { signal }),
         once(qemu, 'exit').then(() => Promise.reject(new Error('QEMU ended'))),
       ])) as [Socket];
-      server.close();
-      machine.#listen(socket);
-      while (!machine.#received.includes('@ready\n')) {
-        signal.throwIfAborted();
-        if (qemu.exitCode !== null) throw new Error('QEMU ended');
-        await sleep(50);
-      }
+      machine.#shell = await SerialShell.open(socket, () => qemu.exitCode !== null, signal);
       return machine;
     } catch (cause) {
-      server.close();
       await machine[Symbol.asyncDispose]();
       throw new Error(`the machine did not boot:\n${machine.console}`, { cause });
+    } finally {
+      server.close();
     }
   }
 
@@ -82,38 +69,13 @@ export class XenMachine implements AsyncDisposable {
     return stripVTControlCharacters(this.#console).replaceAll('\r', '');
   }
 
-  #listen(socket: Socket): void {
-    this.#shell = socket;
-    socket.setEncoding('latin1').on('data', (text: string) => (this.#received += text));
-    // It ends with the machine, and whoever waits for a script is told by its time limit or by QEMU's end.
-    socket.on('error', () => undefined);
-  }
-
-  /** Runs a script in dom0, one after the other. */
+  /** Runs a script in dom0, one after the other. One that does not end takes the machine down. */
   async try(script: string, patience = PATIENCE): Promise<Ended> {
-    const turn = this.#turn.then(() => this.#ask(script, patience));
-    this.#turn = turn.catch(() => undefined);
-    return turn;
-  }
-
-  async #ask(script: string, patience: number): Promise<Ended> {
-    this.#last += 1;
-    const id = this.#last;
-    this.#shell!.write(`${id} ${Buffer.from(script).toString('base64')}\n`);
-    const answer = new RegExp(`@${id} (\\d+) (\\S*)\\n`);
-    const until = performance.now() + patience;
-    for (;;) {
-      const found = answer.exec(this.#received);
-      if (found !== null) {
-        this.#received = '';
-        return { status: Number(found[1]), output: Buffer.from(found[2]!, 'base64').toString('utf8') };
-      }
-      if (this.#qemu.exitCode !== null || performance.now() > until) {
-        const why = this.#qemu.exitCode === null ? `no answer within ${patience / 1000} s` : 'the machine ended';
-        await this[Symbol.asyncDispose]();
-        throw new Error(`${why}: ${script}\n${this.console}`);
-      }
-      await sleep(5);
+    try {
+      return await this.#shell!.ask(script, patience);
+    } catch (cause) {
+      await this[Symbol.asyncDispose]();
+      throw new Error(`${messageOf(cause)}\n${this.console}`, { cause });
     }
   }
 
@@ -141,7 +103,7 @@ END
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#shell?.destroy();
+    this.#shell?.close();
     if (this.#qemu.exitCode === null && this.#qemu.signalCode === null) {
       const ended = once(this.#qemu, 'exit');
       this.#qemu.kill('SIGKILL');
