@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent } from '../support/agent.js';
 import { documentedHooks } from '../support/documented-hooks.js';
+import { type Cleanup, wholeOrUndone } from '../support/cleanup.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { runCli } from '../support/run-cli.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -25,9 +26,15 @@ interface Machine extends AsyncDisposable {
   inject(name: string): Promise<string>;
 }
 
-async function machine(): Promise<Machine> {
+function machine(): Promise<Machine> {
+  return wholeOrUndone(createMachine);
+}
+
+async function createMachine(cleanup: Cleanup): Promise<Machine> {
   const scratch = await createScratch();
+  cleanup.add(() => scratch[Symbol.asyncDispose]());
   const store = await startXenstored('c', scratch.directory);
+  cleanup.add(() => store[Symbol.asyncDispose]());
   const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   const config = await scratch.write(
     'guestwire.toml',
@@ -54,10 +61,7 @@ async function machine(): Promise<Machine> {
       const id = await dom0.send(JSON.stringify({ name: 'file_inject', value }));
       return (JSON.parse(await dom0.answer(id)) as { message: string }).message;
     },
-    async [Symbol.asyncDispose]() {
-      await store[Symbol.asyncDispose]();
-      await scratch[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose](),
   };
 }
 

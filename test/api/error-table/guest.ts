@@ -8,6 +8,7 @@ import { StoreServer } from '#binding';
 import { Secret } from '../../../ts/api/index.js';
 import { Controller, type PasswordOptions } from '../../../ts/controller/controller.js';
 import { openStore } from '../../../ts/host/store.js';
+import { wholeOrUndone } from '../../support/cleanup.js';
 import { PROGRAM } from '../../support/run-cli.js';
 import { ScratchRoot } from '../../support/scratch-root.js';
 import { StreamClient } from '../../support/stream-client.js';
@@ -59,11 +60,13 @@ export class Guest implements AsyncDisposable {
   }
 
   static async prepare(entry: Made): Promise<Guest> {
-    const guest = new Guest(entry);
-    const store = openStore({ endpoint: guest.#socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
-    for (const [path, value] of Object.entries(entry.published ?? {})) await store.write(path, Buffer.from(value));
-    store[Symbol.dispose]();
-    return guest;
+    return wholeOrUndone(async (cleanup) => {
+      const guest = new Guest(entry);
+      cleanup.add(() => guest[Symbol.asyncDispose]());
+      using store = openStore({ endpoint: guest.#socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
+      for (const [path, value] of Object.entries(entry.published ?? {})) await store.write(path, Buffer.from(value));
+      return guest;
+    });
   }
 
   /** Where the host connects. */
