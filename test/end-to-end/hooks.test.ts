@@ -83,13 +83,15 @@ test('the real agent runs hooks around a command, and the host sees a refusal', 
   assert.equal(await agent.stop(), 0);
 });
 
-test('the hook of the documentation refuses while a backup holds its lock', { timeout: 60_000 }, async () => {
+test('the hook of the documentation refuses while a backup holds its lock', { timeout: 60_000 }, async (t) => {
   await using here = await machine();
   const lock = join(here.scratch.directory, 'backup.lock');
   const [name, script] = [...documentedHooks()].find(([candidate]) => candidate.includes('backup'))!;
   here.hook(name, script.replace('/run/backup.lock', lock));
   await using agent = await here.start();
   const backup = spawn('flock', [lock, 'sh', '-c', 'echo locked; read line'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  // Its shell ends with its standard input.
+  t.after(() => backup.stdin.destroy());
   await once(backup.stdout, 'data');
   assert.equal(await here.inject('new'), `Refused by the hook ${name}: a backup is running`);
   backup.stdin.end();

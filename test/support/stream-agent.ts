@@ -73,7 +73,7 @@ export class StreamAgent implements AsyncDisposable {
   }
 
   async stop(): Promise<number | null> {
-    if (this.#child.exitCode === null) {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ended = once(this.#child, 'exit');
       this.#child.kill('SIGTERM');
       await ended;
