@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StoreServer } from '#binding';
+import { wholeOrUndone } from '../support/cleanup.js';
 import { startXenstored } from '../support/xenstored.js';
 
 export type StoreKind = 'embedded' | 'xenstored';
@@ -19,16 +20,21 @@ export class ScratchStore implements AsyncDisposable {
   }
 
   static async start(kind: StoreKind): Promise<ScratchStore> {
-    const folder = mkdtempSync(join(tmpdir(), 'guestwire-store-'));
-    if (kind === 'xenstored') {
-      const real = await startXenstored('c', folder);
-      return new ScratchStore(folder, real.socket, () => real.kill());
-    }
-    const socket = join(folder, 'socket');
-    const server = StoreServer.listen(socket);
-    return new ScratchStore(folder, socket, () => {
-      server.close();
-      return Promise.resolve();
+    return wholeOrUndone(async (cleanup) => {
+      const folder = mkdtempSync(join(tmpdir(), 'guestwire-store-'));
+      cleanup.add(() => {
+        rmSync(folder, { recursive: true, force: true });
+      });
+      if (kind === 'xenstored') {
+        const real = await startXenstored('c', folder);
+        return new ScratchStore(folder, real.socket, () => real.kill());
+      }
+      const socket = join(folder, 'socket');
+      const server = StoreServer.listen(socket);
+      return new ScratchStore(folder, socket, () => {
+        server.close();
+        return Promise.resolve();
+      });
     });
   }
 

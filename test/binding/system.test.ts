@@ -48,7 +48,7 @@ test('a lock is waited for, given up in time, and free after its release', async
   (await waiting).release();
 });
 
-test('a lock excludes the programs that lock as lckpwdf does, both ways', async () => {
+test('a lock excludes the programs that lock as lckpwdf does, both ways', async (t) => {
   await using scratch = await createScratch();
   const path = join(scratch.directory, '.pwd.lock');
   const tryLock =
@@ -61,6 +61,7 @@ test('a lock excludes the programs that lock as lckpwdf does, both ways', async 
   const holder =
     'import fcntl, sys\nf = open(sys.argv[1], "a")\nfcntl.lockf(f, fcntl.LOCK_EX)\nprint("held", flush=True)\nsys.stdin.read()';
   const child = spawn('python3', ['-c', holder, path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   await assert.rejects(FileLock.acquire(path, 50), { code: 'LOCK_TIMEOUT' });
   child.stdin.end();
@@ -105,12 +106,13 @@ test('without a service manager there is nobody to notify', () => {
   assert.equal(notify('READY=1'), false);
 });
 
-test('a service manager is told the state, on a socket with a name or without', async () => {
+test('a service manager is told the state, on a socket with a name or without', async (t) => {
   await using scratch = await createScratch();
   const receiver =
     'import socket\ns = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1].replace("@", "\\0")); print("bound", flush=True)\nprint(s.recv(100).decode())';
   for (const socket of [join(scratch.directory, 'notify'), `@guestwire-test-${process.pid}`]) {
     const child = spawn('python3', ['-c', `import sys\n${receiver}`, socket], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.after(() => child.kill('SIGKILL'));
     await once(child.stdout, 'data');
     process.env['NOTIFY_SOCKET'] = socket;
     try {

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent } from '../support/agent.js';
 import { documentedHooks } from '../support/documented-hooks.js';
+import { type Cleanup, wholeOrUndone } from '../support/cleanup.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { runCli } from '../support/run-cli.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -25,9 +26,15 @@ interface Machine extends AsyncDisposable {
   inject(name: string): Promise<string>;
 }
 
-async function machine(): Promise<Machine> {
+function machine(): Promise<Machine> {
+  return wholeOrUndone(createMachine);
+}
+
+async function createMachine(cleanup: Cleanup): Promise<Machine> {
   const scratch = await createScratch();
+  cleanup.add(() => scratch[Symbol.asyncDispose]());
   const store = await startXenstored('c', scratch.directory);
+  cleanup.add(() => store[Symbol.asyncDispose]());
   const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   const config = await scratch.write(
     'guestwire.toml',
@@ -54,10 +61,7 @@ async function machine(): Promise<Machine> {
       const id = await dom0.send(JSON.stringify({ name: 'file_inject', value }));
       return (JSON.parse(await dom0.answer(id)) as { message: string }).message;
     },
-    async [Symbol.asyncDispose]() {
-      await store[Symbol.asyncDispose]();
-      await scratch[Symbol.asyncDispose]();
-    },
+    [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose](),
   };
 }
 
@@ -79,13 +83,15 @@ test('the real agent runs hooks around a command, and the host sees a refusal', 
   assert.equal(await agent.stop(), 0);
 });
 
-test('the hook of the documentation refuses while a backup holds its lock', { timeout: 60_000 }, async () => {
+test('the hook of the documentation refuses while a backup holds its lock', { timeout: 60_000 }, async (t) => {
   await using here = await machine();
   const lock = join(here.scratch.directory, 'backup.lock');
   const [name, script] = [...documentedHooks()].find(([candidate]) => candidate.includes('backup'))!;
   here.hook(name, script.replace('/run/backup.lock', lock));
   await using agent = await here.start();
   const backup = spawn('flock', [lock, 'sh', '-c', 'echo locked; read line'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  // Its shell ends with its standard input.
+  t.after(() => backup.stdin.destroy());
   await once(backup.stdout, 'data');
   assert.equal(await here.inject('new'), `Refused by the hook ${name}: a backup is running`);
   backup.stdin.end();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUNDLE } from '../support/agent.js';
+import { wholeOrUndone } from '../support/cleanup.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
 import { startXenstored } from '../support/xenstored.js';
@@ -38,11 +39,14 @@ class Guest implements AsyncDisposable {
     const run = ['run', '--store', socket, '--domain', String(DOMAIN), '--config', config, '--log-level', 'trace'];
     const args = ['-m', 'sh', '-ec', script.join('\n'), 'sh', process.execPath, BUNDLE, ...run];
     const guest = new Guest(spawn('unshare', args, { stdio: ['ignore', 'pipe', 'inherit'] }));
-    for (let tries = 0; !guest.log.includes('"msg":"ready"'); tries += 1) {
-      assert.ok(tries < 1000, guest.log);
-      await sleep(20);
-    }
-    return guest;
+    return wholeOrUndone(async (cleanup) => {
+      cleanup.add(() => guest[Symbol.asyncDispose]());
+      for (let tries = 0; !guest.log.includes('"msg":"ready"'); tries += 1) {
+        assert.ok(tries < 1000, guest.log);
+        await sleep(20);
+      }
+      return guest;
+    });
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createScratch, type Scratch } from '../support/scratch.js';
+import { wholeOrUndone } from '../support/cleanup.js';
 import { StreamAgent } from '../support/stream-agent.js';
 import { StreamClient } from '../support/stream-client.js';
 
@@ -25,15 +26,19 @@ class QemuAgent implements AsyncDisposable {
   }
 
   static async start(): Promise<QemuAgent> {
-    const scratch = await createScratch();
-    mkdirSync(scratch.state);
-    const args = ['-m', 'unix-listen', '-p', join(scratch.directory, 'host'), '-t', scratch.state];
-    const agent = new QemuAgent(scratch, spawn('qemu-ga', args, { stdio: 'ignore' }));
-    while (!existsSync(join(scratch.directory, 'host'))) {
-      assert.equal(agent.#child.exitCode, null, 'qemu-ga ended');
-      await sleep(20);
-    }
-    return agent;
+    return wholeOrUndone(async (cleanup) => {
+      const scratch = await createScratch();
+      cleanup.add(() => scratch[Symbol.asyncDispose]());
+      mkdirSync(scratch.state);
+      const args = ['-m', 'unix-listen', '-p', join(scratch.directory, 'host'), '-t', scratch.state];
+      const agent = new QemuAgent(scratch, spawn('qemu-ga', args, { stdio: 'ignore' }));
+      cleanup.add(() => agent[Symbol.asyncDispose]());
+      while (!existsSync(join(scratch.directory, 'host'))) {
+        assert.equal(agent.#child.exitCode, null, 'qemu-ga ended');
+        await sleep(20);
+      }
+      return agent;
+    });
   }
 
   connect(): Promise<StreamClient> {
@@ -41,9 +46,11 @@ class QemuAgent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ended = once(this.#child, 'exit');
-    this.#child.kill('SIGKILL');
-    await ended;
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const ended = once(this.#child, 'exit');
+      this.#child.kill('SIGKILL');
+      await ended;
+    }
     await this.scratch[Symbol.asyncDispose]();
   }
 }

@@ -135,7 +135,7 @@ test('a ninth connection is refused, and there is room when one ends', async () 
   for (const client of clients) client[Symbol.dispose]();
 });
 
-test('the socket of a dead agent is taken over, that of a living one and any other file are not', async () => {
+test('the socket of a dead agent is taken over, that of a living one and any other file are not', async (t) => {
   await using agent = await StreamAgent.start();
   const start = async (path: string): Promise<[code: number | null, stderr: string]> => {
     const child = spawn(process.execPath, [
@@ -148,6 +148,7 @@ test('the socket of a dead agent is taken over, that of a living one and any oth
       '--root',
       agent.scratch.root,
     ]);
+    t.after(() => child.kill('SIGKILL'));
     let printed = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));
     await once(child, 'close');
@@ -204,9 +205,10 @@ test('XenStore and a stream are served at once, and the stream goes on when the 
   client[Symbol.dispose]();
 });
 
-test('a machine without any wire ends the agent with 69', async () => {
+test('a machine without any wire ends the agent with 69', async (t) => {
   await using scratch = await createScratch();
   const child = spawn(process.execPath, [BUNDLE, 'run', '--wire', 'stream', '--root', scratch.root]);
+  t.after(() => child.kill('SIGKILL'));
   let printed = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));
   await once(child, 'close');

@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { type Argv, type Host } from '../../ts/api/index.js';
 import { createAccounts } from '../../ts/host/accounts.js';
 import { createProcesses } from '../../ts/host/processes.js';
+import { type Cleanup, wholeOrUndone } from '../support/cleanup.js';
 import { debianRoot, run } from '../support/debian-root.js';
 import { muslBusybox } from '../support/musl-busybox.js';
 import { createScratchHost } from '../support/scratch-host.js';
@@ -39,15 +40,20 @@ export class LoginSystem implements AsyncDisposable {
     this.root = join(directory, 'root');
   }
 
-  static async #create(): Promise<LoginSystem> {
+  static async #create(cleanup: Cleanup): Promise<LoginSystem> {
     const directory = await mkdtemp(join(tmpdir(), 'gw-logins-'));
+    cleanup.add(() => rm(directory, { recursive: true, force: true }));
     // For su, which is nobody's.
     await chmod(directory, 0o755);
     return new LoginSystem(directory);
   }
 
   static async debian(suite: string): Promise<LoginSystem> {
-    const system = await LoginSystem.#create();
+    return wholeOrUndone((cleanup) => LoginSystem.#debian(suite, cleanup));
+  }
+
+  static async #debian(suite: string, cleanup: Cleanup): Promise<LoginSystem> {
+    const system = await LoginSystem.#create(cleanup);
     const source = debianRoot(suite, 'logins');
     // Without what is large and not needed: a copy is made for every test.
     const left = ['./usr/share', './usr/lib/*/gconv', './usr/lib/*/perl-base', './var/cache', './var/lib'];
@@ -59,7 +65,11 @@ export class LoginSystem implements AsyncDisposable {
 
   /** As Alpine: musl and busybox, and no other program. */
   static async musl(): Promise<LoginSystem> {
-    const system = await LoginSystem.#create();
+    return wholeOrUndone((cleanup) => LoginSystem.#musl(cleanup));
+  }
+
+  static async #musl(cleanup: Cleanup): Promise<LoginSystem> {
+    const system = await LoginSystem.#create(cleanup);
     await mkdir(join(system.root, 'bin'), { recursive: true });
     await mkdir(join(system.root, 'usr/sbin'), { recursive: true });
     const busybox = join(system.root, 'bin/busybox');

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { StoreServer } from '#binding';
+import { Cleanup } from '../support/cleanup.js';
 import { buildExample } from '../support/programs.js';
 import { startXenstored, xenPrograms } from '../support/xenstored.js';
 
@@ -105,16 +106,25 @@ function tell({ dom0, guest }: Place, [as, program, ...args]: Line): string {
 suite('the embedded store and xenstored answer alike', () => {
   const folder = mkdtempSync(join(tmpdir(), 'guestwire-store-'));
   const conformance = buildExample('conformance');
-  let embedded: { place: Place; server: StoreServer };
-  let real: { place: Place; store: Awaited<ReturnType<typeof startXenstored>> };
+  let embedded: { place: Place };
+  let real: { place: Place };
+
+  const cleanup = new Cleanup();
+  cleanup.add(() => {
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   before(async () => {
     const server = StoreServer.listen(join(folder, 'embedded'));
+    cleanup.add(() => {
+      server.close();
+    });
     const place = { dom0: join(folder, 'embedded'), guest: join(folder, 'guest') };
     server.addDomain(GUEST, place.guest);
-    embedded = { place, server };
+    embedded = { place };
     const store = await startXenstored('c', folder);
-    real = { place: { dom0: store.socket, guest: await store.addDomain(GUEST) }, store };
+    cleanup.add(() => store[Symbol.asyncDispose]());
+    real = { place: { dom0: store.socket, guest: await store.addDomain(GUEST) } };
     // A toolstack makes a guest's home; the embedded store has done so by itself.
     const home: readonly Line[] = [
       ['dom0', 'write', `${HOME}/domid`, String(GUEST), `${HOME}/data`, ''],
@@ -129,11 +139,7 @@ suite('the embedded store and xenstored answer alike', () => {
     }
   });
 
-  after(async () => {
-    embedded.server.close();
-    await real.store.kill();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  after(() => cleanup[Symbol.asyncDispose]());
 
   for (const [name, lines] of Object.entries(STORIES)) {
     test(name, () => {

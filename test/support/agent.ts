@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { wholeOrUndone } from './cleanup.js';
 
 /** The bundle, as a guest runs it. */
 export const BUNDLE = 'dist/guestwire.js';
@@ -49,17 +50,22 @@ export class Agent implements AsyncDisposable {
     if (domain !== undefined) args.push('--domain', String(domain));
     args.push(...more);
     const env = { PATH: process.env['PATH'], ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}) };
-    const agent = new Agent(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
-    await agent.logged('"msg":"ready"');
-    return agent;
+    return Agent.#ready(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
   }
 
   /** As `start`, for a program that becomes the agent, such as unshare(1). */
   static async of(program: string, args: readonly string[], variables: NodeJS.ProcessEnv = {}): Promise<Agent> {
     const env = { PATH: process.env['PATH'], ...variables };
-    const agent = new Agent(spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
-    await agent.logged('"msg":"ready"');
-    return agent;
+    return Agent.#ready(spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env }));
+  }
+
+  static async #ready(child: ChildProcess): Promise<Agent> {
+    return wholeOrUndone(async (cleanup) => {
+      const agent = new Agent(child);
+      cleanup.add(() => agent[Symbol.asyncDispose]());
+      await agent.logged('"msg":"ready"');
+      return agent;
+    });
   }
 
   get pid(): number {

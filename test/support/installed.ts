@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { Agent } from './agent.js';
+import { type Cleanup, wholeOrUndone } from './cleanup.js';
 import { Dom0, localTools } from './dom0.js';
 import { BUILT_VERSION, type Release, type ReleaseOptions, installRelease, makeRelease } from './release.js';
 import { Authority, UpdateServer } from './update-server.js';
@@ -57,7 +58,14 @@ export interface StartOptions {
  * and relative paths, or dom0 on behalf of it.
  */
 export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<Installed> {
+  return wholeOrUndone((cleanup) => create(as, cleanup));
+}
+
+async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed> {
   const directory = mkdtempSync(join(tmpdir(), 'gw-up-'));
+  cleanup.add(() => {
+    rmSync(directory, { recursive: true, force: true });
+  });
   const [lib, state, files, ssl] = ['lib', 'state', 'files', 'ssl'].map((name) => join(directory, name)) as [
     string,
     string,
@@ -68,6 +76,7 @@ export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<In
   const authority = new Authority(directory);
   copyFileSync(authority.file, join(ssl, 'certs/ca-certificates.crt'));
   const store = await startXenstored('c', directory);
+  cleanup.add(() => store[Symbol.asyncDispose]());
   const dom0 = new Dom0(localTools(store.socket), DOMAIN);
   let own = `endpoint = "${store.socket}"\ndomain = ${DOMAIN}`;
   if (as === 'guest') {
@@ -77,6 +86,7 @@ export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<In
     await dom0.tool('chmod', '-r', dom0.path('data'), `n${DOMAIN}`);
   }
   const server = await UpdateServer.start(authority.certify());
+  cleanup.add(() => server[Symbol.asyncDispose]());
   const config = join(directory, 'guestwire.toml');
   const configure = (...lines: readonly string[]): void => {
     const sections = [
@@ -128,10 +138,6 @@ export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<In
       );
       return [...left, ...staged, ...(await dom0.list('data/guestwire'))];
     },
-    async [Symbol.asyncDispose]() {
-      await server[Symbol.asyncDispose]();
-      await store[Symbol.asyncDispose]();
-      rmSync(directory, { recursive: true, force: true });
-    },
+    [Symbol.asyncDispose]: () => cleanup[Symbol.asyncDispose](),
   };
 }

@@ -10,9 +10,12 @@ export interface CliResult {
 /** The program as tsc left it: what the tests of the command line run. */
 export const PROGRAM = 'build/ts/main.js';
 
+/** One that serves when it should have ended must not keep the tests for ever. Milliseconds. */
+const PATIENCE = 120_000;
+
 /** Runs `guestwire <args>` to its end. */
 export async function runCli(args: readonly string[], stdin = ''): Promise<CliResult> {
-  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'pipe' });
+  const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: 'pipe', timeout: PATIENCE });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

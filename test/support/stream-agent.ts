@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUNDLE } from './agent.js';
+import { wholeOrUndone } from './cleanup.js';
 import { createScratch, type Scratch } from './scratch.js';
 import { StreamClient } from './stream-client.js';
 
@@ -27,18 +28,22 @@ export class StreamAgent implements AsyncDisposable {
   }
 
   static async start(args: readonly string[] = [], config = '', socket = ''): Promise<StreamAgent> {
-    const scratch = await createScratch();
-    const path = socket === '' ? join(scratch.directory, 'host') : socket;
-    await scratch.write('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
-    await scratch.write('etc/shadow', 'root:*:19700:0:99999:7:::\n', 0o640);
-    await scratch.write('etc/guestwire/guestwire.toml', `[stream]\nmax-line = "64KiB"\n${config}`);
-    const agent = new StreamAgent(
-      scratch,
-      path,
-      spawn(process.execPath, [BUNDLE, 'run', '--listen', path, '--root', scratch.root, ...args]),
-    );
-    await agent.logged('"msg":"ready"');
-    return agent;
+    return wholeOrUndone(async (cleanup) => {
+      const scratch = await createScratch();
+      cleanup.add(() => scratch[Symbol.asyncDispose]());
+      const path = socket === '' ? join(scratch.directory, 'host') : socket;
+      await scratch.write('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
+      await scratch.write('etc/shadow', 'root:*:19700:0:99999:7:::\n', 0o640);
+      await scratch.write('etc/guestwire/guestwire.toml', `[stream]\nmax-line = "64KiB"\n${config}`);
+      const agent = new StreamAgent(
+        scratch,
+        path,
+        spawn(process.execPath, [BUNDLE, 'run', '--listen', path, '--root', scratch.root, ...args]),
+      );
+      cleanup.add(() => agent[Symbol.asyncDispose]());
+      await agent.logged('"msg":"ready"');
+      return agent;
+    });
   }
 
   get log(): string {
@@ -68,7 +73,7 @@ export class StreamAgent implements AsyncDisposable {
   }
 
   async stop(): Promise<number | null> {
-    if (this.#child.exitCode === null) {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ended = once(this.#child, 'exit');
       this.#child.kill('SIGTERM');
       await ended;

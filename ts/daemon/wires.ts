@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CommunicationModule, Transport } from '../api/communication.js';
-import { AgentError } from '../api/errors.js';
+import { AGENT_ERRORS, AgentError, messageOf } from '../api/errors.js';
 import { configError } from './config.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
@@ -10,6 +10,8 @@ import { describeError } from './log.js';
 const AUTO = 'auto';
 /** One wire that is there and not ready yet must not keep the service from being ready by another. Milliseconds. */
 const GRACE_MS = 10_000;
+/** How every AgentError GW_WIRE_ABSENT begins. */
+const [NO_HOST = ''] = AGENT_ERRORS.GW_WIRE_ABSENT[1].split('wanted');
 
 /** The modules that `use` names. Throws AgentError GW_CONFIG_INVALID for a name that none has. */
 export function chooseWires(
@@ -58,7 +60,7 @@ export async function serveWires(modules: readonly CommunicationModule[], option
   const outcomes = await Promise.race([all, aborted(options.signal).then(() => settled(opening))]);
   const failures = outcomes.flatMap((outcome) => ('failure' in outcome ? [outcome] : []));
   const served = outcomes.flatMap((outcome) => ('served' in outcome ? [outcome.served] : []));
-  if (served.length === 0 && failures.length > 0) throw whyNone(failures.map(({ failure }) => failure));
+  if (served.length === 0 && failures.length > 0) throw whyNone(failures);
   for (const { name, failure } of failures) {
     if (!isAbsence(failure)) log.error({ wire: name, error: describeError(failure) }, 'wire cannot be opened');
   }
@@ -113,11 +115,13 @@ async function settled(opening: readonly Promise<Opened>[]): Promise<readonly Op
 }
 
 /** The error of a wire that is there says more than that of one that is not. */
-function whyNone(failures: readonly unknown[]): unknown {
+function whyNone(outcomes: readonly { readonly name: string; readonly failure: unknown }[]): unknown {
+  const failures = outcomes.map(({ failure }) => failure);
   const real = failures.find((failure) => !isAbsence(failure));
   if (real !== undefined || failures.length === 1) return real ?? failures[0];
-  const reasons = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
-  return new AgentError('GW_WIRE_ABSENT', ['one of the wires in wires.use', reasons.join('; ')]);
+  // What each says of the machine as a whole is said once.
+  const reasons = outcomes.map(({ name, failure }) => `${name}: ${messageOf(failure).replace(NO_HOST, '')}`);
+  return new AgentError('GW_WIRE_ABSENT', ['one of the wires in wires.use', `none; ${reasons.join('; ')}`]);
 }
 
 /** Whether a module means that this machine has no such wire. */

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { replaceProcess } from '#binding';
 import { AgentError, type Updates } from '../api/index.js';
 import { downloadFile, fetchBytes } from './download.js';
-import { reason } from './reason.js';
 import type { StoreOptions } from './store.js';
 import { removeTrials, tryVersion } from './trial.js';
 import { TRIAL_STATE } from './trial-state.js';
@@ -47,12 +46,7 @@ export function createUpdates({ root, stateDirectory, directory, store, program 
     },
 
     async unpack(maxSize) {
-      let staging: string;
-      try {
-        staging = await makeStaging(directory);
-      } catch (cause) {
-        throw new AgentError('GW_UPDATE_FAILED', ['in the archive', reason(cause)], { cause });
-      }
+      const staging = await makeStaging(directory);
       unpacked = await unpackArchive(archive, staging, maxSize);
       return unpacked.version;
     },

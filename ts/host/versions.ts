@@ -42,17 +42,19 @@ async function locate(path: string): Promise<string | null> {
   return directory === null ? null : join(directory, name);
 }
 
-/** Makes an empty directory beside the versions, on their file system. */
+/** Makes an empty directory beside the versions, on their file system. Throws GW_UPDATE_FAILED. */
 export async function makeStaging(directory: string): Promise<string> {
-  const path = join(directory, VERSIONS, `${STAGING}${randomUUID()}`);
-  await mkdir(path, { mode: 0o700 });
+  const versions = join(directory, VERSIONS);
+  const path = join(versions, `${STAGING}${randomUUID()}`);
+  // Which version it is, the archive says only once it is unpacked.
+  await failing('in the archive', versions, () => mkdir(path, { mode: 0o700 }));
   return path;
 }
 
 /** Moves an unpacked program to its place; one of the same version that stands there is gone. */
 export async function installVersion(directory: string, unpacked: string, version: string): Promise<void> {
   const versions = join(directory, VERSIONS);
-  await failing(version, async () => {
+  await failing(version, versions, async () => {
     await chmod(unpacked, 0o755);
     await rm(join(versions, version), { recursive: true, force: true });
     await rename(unpacked, join(versions, version));
@@ -62,7 +64,7 @@ export async function installVersion(directory: string, unpacked: string, versio
 
 /** Makes `current` lead to an installed version. */
 export async function linkVersion(directory: string, version: string): Promise<void> {
-  await failing(version, async () => {
+  await failing(version, directory, async () => {
     await access(join(directory, VERSIONS, version, PROGRAM));
     const temporary = join(directory, `.${CURRENT}-${randomUUID()}`);
     await symlink(join(VERSIONS, version), temporary);
@@ -89,10 +91,11 @@ async function removeStarting(directory: string, prefix: string): Promise<void> 
   }
 }
 
-async function failing(version: string, work: () => Promise<void>): Promise<void> {
+/** `where` tells which disk it is that is full or read-only. */
+async function failing(version: string, where: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (cause) {
-    throw new AgentError('GW_UPDATE_FAILED', [version, reason(cause)], { cause });
+    throw new AgentError('GW_UPDATE_FAILED', [version, `${where}: ${reason(cause)}`], { cause });
   }
 }

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { FileLock, KeyExchange, networkApply, SealedExchange, StoreServer, XenStore } from '#binding';
+import { FileLock, KeyExchange, networkApply, openPort, SealedExchange, StoreServer, XenStore } from '#binding';
 import { createScratch } from '../../support/scratch.js';
 import type { AddonEntry } from './entry.js';
 
@@ -149,6 +149,11 @@ export const ADDON_ENTRIES: Readonly<Record<string, AddonEntry>> = {
     provoke: () => {
       networkApply([{ type: 'up', index: 0x7fff_ffff }]);
     },
+  },
+
+  STREAM_FAILED: {
+    says: /^opening \/dev\/virtio-ports\/absent: No such file or directory/,
+    provoke: () => openPort('/dev/virtio-ports/absent'),
   },
 
   LOCK_TIMEOUT: {

@@ -3,42 +3,23 @@
  * the message says in the place of each `%s`, and a function that does on a guest what leads to it.
  */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError } from '../../../ts/api/index.js';
 import { loadConfig } from '../../../ts/daemon/config.js';
 import { readConfigFiles } from '../../../ts/host/system.js';
+import { pluginText } from '../../support/plugins.js';
+import { runCli } from '../../support/run-cli.js';
 import { MAC, VM_DATA } from '../../support/scratch-root.js';
-import type { AgentEntry, Told } from './entry.js';
-import type { Guest } from './guest.js';
+import { asked, base64 } from './asked.js';
+import type { AgentEntry } from './entry.js';
+import { FILE_ENTRIES } from './file-errors.js';
+import { UPDATE_ENTRIES } from './update-errors.js';
 
-const base64 = (text: string): string => Buffer.from(text).toString('base64');
 const ADDRESS = { ip: '203.0.113.10', netmask: '255.255.255.0' };
 const RECORD = 'vm-data/networking/a';
 /** A guest whose network nobody configures. */
 const WITHOUT_IFUPDOWN = { 'etc/network/interfaces': null, 'sbin/ifup': null, 'sbin/ifdown': null } as const;
-
-/** The value of `file_inject` for a part of /srv/big, whose whole is ten digits. */
-function part(content: string, offset: number, path = '/srv/big', total = 10): Readonly<Record<string, unknown>> {
-  const last = offset + content.length === total;
-  const digest = createHash('sha256').update('0123456789').digest('hex');
-  return {
-    b64_path: base64(path),
-    b64_file: base64(content),
-    offset,
-    total,
-    ...(last ? { sha256: digest } : {}),
-  };
-}
-
-/** Starts the agent and sends a request. */
-function asked(name: string, value: unknown = ''): (guest: Guest) => Promise<Told> {
-  return async (guest) => {
-    await guest.start();
-    return guest.request(name, value);
-  };
-}
 
 export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
   GW_REQUEST_MALFORMED: {
@@ -160,45 +141,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     provoke: asked('sshkeys', { action: 'list', user: 'nobody' }),
   },
 
-  GW_FILE_UNDECODABLE: { says: [], provoke: asked('injectfile', 'no base64!') },
-
-  GW_FILE_REFUSED: {
-    says: ['/proc/sys/kernel/hostname', '/proc belongs to the kernel'],
-    provoke: asked('injectfile', base64('/proc/sys/kernel/hostname,x')),
-  },
-
-  GW_FILE_FAILED: {
-    says: ['/etc/hostname/x', 'a part of the path is not a directory'],
-    provoke: asked('injectfile', base64('/etc/hostname/x,hello')),
-  },
-
-  GW_UPLOAD_CONTRADICTORY: {
-    says: ['/srv/big', 'a total of 10 bytes as before', '11'],
-    async provoke(guest) {
-      await guest.start();
-      await guest.succeeds('file_inject', part('0123', 0));
-      return guest.request('file_inject', part('4567', 4, '/srv/big', 11));
-    },
-  },
-
-  GW_UPLOAD_GAP: {
-    says: ['/srv/big', '4', '6'],
-    async provoke(guest) {
-      await guest.start();
-      await guest.succeeds('file_inject', part('0123', 0));
-      return guest.request('file_inject', part('67', 6));
-    },
-  },
-
-  GW_UPLOAD_LIMIT: {
-    says: ['/srv/second', '1', '1'],
-    config: '[files]\nuploads = 1',
-    async provoke(guest) {
-      await guest.start();
-      await guest.succeeds('file_inject', part('0123', 0));
-      return guest.request('file_inject', part('0123', 0, '/srv/second'));
-    },
-  },
+  ...FILE_ENTRIES,
 
   GW_NETWORK_EMPTY: {
     says: ['vm-data/networking or vm-data/networks'],
@@ -265,6 +208,8 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     },
   },
 
+  ...UPDATE_ENTRIES,
+
   GW_RUN_FAILED: {
     says: ['restorecon', 'no policy'],
     async provoke(guest) {
@@ -276,6 +221,40 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
         chmod 755 /usr/local/sbin/restorecon`);
       const keys = ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0bT6vHcN0HIbEuyD6x0lqyO0vTfcp2FJ7vBPBLsk0v'];
       return guest.request('sshkeys', { action: 'merge', keys });
+    },
+  },
+
+  GW_PLUGIN_FAILED: {
+    says: ['wild', 'it threw TypeError'],
+    files: {
+      'etc/guestwire/plugins/wild.mjs': pluginText('wild', { wild: "async () => { throw new TypeError('told'); }" }),
+    },
+    async provoke(guest) {
+      await guest.startLive();
+      return guest.request('wild');
+    },
+  },
+
+  GW_SCRIPT_FAILED: {
+    says: ['backup', 'exit status 3, wanted 0'],
+    files: { 'etc/guestwire/commands/backup': '#!/bin/sh\nexit 3\n' },
+    async provoke(guest) {
+      await guest.startLive('chmod 755 /etc/guestwire/commands/backup');
+      return guest.request('backup');
+    },
+  },
+
+  GW_WIRE_ABSENT: {
+    says: ['a port org.qemu.guest_agent.0', 'none, and no other stream is configured'],
+    async provoke(guest) {
+      // No host is told of it: the agent ends.
+      const args = ['--wire', 'stream', '--root', guest.scratch.root, '--log-level', 'debug'];
+      const { code: status, stdout, stderr } = await runCli(['run', ...args]);
+      assert.equal(status, 69, stderr);
+      const [, code] = /"wire":"stream",.*"code":"(\w+)".*"msg":"wire not there"/.exec(stdout + stderr) ?? [];
+      assert.equal(code, 'GW_WIRE_ABSENT', stdout + stderr);
+      const [, message = ''] = /^guestwire: (.*)$/m.exec(stderr) ?? [];
+      return { code, returncode: new AgentError(code).returncode, message };
     },
   },
 

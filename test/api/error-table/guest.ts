@@ -8,8 +8,10 @@ import { StoreServer } from '#binding';
 import { Secret } from '../../../ts/api/index.js';
 import { Controller, type PasswordOptions } from '../../../ts/controller/controller.js';
 import { openStore } from '../../../ts/host/store.js';
+import { wholeOrUndone } from '../../support/cleanup.js';
 import { PROGRAM } from '../../support/run-cli.js';
 import { ScratchRoot } from '../../support/scratch-root.js';
+import { StreamClient } from '../../support/stream-client.js';
 import type { AgentEntry, Told } from './entry.js';
 
 export const DOMAIN = 1;
@@ -24,6 +26,15 @@ interface LogLine {
   readonly request?: string;
   readonly msg?: string;
   readonly code?: string;
+  readonly returncode?: string;
+}
+
+/** What of a live system is not the usual. */
+interface Live {
+  /** The agent's own, when it is not the build. */
+  readonly program?: string;
+  /** `shared`: this machine's loopback is the guest's too. */
+  readonly network?: 'own' | 'shared';
 }
 
 /**
@@ -35,6 +46,7 @@ export class Guest implements AsyncDisposable {
   readonly #server: StoreServer;
   #agent: ChildProcess | null = null;
   #controller: Controller | null = null;
+  #stream: StreamClient | null = null;
   #log = '';
 
   private constructor({ config, files = {} }: Made) {
@@ -48,11 +60,13 @@ export class Guest implements AsyncDisposable {
   }
 
   static async prepare(entry: Made): Promise<Guest> {
-    const guest = new Guest(entry);
-    const store = openStore({ endpoint: guest.#socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
-    for (const [path, value] of Object.entries(entry.published ?? {})) await store.write(path, Buffer.from(value));
-    store[Symbol.dispose]();
-    return guest;
+    return wholeOrUndone(async (cleanup) => {
+      const guest = new Guest(entry);
+      cleanup.add(() => guest[Symbol.asyncDispose]());
+      using store = openStore({ endpoint: guest.#socket, domain: DOMAIN, poll: 'loop' }, () => undefined);
+      for (const [path, value] of Object.entries(entry.published ?? {})) await store.write(path, Buffer.from(value));
+      return guest;
+    });
   }
 
   /** Where the host connects. */
@@ -64,21 +78,30 @@ export class Guest implements AsyncDisposable {
     return join(this.scratch.directory, 'guest');
   }
 
+  /** Where the agent listens for a host that speaks QEMU's dialect. */
+  get #streamSocket(): string {
+    return join(this.scratch.directory, 'stream');
+  }
+
   /** Starts the agent on the root: nothing is run there, and nothing live changes. */
   async start(): Promise<void> {
-    await this.#run([process.execPath, PROGRAM, 'run', '--store', this.guestSocket, '--root', this.scratch.root]);
+    const wires = ['--store', this.guestSocket, '--listen', this.#streamSocket];
+    await this.#run([process.execPath, PROGRAM, 'run', ...wires, '--root', this.scratch.root]);
   }
 
   /**
    * Starts the agent on a live system: this machine, in namespaces of its own, with the root's /etc and an empty state
    * directory. `setup` is a shell script that makes the rest of it.
    */
-  async startLive(setup: string): Promise<void> {
-    const mounts = `set -e; mount -t sysfs sysfs /sys; mount -t tmpfs tmpfs /var/lib; mount --bind "$1/etc" /etc`;
-    const agent = `exec ${process.execPath} ${PROGRAM} run --store ${this.guestSocket}`;
-    const script = `cd "$2"; ${mounts}; ${setup}; ${agent}`;
+  async startLive(setup = '', { program = PROGRAM, network = 'own' }: Live = {}): Promise<void> {
+    // What /sys shows of the network is that of whoever mounts it.
+    const sys = network === 'own' ? 'mount -t sysfs sysfs /sys' : '';
+    const mounts = ['mount -t tmpfs tmpfs /var/lib', 'mount --bind "$1/etc" /etc'];
+    const agent = `exec ${process.execPath} ${program} run --store ${this.guestSocket}`;
+    const script = ['set -e', 'cd "$2"', sys, ...mounts, setup, agent].join('\n');
     const inside = ['sh', '-c', script, 'sh', this.scratch.root, process.cwd()];
-    await this.#run(['unshare', '--net', '--mount', '--uts', ...inside]);
+    const own = network === 'own' ? ['--net'] : [];
+    await this.#run(['unshare', ...own, '--mount', '--uts', ...inside]);
   }
 
   async #run([program = '', ...args]: readonly string[]): Promise<void> {
@@ -118,6 +141,15 @@ export class Guest implements AsyncDisposable {
     return { code: await this.loggedCode((line) => line.request === id), returncode, message };
   }
 
+  /** Sends a request of QEMU's guest agent that is refused. Its host is sent no return code: that is the log's. */
+  async execute(name: string, args: object): Promise<Told> {
+    const client = (this.#stream ??= await StreamClient.connect(this.#streamSocket));
+    const { error } = await client.ask({ execute: name, arguments: args });
+    const message = (error as { desc?: string } | undefined)?.desc ?? 'no error';
+    const { code = 'none', returncode = 'none' } = await this.#loggedError(() => true);
+    return { code, returncode, message };
+  }
+
   /** Sends a request that has to succeed. */
   async succeeds(name: string, value: unknown): Promise<string> {
     const { returncode, message } = await (await this.controller()).request(name, value);
@@ -136,7 +168,11 @@ export class Guest implements AsyncDisposable {
 
   /** The code in the first line of the log that tells of an error and is `wanted`. */
   async loggedCode(wanted: (line: LogLine) => boolean): Promise<string> {
-    let code: string | undefined;
+    return (await this.#loggedError(wanted)).code ?? 'none';
+  }
+
+  async #loggedError(wanted: (line: LogLine) => boolean): Promise<LogLine> {
+    let line: LogLine | undefined;
     await until(() => {
       // The last line may not be whole yet.
       const lines = this.#log
@@ -145,11 +181,10 @@ export class Guest implements AsyncDisposable {
         .filter((text) => text.startsWith('{'));
       const parsed = lines.map((text) => JSON.parse(text) as LogLine);
       const errors = parsed.filter(({ msg }) => msg === 'request refused' || msg === 'command failed');
-      const line = errors.find(wanted);
-      code = line?.code;
+      line = errors.find(wanted);
       return line !== undefined;
     }, `an error in the log, which is\n${this.#log}`);
-    return code ?? 'none';
+    return line ?? {};
   }
 
   /** Waits until the agent has noted in its journal that it runs `command`. */
@@ -161,6 +196,7 @@ export class Guest implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+    this.#stream?.[Symbol.dispose]();
     this.#controller?.[Symbol.dispose]();
     this.#server.close();
     this.scratch[Symbol.dispose]();

@@ -1,0 +1,33 @@
+/** How to undo what a setup has made, so that one that throws half-way leaves no process, socket or file behind. */
+export class Cleanup implements AsyncDisposable {
+  readonly #undo: (() => unknown)[] = [];
+
+  add(undo: () => unknown): void {
+    this.#undo.push(undo);
+  }
+
+  /** Undoes everything, the last first, and goes on when one of them fails; throws the first failure at the end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const failures: unknown[] = [];
+    for (const undo of this.#undo.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
+  }
+}
+
+/** Gives what `make` makes. When that throws, what it had made by then is undone. */
+export async function wholeOrUndone<T>(make: (cleanup: Cleanup) => Promise<T>): Promise<T> {
+  const cleanup = new Cleanup();
+  try {
+    return await make(cleanup);
+  } catch (error) {
+    // Why the setup failed says more than why something of it cannot be undone.
+    await cleanup[Symbol.asyncDispose]().catch(() => undefined);
+    throw error;
+  }
+}
