@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AGENT_VERSION } from '../../ts/commands/version.js';
 import { SUBCOMMANDS } from '../../ts/cli/index.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
-import { runCli } from '../support/run-cli.js';
+import { PROGRAM, runCli } from '../support/run-cli.js';
 
 test('--version tells the version of package.json', async () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
@@ -94,4 +95,10 @@ test('config prints what a configuration file could hold, and where each key cam
   assert.equal(second.code, 0, second.stderr);
   const withoutSources = (text: string): string => text.replaceAll(/ +#.*$/gm, '');
   assert.equal(withoutSources(second.stdout), withoutSources(first.stdout));
+});
+
+test('a reader that is gone ends the program without a word', () => {
+  const script = '"$0" "$1" config --root /nowhere | true';
+  const { stderr } = spawnSync('sh', ['-c', script, process.execPath, PROGRAM], { encoding: 'utf8' });
+  assert.equal(stderr, '');
 });

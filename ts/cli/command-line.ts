@@ -96,7 +96,16 @@ export function noMore(positionals: readonly string[]): void {
   if (positionals[0] !== undefined) throw new UsageError(`unexpected argument '${positionals[0]}'`);
 }
 
-/** A line for whoever called. */
+let isReaderWatched = false;
+
+/** A line for whoever called. One who stops reading, such as head(1), ends the program without a word. */
 export function print(line: string): void {
+  if (!isReaderWatched) {
+    isReaderWatched = true;
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EPIPE') process.exit(EXIT.failure);
+      throw error;
+    });
+  }
   process.stdout.write(`${line}\n`);
 }
