@@ -97,8 +97,13 @@ test('config prints what a configuration file could hold, and where each key cam
   assert.equal(withoutSources(second.stdout), withoutSources(first.stdout));
 });
 
-test('a reader that is gone ends the program without a word', () => {
-  const script = '"$0" "$1" config --root /nowhere | true';
-  const { stderr } = spawnSync('sh', ['-c', script, process.execPath, PROGRAM], { encoding: 'utf8' });
+test('a reader that is gone ends the program without a word', async () => {
+  await using scratch = await ScratchDirectory.create();
+  // It goes on after its first line, so that the error has the time to come.
+  const script = '"$0" "$1" store --socket "$2" | true';
+  const { stderr } = spawnSync('sh', ['-c', script, process.execPath, PROGRAM, `${scratch.path}/s`], {
+    encoding: 'utf8',
+    timeout: 30_000,
+  });
   assert.equal(stderr, '');
 });
