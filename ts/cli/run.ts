@@ -108,7 +108,8 @@ export const run = subcommand({
         commands: registry,
         journal: await FileJournal.open(journalFile),
         log,
-        hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }),
+        // A trial changes nothing, and hooks are for requests of the host's.
+        ...(trial === undefined ? { hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }) } : {}),
         handOver(action) {
           next = action;
           shutdown.stop();
