@@ -49,6 +49,9 @@ pub fn replace_process(program: String, arguments: Vec<String>) -> Result<()> {
         unsafe { libc::fcntl(descriptor, libc::F_SETFD, flags) };
     }
     // Handlers of signals end with this program by themselves; std unblocks the rest, and SIGPIPE is as it was at first.
+    // A SIGHUP that comes before the new program has a handler would end it, and what is ignored stays so until then.
+    // SAFETY: takes no pointers.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     let error = Command::new(&program).args(&arguments).exec();
     Err(Error::from_reason(format!("cannot run {program}: {error}")))
 }

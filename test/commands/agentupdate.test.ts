@@ -4,13 +4,16 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { AGENT_ERRORS } from '../../ts/api/errors.js';
+import { AGENT_ERRORS, AgentError } from '../../ts/api/errors.js';
 import { updateCommands } from '../../ts/commands/agentupdate.js';
 import { parseUpdateRequest } from '../../ts/commands/update-request.js';
+import { readPending, writePending } from '../../ts/commands/update-state.js';
 import { updateOptions } from '../../ts/cli/command-options.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { unpackArchive } from '../../ts/host/unpack.js';
+import { fakeHost } from '../../ts/testing/fake-host.js';
+import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { call } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch } from '../support/scratch.js';
@@ -118,6 +121,27 @@ for (const [index, old] of cases.entries()) {
 test('every case of the old agent is looked at', () => {
   assert.equal(NOW.length, cases.length);
 });
+
+for (const [what, download] of [
+  ['fails', () => Promise.reject(new AgentError('GW_UPDATE_DOWNLOAD', ['https://localhost/x', 'why']))],
+  ['is for the version that runs', () => Promise.resolve({ size: 1, digests: { md5: MD5 } })],
+] as const) {
+  test(`an update that ${what} leaves that of the running version to be confirmed or undone as before`, async () => {
+    const host = fakeHost();
+    const before = { previous: '1', next: '2', attempts: 1 };
+    await writePending(host.state, before);
+    const updates = {
+      ...NO_UPDATES,
+      installed: () => Promise.resolve({ running: '2' }),
+      download,
+      unpack: () => Promise.resolve('2'),
+      clean: () => Promise.resolve(),
+    };
+    const module = updateCommands({ ...host, updates }, updateOptions(DEFAULTS));
+    await call(module, 'agentupdate', `https://localhost/x,${MD5}`);
+    assert.deepEqual(await readPending(host.state), before);
+  });
+}
 
 test('on a copy of a system the command is refused before anything is looked at', async () => {
   await using scratch = await createScratch();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +24,19 @@ const mortal = (file: string): string =>
   `if (!process.argv.includes('--trial')) setInterval(() => {
      if (process.getBuiltinModule('node:fs').existsSync(${JSON.stringify(file)})) process.exit(9);
    }, 10);`;
+
+/** A plugin whose wire ends soon after it was opened. */
+const BRIEF_WIRE = `
+  import { setTimeout as sleep } from 'node:timers/promises';
+  const transport = {
+    async *requests() { await sleep(300); },
+    stillWanted: async () => true,
+    respond: async () => undefined,
+    retire: async () => undefined,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+  const module = { name: 'brief', open: async () => transport };
+  export default { apiVersion: 1, name: 'brief', setup: () => [{ kind: 'communication', module }] };`;
 
 test('a new version that dies three times before it has served for long makes room for the one before', async () => {
   await using guest = await createInstalled();
@@ -72,6 +85,20 @@ test('a start that an administrator ends does not count against the new version'
     assert.equal(await agent.stop(), 0);
   }
   assert.equal(guest.current(), NEXT);
+});
+
+test('a start that ends by itself, because its wire does, counts against the new version', async () => {
+  await using guest = await createInstalled();
+  const plugins = join(guest.directory, 'plugins');
+  const pending = join(guest.state, 'update.json');
+  for (const made of [plugins, guest.state]) mkdirSync(made);
+  writeFileSync(join(plugins, 'brief.mjs'), BRIEF_WIRE);
+  writeFileSync(pending, `{"previous":"0.0.9","next":"${BUILT_VERSION}","attempts":0}`);
+  guest.configure('[wires]', 'use = ["brief"]', '[plugins]', `directory = "${plugins}"`);
+  await using agent = await guest.start();
+  assert.equal(await agent.ended(), 1);
+  assert.match(agent.log, /"wire":"brief","msg":"wire ended"/);
+  assert.equal((JSON.parse(readFileSync(pending, 'utf8')) as { attempts: number }).attempts, 1);
 });
 
 test('a version that lost its predecessor stays, however often it dies', async () => {

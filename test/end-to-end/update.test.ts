@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -172,8 +172,12 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
   assert.equal(await agent.stop(), 0);
 });
 
-test('a trial serves version and features below its node, touches no state, and ends with its standard input', async (t) => {
+test('a trial serves version and features below its node, runs no hook, touches no state, and ends with its standard input', async (t) => {
   await using guest = await createInstalled();
+  const hooks = join(guest.directory, 'hooks');
+  mkdirSync(join(hooks, 'before/version'), { recursive: true });
+  writeFileSync(join(hooks, 'before/version/10-no'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+  guest.configure('[hooks]', `directory = "${hooks}"`);
   const { dom0 } = guest;
   const node = 'data/guestwire/trial/x';
   const waiting = await dom0.send('{"name": "version", "value": "agent"}');

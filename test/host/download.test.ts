@@ -4,6 +4,7 @@ import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Logger, pino } from 'pino';
 import type { TransferLimits } from '../../ts/api/index.js';
 import { downloadFile, fetchBytes } from '../../ts/host/download.js';
@@ -230,4 +231,20 @@ test('a server that cannot be reached is an error that says so', async () => {
     url = server.url('/x');
   }
   await refused(machine.fetch(url), url, /ECONNREFUSED/);
+});
+
+test('where the file cannot be written the server is hung up on at once', async () => {
+  await using machine = await Machine.create();
+  await using server = await UpdateServer.start(machine.authority.certify());
+  const hungUp = new Promise<string>((resolve) => {
+    server.files.set('/x', (_, response) => {
+      response.once('close', () => {
+        resolve('hung up');
+      });
+      response.writeHead(200, { 'content-length': 1000 }).write('x');
+    });
+  });
+  mkdirSync(machine.file);
+  await refused(machine.download(server.url('/x')), server.url('/x'), /^EISDIR/);
+  assert.equal(await Promise.race([hungUp, sleep(2000, 'still connected')]), 'hung up');
 });

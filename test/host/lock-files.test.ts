@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createAccounts } from '../../ts/host/accounts.js';
@@ -65,6 +65,26 @@ test('a live holder is waited for, and named when it does not let go', async () 
     await new Promise((resolve) => setTimeout(resolve, 100));
     await writeFile(path, `${await deadProcess()}\0`);
     await (await waiting)[Symbol.asyncDispose]();
+  }
+});
+
+test('a lock file that is a link or a pipe is held by somebody unknown: nothing behind it is read', async () => {
+  for (const make of [
+    (path: string) => symlink('nowhere', path),
+    (path: string) => symlink('/dev/zero', path),
+    async (path: string) => symlink(await outside(), path),
+    (path: string) => Promise.resolve(execFileSync('mkfifo', [path])),
+  ]) {
+    await using scratch = await scratchEtc();
+    await make(join(scratch.root, 'etc/shadow.lock'));
+    const message = 'Could not write /etc/shadow.lock: a process that it does not name holds it; waited for 0.2 s';
+    await assert.rejects(createAccounts(scratch.root, 200).lock(), { code: 'GW_FILE_FAILED', message });
+  }
+
+  /** What would be taken over, if it were the lock file itself. */
+  async function outside(): Promise<string> {
+    const scratch = await createScratch();
+    return scratch.write('lock', `${await deadProcess()}\0`);
   }
 });
 

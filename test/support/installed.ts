@@ -123,9 +123,10 @@ async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed
     },
     start({ program = join(lib, 'current/dist/guestwire.js'), oneThread = false } = {}) {
       // In mounts of its own, where the system trusts the test's authority. Both programs keep the process id.
-      const script = 'mount --bind "$1" /etc/ssl && shift && exec "$@"';
-      const agent = [process.execPath, program, 'run', '--config', config];
-      return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, ...agent], {
+      const script = 'mount --bind "$1" /etc/ssl && cd "$2" && shift 2 && exec "$@"';
+      // A relative path, which has to lead to the same file in the trial.
+      const agent = [process.execPath, program, 'run', '--config', basename(config)];
+      return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, directory, ...agent], {
         ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}),
       });
     },

@@ -91,7 +91,7 @@ export const run = subcommand({
           program: process.argv[1] ?? '',
         },
       });
-      const update = trial === undefined && (await hasPending(host.state)) ? await updateStart(host, log) : null;
+      const update = trial === undefined && (await hasPending(host.state)) ? await updateStart(host, log, flush) : null;
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
       if (trial === undefined) await startNetwork(host, log, config);
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
@@ -108,7 +108,8 @@ export const run = subcommand({
         commands: registry,
         journal: await FileJournal.open(journalFile),
         log,
-        hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }),
+        // A trial changes nothing, and hooks are for requests of the host's.
+        ...(trial === undefined ? { hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }) } : {}),
         handOver(action) {
           next = action;
           shutdown.stop();
@@ -141,7 +142,8 @@ export const run = subcommand({
       extensions.unload();
       if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
       else log.info('stopped');
-      await update?.stopped();
+      // A start that ended by itself counts against the version.
+      if (shutdown.asked) await update?.stopped();
       return outcome === 'finished' && served ? EXIT.ok : EXIT.failure;
     } finally {
       flush();
@@ -186,9 +188,9 @@ function endWithInput(shutdown: Shutdown): void {
 // What follows is loaded only where there is something: most starts come after no update, and find a network that needs
 // nothing.
 
-async function updateStart(host: Host, log: Logger): Promise<Settling> {
+async function updateStart(host: Host, log: Logger, flush: () => void): Promise<Settling> {
   const { startUpdated } = await import('../daemon/update-start.js');
-  return startUpdated(host, log);
+  return startUpdated(host, log, flush);
 }
 
 async function startNetwork(host: Host, log: Logger, config: Config): Promise<void> {

@@ -11,7 +11,7 @@ import {
 } from '../api/index.js';
 import { type PublicKey, checkSignature, parsePublicKey } from '../crypto/minisign.js';
 import { type Manifest, type UpdateRequest, beside, parseManifest, parseUpdateRequest } from './update-request.js';
-import { removePending, writePending } from './update-state.js';
+import { type Pending, readPending, removePending, writePending } from './update-state.js';
 
 export interface UpdateOptions {
   /** Public keys of minisign. */
@@ -68,13 +68,14 @@ async function run(
   };
   const manifest = await readManifest(host, options, request, limits);
   if (manifest?.version === running) return isRunning(running);
+  const earlier = await readPending(host.state);
   // Whoever reads it at the next start cleans up.
   await writePending(host.state, 'preparing');
   let version: string;
   try {
     version = await prepare(host, options, request, manifest, limits, context);
     if (version === running) {
-      await abandon(host);
+      await abandon(host, earlier);
       return isRunning(running);
     }
     await host.updates.try(version, options.trialTimeoutMs, context.signal, context.log);
@@ -84,7 +85,7 @@ async function run(
     // Last: whatever failed before has changed nothing that is started.
     await host.updates.link(version);
   } catch (error) {
-    await abandon(host);
+    await abandon(host, earlier);
     throw error;
   }
   context.log.info({ from: running, to: version }, 'switched to another version');
@@ -116,9 +117,11 @@ function isRunning(version: string): string {
   return `Version ${version} is running already`;
 }
 
-async function abandon(host: Host): Promise<void> {
+/** The running version stays, and with it what `earlier` says of it: that it is still to be confirmed, or undone. */
+async function abandon(host: Host, earlier: Pending | null): Promise<void> {
   await host.updates.clean();
-  await removePending(host.state);
+  if (earlier === null) await removePending(host.state);
+  else await writePending(host.state, earlier);
 }
 
 /** What the manifest beside the archive says; null when nobody signs, or where none is served and none is needed. */

@@ -12,14 +12,26 @@ const SETTLED_MS = 10_000;
 export interface Settling {
   /** The agent serves. */
   ready(): void;
-  /** The agent was asked to stop: this start does not count against the version. */
+  /** The agent was asked to stop: this start does not count against the version. Never rejects. */
   stopped(): Promise<void>;
 }
 
 const NOTHING: Settling = { ready: () => undefined, stopped: () => Promise.resolve() };
 
-/** Does not return when the version before has to come back: then that takes the place of this process. */
-export async function startUpdated(host: Host, log: Logger): Promise<Settling> {
+/**
+ * Does not return when the version before has to come back: then that takes the place of this process, once `flush` has
+ * written out the log. Never rejects: a full or read-only disk must not lock the owner out.
+ */
+export async function startUpdated(host: Host, log: Logger, flush: () => void): Promise<Settling> {
+  try {
+    return await start(host, log, flush);
+  } catch (error) {
+    log.error({ error: describeError(error) }, 'what an update left is left there');
+    return NOTHING;
+  }
+}
+
+async function start(host: Host, log: Logger, flush: () => void): Promise<Settling> {
   const pending = await readPending(host.state);
   if (pending === null || !host.live) return NOTHING;
   const running = await host.updates.installed().then(
@@ -31,7 +43,7 @@ export async function startUpdated(host: Host, log: Logger): Promise<Settling> {
     return NOTHING;
   }
   if (pending.attempts >= ATTEMPTS) {
-    await goBack(host, log, pending);
+    await goBack(host, log, pending, flush);
     return NOTHING;
   }
   const counted = { ...pending, attempts: pending.attempts + 1 };
@@ -50,10 +62,11 @@ async function cleanUp(host: Host, log: Logger, pending: Pending, running: strin
   );
 }
 
-async function goBack(host: Host, log: Logger, { previous, next }: Switched): Promise<void> {
+async function goBack(host: Host, log: Logger, { previous, next }: Switched, flush: () => void): Promise<void> {
   try {
     await host.updates.link(previous);
     log.error({ from: next, to: previous, attempts: ATTEMPTS }, 'the version before comes back');
+    flush();
     await host.updates.restart();
   } catch (error) {
     log.error({ to: previous, error: describeError(error) }, 'the version before cannot be started');
@@ -63,27 +76,32 @@ async function goBack(host: Host, log: Logger, { previous, next }: Switched): Pr
 
 function settle(host: Host, log: Logger, pending: Switched): Settling {
   let timer: NodeJS.Timeout | undefined;
-  const stillPending = async (): Promise<boolean> => {
-    const now = await readPending(host.state);
-    return now !== null && now !== 'preparing' && now.next === pending.next;
-  };
+  const isOurs = (now: Pending | null): boolean => now !== null && now !== 'preparing' && now.next === pending.next;
   const confirm = async (): Promise<void> => {
-    if (!(await stillPending())) return;
+    const now = await readPending(host.state);
+    // Another update is under way. Where it comes to nothing, this one is still to be confirmed.
+    if (now === 'preparing') wait();
+    if (!isOurs(now)) return;
     await removePending(host.state);
     await host.updates.prune([pending.next, pending.previous]);
     log.info({ version: pending.next }, 'the update is confirmed');
   };
+  const wait = (): void => {
+    timer = setTimeout(() => {
+      confirm().catch((error: unknown) => {
+        log.error({ error: describeError(error) }, 'the update cannot be confirmed');
+      });
+    }, SETTLED_MS).unref();
+  };
   return {
-    ready() {
-      timer = setTimeout(() => {
-        confirm().catch((error: unknown) => {
-          log.error({ error: describeError(error) }, 'the update cannot be confirmed');
-        });
-      }, SETTLED_MS).unref();
-    },
+    ready: wait,
     async stopped() {
       clearTimeout(timer);
-      if (await stillPending()) await writePending(host.state, pending);
+      try {
+        if (isOurs(await readPending(host.state))) await writePending(host.state, pending);
+      } catch (error) {
+        log.error({ error: describeError(error) }, 'this start counts against the version');
+      }
     },
   };
 }

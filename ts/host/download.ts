@@ -42,17 +42,22 @@ export async function downloadFile(
     if (response === null) throw new Error('the server has no such file');
     const tell = progress(printableUrl(url), Number(response.headers['content-length'] ?? Number.NaN), log);
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-    const file = await open(path, flags, 0o600);
     let size = 0;
     try {
-      for await (const chunk of received(response, limits)) {
-        await file.writeFile(chunk);
-        for (const [, hash] of hashes) hash.update(chunk);
-        size += chunk.length;
-        tell(size);
+      const file = await open(path, flags, 0o600);
+      try {
+        for await (const chunk of received(response, limits)) {
+          await file.writeFile(chunk);
+          for (const [, hash] of hashes) hash.update(chunk);
+          size += chunk.length;
+          tell(size);
+        }
+      } finally {
+        await file.close();
       }
     } finally {
-      await file.close();
+      // Without it a file that cannot be opened would leave the server connected.
+      response.destroy();
     }
     return { size, digests: Object.fromEntries(hashes.map(([name, hash]) => [name, hash.digest('hex')])) };
   });
@@ -114,7 +119,8 @@ function respond(url: URL, ca: string | null, { signal }: TransferLimits): Promi
       url.protocol === 'https:'
         ? httpsGet(url, { ...options, ...(ca === null ? {} : { ca }) }, resolve)
         : httpGet(url, options, resolve);
-    sent.once('error', reject);
+    // Not once: an error without a listener would end the agent.
+    sent.on('error', reject);
   });
 }
 

@@ -1,4 +1,5 @@
-import { readFile, link, rm, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { link, open, rm, unlink, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FileLock } from '#binding';
 import { absent, errorCode, resolveInRoot } from './root-path.js';
@@ -10,6 +11,10 @@ const LOCK_FILES = ['/etc/passwd.lock', '/etc/shadow.lock'] as const;
 const STAGED = '/etc/.guestwire.lock';
 /** Behind the NUL that ends the process id for others: tells that it is ours, whoever has the number by now. */
 const MARK = '\0guestwire';
+/** More than a process id and our mark take. */
+const HOLDER_BYTES = 64;
+/** Of a lock file that names nobody. */
+const UNKNOWN = '';
 /** Time between two tries, milliseconds. */
 const RETRY = 20;
 
@@ -98,9 +103,21 @@ async function realPath(root: string, path: string): Promise<string> {
   return (await resolveInRoot(root, path, 'keep')).real;
 }
 
-/** What is in a lock file; null when it is not there any more. */
+/**
+ * What is in a lock file; null when it is not there any more, and nothing for a link, which may lead out of the root.
+ * A pipe is not waited for.
+ */
 async function readHolder(real: string): Promise<string | null> {
-  return (await readFile(real, 'latin1').catch(absent)) ?? null;
+  const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: unknown) => (errorCode(error) === 'ELOOP' ? UNKNOWN : absent(error)),
+  );
+  if (file === null || file === UNKNOWN) return file;
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HOLDER_BYTES), 0, HOLDER_BYTES);
+    return buffer.toString('latin1', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
 }
 
 /** The id as shadow-utils reads it: up to the NUL. */

@@ -90,11 +90,11 @@ interface Running {
   end(): Promise<void>;
 }
 
-/** As the service manager starts it, but for the node. It ends with its standard input, and so with us. */
+/** As this agent was started, in the same directory, but for the node. Ends with its standard input, and so with us. */
 function start(program: string, node: string): Running {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVICE_VARIABLES.includes(name)));
   const args = [...process.execArgv, program, ...process.argv.slice(2), '--trial', node];
-  const child = spawn(process.execPath, args, { cwd: '/', env, detached: true, stdio: 'pipe' });
+  const child = spawn(process.execPath, args, { env, detached: true, stdio: 'pipe' });
   let failure: string | null = null;
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
