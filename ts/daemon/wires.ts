@@ -33,7 +33,7 @@ export interface ServeOptions {
 }
 
 type Opened =
-  { readonly name: string; readonly served: Promise<void> } | { readonly name: string; readonly failure: unknown };
+  { readonly served: Promise<void> } | { readonly failure: unknown };
 
 /**
  * Serves every wire until `signal` aborts; one that cannot be opened, fails or ends leaves the others alone. Gives
@@ -41,7 +41,7 @@ type Opened =
  * error of the one that is there.
  */
 export async function serveWires(modules: readonly CommunicationModule[], options: ServeOptions): Promise<boolean> {
-  const { log, onReady } = options;
+  const { onReady } = options;
   const names: string[] = [];
   const opening = modules.map((module) => open(module, options, names));
   const all = Promise.all(opening);
@@ -56,12 +56,10 @@ export async function serveWires(modules: readonly CommunicationModule[], option
   if (names.length > 0) onReady([...names]);
 
   const outcomes = await Promise.race([all, aborted(options.signal).then(() => settled(opening))]);
-  const failures = outcomes.flatMap((outcome) => ('failure' in outcome ? [outcome] : []));
+  const failures = outcomes.flatMap((outcome) => ('failure' in outcome ? [outcome.failure] : []));
   const served = outcomes.flatMap((outcome) => ('served' in outcome ? [outcome.served] : []));
-  if (served.length === 0 && failures.length > 0) throw whyNone(failures.map(({ failure }) => failure));
-  for (const { name, failure } of failures) {
-    if (!isAbsence(failure)) log.error({ wire: name, error: describeError(failure) }, 'wire cannot be opened');
-  }
+  // Who is asked to stop while a wire is still waited for does not fail for want of another.
+  if (served.length === 0 && failures.length > 0 && !options.signal.aborted) throw whyNone(failures);
   await Promise.all(served);
   return options.signal.aborted;
 }
@@ -71,10 +69,12 @@ async function open(module: CommunicationModule, options: ServeOptions, names: s
   try {
     const transport = await module.open();
     names.push(name);
-    return { name, served: serve(module, transport, options) };
+    return { served: serve(module, transport, options) };
   } catch (failure) {
-    options.log.debug({ wire: name, error: describeError(failure) }, 'wire not there');
-    return { name, failure };
+    const about = { wire: name, error: describeError(failure) };
+    if (isAbsence(failure)) options.log.debug(about, 'wire not there');
+    else options.log.error(about, 'wire cannot be opened');
+    return { failure };
   }
 }
 
