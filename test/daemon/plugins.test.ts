@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError, type Reply } from '../../ts/api/index.js';
 import { fileOptions } from '../../ts/cli/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
+import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
 import { call, context } from '../support/command-context.js';
@@ -25,6 +26,9 @@ const added = (folders: Folders): readonly string[] =>
 const exporting = (text: string): string => `export default ${text};`;
 const setup = (text: string): string => exporting(`{ apiVersion: 1, name: 'x', setup() { return ${text}; } }`);
 const commands = (text: string): string => setup(`[{ kind: 'commands', module: { name: 'm', commands: ${text} } }]`);
+
+const wires = (...names: readonly string[]): string =>
+  setup(`[${names.map((name) => `{ kind: 'communication', module: { name: '${name}', open() {} } }`).join(', ')}]`);
 
 const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] = [
   ['is no JavaScript', 'import {', /^SyntaxError: /],
@@ -79,6 +83,14 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
     setup("[{ kind: 'communication', module: { name: 'w' } }]"),
     /^contribution 1.module.open: wanted a function, got nothing$/,
   ],
+  [
+    'has a wire that wires.use cannot name',
+    wires('my_wire'),
+    /^contribution 1.module.name: wanted small letters, digits and -, at most 64, got 'my_wire'$/,
+  ],
+  ['has a wire twice', wires('w', 'w'), /^brings the wire 'w' twice$/],
+  ['has a wire that the agent has', wires('w', 'stream'), /^brings the wire 'stream', which the agent has itself$/],
+  ['has a wire that means all', wires('auto'), /^brings the wire 'auto', which the agent has itself$/],
 ];
 for (const [what, text, reason] of WRONG) {
   test(`a plugin that ${what} is named, and the others load`, async () => {
@@ -107,6 +119,19 @@ test('of two plugins with the same command the first by name has it, and the oth
     'plugins/b.mjs': `brings the command 'same', which ${folders.plugins}/a.mjs has too`,
   });
   assert.deepEqual(added(folders), ['same']);
+});
+
+test('of two plugins with the same wire the first by name has it, also when they are looked at again', async () => {
+  await using folders = await createFolders();
+  await folders.write('plugins/a.mjs', wires('same', 'other'));
+  await folders.write('plugins/b.mjs', wires('same'));
+  const refused = { 'plugins/b.mjs': `brings the wire 'same', which ${folders.plugins}/a.mjs has too` };
+  await folders.extensions.load();
+  assert.deepEqual(folders.problems(), refused);
+  const names = (await folders.extensions.wires(codec)).map(({ name }) => name);
+  assert.deepEqual(names, ['same', 'other']);
+  await folders.extensions.load();
+  assert.deepEqual(folders.problems()['plugins/b.mjs'], refused['plugins/b.mjs']);
 });
 
 test('files, folders and packages of npm are plugins; other packages and left-overs are not', async () => {

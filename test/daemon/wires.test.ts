@@ -209,13 +209,18 @@ test('without any wire the error tells what was looked for', async () => {
   assert.deepEqual([none.ready, broken.ready], [[], []]);
 });
 
-test('wires are chosen by name, and a name that none has is an error', () => {
+test('wires are chosen by name; a name that none has is logged, and an error when no other is left', () => {
   const modules = [wire('a', absent), wire('b', absent)];
-  const names = (use: readonly string[]): readonly string[] => chooseWires(modules, use).map(({ name }) => name);
+  const logged: string[] = [];
+  const log = pino({}, { write: (line: string) => void logged.push(line) });
+  const names = (use: readonly string[]): readonly string[] => chooseWires(modules, use, log).map(({ name }) => name);
   assert.deepEqual(names(['auto']), ['a', 'b']);
   assert.deepEqual(names(['b']), ['b']);
   assert.deepEqual(names(['b', 'a']), ['a', 'b']);
-  assert.throws(() => names(['a', 'c']), {
+  assert.deepEqual(logged, []);
+  assert.deepEqual(names(['a', 'c']), ['a']);
+  assert.match(logged.join(''), /^\{"level":50,.*"name":"c","known":\["a","b"\],"msg":"wires.use names/);
+  assert.throws(() => names(['c']), {
     code: 'GW_CONFIG_INVALID',
     message: /found c, wanted auto or some of a, b/,
   });

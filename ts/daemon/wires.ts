@@ -7,21 +7,28 @@ import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
 
 /** Stands for every wire that is there. */
-const AUTO = 'auto';
+export const AUTO = 'auto';
 /** One wire that is there and not ready yet must not keep the service from being ready by another. Milliseconds. */
 const GRACE_MS = 10_000;
 
-/** The modules that `use` names. Throws AgentError GW_CONFIG_INVALID for a name that none has. */
+/**
+ * The modules that `use` names. A name that none has is logged: a plugin that cannot be loaded today must not keep the
+ * other wires from being served. Throws AgentError GW_CONFIG_INVALID when nothing is left.
+ */
 export function chooseWires(
   modules: readonly CommunicationModule[],
   use: readonly string[],
+  log: Logger,
 ): readonly CommunicationModule[] {
   const known = modules.map(({ name }) => name);
-  const unknown = use.find((name) => name !== AUTO && !known.includes(name));
-  if (unknown !== undefined) {
-    throw configError(`wires.use: found ${unknown}, wanted ${AUTO} or some of ${known.join(', ')}`);
+  const chosen = use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
+  for (const name of use) {
+    if (name === AUTO || known.includes(name)) continue;
+    if (chosen.length === 0)
+      throw configError(`wires.use: found ${name}, wanted ${AUTO} or some of ${known.join(', ')}`);
+    log.error({ name, known }, 'wires.use names a wire that there is not');
   }
-  return use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
+  return chosen;
 }
 
 export interface ServeOptions {
@@ -32,8 +39,7 @@ export interface ServeOptions {
   readonly onReady: (names: readonly string[]) => void;
 }
 
-type Opened =
-  { readonly served: Promise<void> } | { readonly failure: unknown };
+type Opened = { readonly served: Promise<void> } | { readonly failure: unknown };
 
 /**
  * Serves every wire until `signal` aborts; one that cannot be opened, fails or ends leaves the others alone. Gives
