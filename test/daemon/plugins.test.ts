@@ -1,5 +1,6 @@
 /** Plugins in a folder, loaded by the real loader. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { chmod, chown, mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -242,6 +243,30 @@ test('a command that takes too long is answered, told to stop, and refused until
   assert.equal((await ask(folders, 'other')).message, '1');
   await sleep(400);
   assert.equal((await ask(folders, 'hangs', 'quick')).message, 'quick');
+});
+
+test('a command is told when the agent stops, and leaves nothing with the signal for that', async () => {
+  await using folders = await createFolders();
+  const waits = `(value, { signal }) => new Promise((resolve) => {
+    const reply = { returncode: '0', message: value };
+    if (value === 'quick' || signal.aborted) resolve(reply);
+    else signal.addEventListener('abort', () => resolve(reply));
+  })`;
+  await folders.write('plugins/x.mjs', pluginText('x', { waits }));
+  await folders.extensions.load();
+  const stop = new AbortController();
+  const { signal } = stop;
+  const send = (value: string): Promise<Reply> => folders.registry.get('waits').handle(value, { ...context, signal });
+  for (let count = 0; count < 100; count += 1) await send('quick');
+  // Signals that depend on it, and the like: Node keeps them in sets below symbols.
+  const held = Object.getOwnPropertySymbols(signal)
+    .map((key) => (signal as unknown as Record<symbol, { size?: number } | undefined>)[key])
+    .reduce((sum, value) => sum + (value?.size ?? 0), 0);
+  assert.deepEqual([getEventListeners(signal, 'abort').length, held], [0, 0]);
+  const waiting = send('told');
+  stop.abort();
+  assert.equal((await waiting).message, 'told');
+  assert.equal((await send('at once')).message, 'at once');
 });
 
 test('a look again finds what is new, changed, gone and mended, and leaves the rest as it is', async () => {
