@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { type Command, command } from '../../ts/api/command.js';
+import type { Codec } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
+import { createCodec } from '../../ts/communication/stream/codec.js';
 import { codec } from '../../ts/communication/xenstore/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
@@ -32,7 +34,7 @@ class Bench implements AsyncDisposable {
     return `${this.#scratch.path}/state/journal`;
   }
 
-  static async open(commands: readonly Command[], journal = ''): Promise<Bench> {
+  static async open(commands: readonly Command[], journal = '', wire: Codec = codec): Promise<Bench> {
     const scratch = await ScratchDirectory.create();
     if (journal !== '') await scratch.write({ 'state/journal': journal });
     const bench = new Bench(scratch);
@@ -46,7 +48,7 @@ class Bench implements AsyncDisposable {
         bench.#stop.abort();
       },
     });
-    bench.#served = dispatcher.serve(bench.transport, codec, bench.#stop.signal);
+    bench.#served = dispatcher.serve(bench.transport, wire, bench.#stop.signal);
     return bench;
   }
 
@@ -299,4 +301,20 @@ test('a journal that cannot be written does not lock the owner out', async () =>
   await served;
   assert.deepEqual(transport.answer('a'), { returncode: '0', message: 'done' });
   assert.ok(logged.some((line) => line.includes('journal cannot be written') && line.includes('ENOSPC')));
+});
+
+test('an answer that the wire cannot carry is told as an error, and not kept back', async () => {
+  const endless: Record<string, unknown> = {};
+  endless['itself'] = endless;
+  const odd: Command = {
+    name: 'odd',
+    lane: 'immediate',
+    handle: () => Promise.resolve({ returncode: '0', message: '', data: endless }),
+  };
+  await using bench = await Bench.open([odd], '', createCodec(1000));
+  bench.transport.push('1', '{"id":7,"name":"odd"}\n');
+  await bench.retired('1');
+  assert.deepEqual(bench.transport.answers.get('1'), [
+    '{"id":7,"returncode":"500","message":"Internal error: TypeError"}\n',
+  ]);
 });

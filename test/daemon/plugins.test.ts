@@ -1,5 +1,6 @@
 /** Plugins in a folder, loaded by the real loader. */
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { chmod, chown, mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -7,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError, type Reply } from '../../ts/api/index.js';
 import { fileOptions } from '../../ts/cli/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
+import { codec } from '../../ts/communication/xenstore/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
 import { call, context } from '../support/command-context.js';
@@ -25,6 +27,9 @@ const added = (folders: Folders): readonly string[] =>
 const exporting = (text: string): string => `export default ${text};`;
 const setup = (text: string): string => exporting(`{ apiVersion: 1, name: 'x', setup() { return ${text}; } }`);
 const commands = (text: string): string => setup(`[{ kind: 'commands', module: { name: 'm', commands: ${text} } }]`);
+
+const wires = (...names: readonly string[]): string =>
+  setup(`[${names.map((name) => `{ kind: 'communication', module: { name: '${name}', open() {} } }`).join(', ')}]`);
 
 const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] = [
   ['is no JavaScript', 'import {', /^SyntaxError: /],
@@ -79,6 +84,14 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
     setup("[{ kind: 'communication', module: { name: 'w' } }]"),
     /^contribution 1.module.open: wanted a function, got nothing$/,
   ],
+  [
+    'has a wire that wires.use cannot name',
+    wires('my_wire'),
+    /^contribution 1.module.name: wanted small letters, digits and -, at most 64, got 'my_wire'$/,
+  ],
+  ['has a wire twice', wires('w', 'w'), /^brings the wire 'w' twice$/],
+  ['has a wire that the agent has', wires('w', 'stream'), /^brings the wire 'stream', which the agent has itself$/],
+  ['has a wire that means all', wires('auto'), /^brings the wire 'auto', which the agent has itself$/],
 ];
 for (const [what, text, reason] of WRONG) {
   test(`a plugin that ${what} is named, and the others load`, async () => {
@@ -107,6 +120,19 @@ test('of two plugins with the same command the first by name has it, and the oth
     'plugins/b.mjs': `brings the command 'same', which ${folders.plugins}/a.mjs has too`,
   });
   assert.deepEqual(added(folders), ['same']);
+});
+
+test('of two plugins with the same wire the first by name has it, also when they are looked at again', async () => {
+  await using folders = await createFolders();
+  await folders.write('plugins/a.mjs', wires('same', 'other'));
+  await folders.write('plugins/b.mjs', wires('same'));
+  const refused = { 'plugins/b.mjs': `brings the wire 'same', which ${folders.plugins}/a.mjs has too` };
+  await folders.extensions.load();
+  assert.deepEqual(folders.problems(), refused);
+  const names = (await folders.extensions.wires(codec)).map(({ name }) => name);
+  assert.deepEqual(names, ['same', 'other']);
+  await folders.extensions.load();
+  assert.deepEqual(folders.problems()['plugins/b.mjs'], refused['plugins/b.mjs']);
 });
 
 test('files, folders and packages of npm are plugins; other packages and left-overs are not', async () => {
@@ -217,6 +243,30 @@ test('a command that takes too long is answered, told to stop, and refused until
   assert.equal((await ask(folders, 'other')).message, '1');
   await sleep(400);
   assert.equal((await ask(folders, 'hangs', 'quick')).message, 'quick');
+});
+
+test('a command is told when the agent stops, and leaves nothing with the signal for that', async () => {
+  await using folders = await createFolders();
+  const waits = `(value, { signal }) => new Promise((resolve) => {
+    const reply = { returncode: '0', message: value };
+    if (value === 'quick' || signal.aborted) resolve(reply);
+    else signal.addEventListener('abort', () => resolve(reply));
+  })`;
+  await folders.write('plugins/x.mjs', pluginText('x', { waits }));
+  await folders.extensions.load();
+  const stop = new AbortController();
+  const { signal } = stop;
+  const send = (value: string): Promise<Reply> => folders.registry.get('waits').handle(value, { ...context, signal });
+  for (let count = 0; count < 100; count += 1) await send('quick');
+  // Signals that depend on it, and the like: Node keeps them in sets below symbols.
+  const held = Object.getOwnPropertySymbols(signal)
+    .map((key) => (signal as unknown as Record<symbol, { size?: number } | undefined>)[key])
+    .reduce((sum, value) => sum + (value?.size ?? 0), 0);
+  assert.deepEqual([getEventListeners(signal, 'abort').length, held], [0, 0]);
+  const waiting = send('told');
+  stop.abort();
+  assert.equal((await waiting).message, 'told');
+  assert.equal((await send('at once')).message, 'at once');
 });
 
 test('a look again finds what is new, changed, gone and mended, and leaves the rest as it is', async () => {

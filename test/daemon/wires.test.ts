@@ -149,6 +149,36 @@ test('one wire that ends or fails leaves the other serving', async () => {
   assert.equal(await bench.stop(), true);
 });
 
+test('a wire that fails is closed only when what it gave is answered', async () => {
+  const memory = new MemoryTransport();
+  const failing: Transport = Object.assign(memory, {
+    async *requests() {
+      await sleep(1);
+      for (const id of ['1', '2']) yield { id, body: Buffer.from(request('work', id)), answered: false };
+      throw new Error('broken');
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(void memory.events.push('closed')),
+  });
+  await using bench = await Bench.open([wire('failing', () => Promise.resolve(failing))]);
+  assert.equal(await bench.served, false);
+  assert.deepEqual(memory.events, ['answered 1', 'retired 1', 'answered 2', 'retired 2', 'closed']);
+});
+
+test('an agent that is stopped while it waits for its only wire ends well', async () => {
+  await using bench = await Bench.open([wire('gone', absent), wire('slow', () => new Promise(() => undefined))]);
+  await sleep(5);
+  assert.equal(await bench.stop(), true);
+  assert.deepEqual(bench.ready, []);
+});
+
+test('a wire that cannot be opened is told at once, while another is still waited for', async () => {
+  await using bench = await Bench.open([
+    wire('broken', () => Promise.reject(new Error('no permission'))),
+    wire('slow', () => new Promise(() => undefined)),
+  ]);
+  await bench.until('told', () => bench.logged.some((line) => line.includes('"wire cannot be opened"')));
+});
+
 test('when all wires have ended, so has the agent, and that is no good end', async () => {
   await using bench = await Bench.open([wire('one', () => Promise.resolve(ending())), wire('gone', absent)]);
   assert.equal(await bench.served, false);
@@ -181,13 +211,18 @@ test('without any wire the error tells what was looked for', async () => {
   assert.deepEqual([none.ready, broken.ready], [[], []]);
 });
 
-test('wires are chosen by name, and a name that none has is an error', () => {
+test('wires are chosen by name; a name that none has is logged, and an error when no other is left', () => {
   const modules = [wire('a', absent), wire('b', absent)];
-  const names = (use: readonly string[]): readonly string[] => chooseWires(modules, use).map(({ name }) => name);
+  const logged: string[] = [];
+  const log = pino({}, { write: (line: string) => void logged.push(line) });
+  const names = (use: readonly string[]): readonly string[] => chooseWires(modules, use, log).map(({ name }) => name);
   assert.deepEqual(names(['auto']), ['a', 'b']);
   assert.deepEqual(names(['b']), ['b']);
   assert.deepEqual(names(['b', 'a']), ['a', 'b']);
-  assert.throws(() => names(['a', 'c']), {
+  assert.deepEqual(logged, []);
+  assert.deepEqual(names(['a', 'c']), ['a']);
+  assert.match(logged.join(''), /^\{"level":50,.*"name":"c","known":\["a","b"\],"msg":"wires.use names/);
+  assert.throws(() => names(['c']), {
     code: 'GW_CONFIG_INVALID',
     message: /found c, wanted auto or some of a, b/,
   });

@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Agent } from '../support/agent.js';
+import { Agent, BUNDLE } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { answers, pluginText } from '../support/plugins.js';
 import { ScratchRoot } from '../support/scratch-root.js';
@@ -100,31 +100,46 @@ test('SIGHUP brings new plugins and takes old ones away while a command runs, wh
   assert.equal(await agent.stop(), 0);
 });
 
+const ownWire = (version: string): string => `import { definePlugin } from 'guestwire';
+  const transport = {
+    async *requests(signal) {
+      yield { id: '1', body: Buffer.from('{"name":"version"}'), answered: false };
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+    async stillWanted() { return true; },
+    async respond() { console.log('answered by ${version}'); },
+    async retire() {},
+    async [Symbol.asyncDispose]() {},
+  };
+  export default definePlugin({
+    name: 'wire',
+    setup: () => [{ kind: 'communication', module: { name: 'own', open: async () => transport } }],
+  });`;
+
+test('a plugin may bring the only wire, chosen by its name, and the agent serves until it is stopped', async () => {
+  using scratch = new ScratchRoot();
+  scratch.write('../plugins/wire.mjs', ownWire('it'));
+  const plugins = join(scratch.directory, 'plugins');
+  const args = [BUNDLE, 'run', '--wire', 'own,gone', '--root', scratch.root, '--plugins', plugins];
+  await using agent = await Agent.of(process.execPath, args);
+  await agent.logged('answered by it');
+  assert.match(agent.log, /"wires":\["own"\],"msg":"ready"/);
+  assert.match(agent.log, /"name":"gone","known":\["xenstore","stream","own"\]/);
+  await sleep(500);
+  assert.ok(agent.running, agent.log);
+  assert.equal(await agent.stop(), 0);
+});
+
 test('a plugin with a wire stays as it is until the agent is restarted, and the log says so', async () => {
   using scratch = new ScratchRoot();
   await using store = await startXenstored('c', scratch.directory);
-  const wire = (version: string): string => `import { definePlugin } from 'guestwire';
-    const transport = {
-      async *requests(signal) {
-        yield { id: '1', body: Buffer.from('{"name":"version"}'), answered: false };
-        await new Promise((resolve) => signal.addEventListener('abort', resolve));
-      },
-      async stillWanted() { return true; },
-      async respond() { console.log('answered by ${version}'); },
-      async retire() {},
-      async [Symbol.asyncDispose]() {},
-    };
-    export default definePlugin({
-      name: 'wire',
-      setup: () => [{ kind: 'communication', module: { name: 'own', open: async () => transport } }],
-    });`;
-  scratch.write('../plugins/wire.mjs', wire('old'));
+  scratch.write('../plugins/wire.mjs', ownWire('old'));
   const args = ['--plugins', join(scratch.directory, 'plugins')];
   await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
   await agent.logged('answered by old');
   await agent.logged('"request":"1","command":"version","wire":"own"');
-  scratch.write('../plugins/wire.mjs', wire('new'));
-  scratch.write('../plugins/other.mjs', wire('other'));
+  scratch.write('../plugins/wire.mjs', ownWire('new'));
+  scratch.write('../plugins/other.mjs', ownWire('other').replace("'own'", "'other'"));
   await agent.reload();
   assert.match(agent.log, /wire\.mjs","reason":"has changed; it brings a wire.*restart the agent"/);
   assert.match(agent.log, /other\.mjs","reason":"it brings a wire.*restart the agent"/);

@@ -44,6 +44,7 @@ export async function createFolders(options: FolderOptions = {}): Promise<Folder
     registry,
     host,
     log: pino({ level: 'trace', base: null }, stream),
+    ownWires: ['stream'],
     plugins: { directory: plugins, loadTimeout, commandTimeout },
     scripts: { directory: scripts, timeout: scriptTimeout },
   });

@@ -6,7 +6,10 @@ export const COMMUNICATION_VERSION = 1;
 
 /** A request exactly as it came off the wire. */
 export interface RawRequest {
-  /** Names the request on its wire, for the journal and the log. Printable; no other request of the wire ever has it. */
+  /**
+   * Names the request on its wire, for the journal and the log. Printable ASCII. The same again when the request comes
+   * again after a restart; otherwise no request has it before the one that had it is retired.
+   */
   readonly id: string;
   /** Counts as a secret: it may hold a password. */
   readonly body: Uint8Array;

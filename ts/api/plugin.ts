@@ -8,9 +8,10 @@ export const API_VERSION = 1;
 
 /** A wire that a plugin brings. Without a codec the requests and answers are the JSON objects of docs/protocol.md. */
 export interface PluginWire {
-  /** Stands before the ids of its requests, in the log and in the journal. */
+  /** Lower-case letters, digits and dashes, and no other wire's: what `wires.use`, the log and the journal go by. */
   readonly name: string;
   readonly codec?: Codec;
+  /** Once, when the agent starts. Rejects with AgentError GW_WIRE_ABSENT when this machine has no such wire. */
   open(): Promise<Transport>;
 }
 

@@ -1,16 +1,18 @@
 import { join, resolve } from 'node:path';
 import type { Store } from '../api/host.js';
-import { type Config, loadConfig } from '../daemon/config.js';
+import { createCommunication } from '../communication/index.js';
+import { loadConfig } from '../daemon/config.js';
 import { Extensions } from '../daemon/extensions.js';
 import { createLog } from '../daemon/log.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { type ListedCommand, type Origin, Registry } from '../daemon/registry.js';
+import { createEndpoints } from '../host/endpoints.js';
 import { openHost } from '../host/host.js';
-import { createStoreAccess } from '../host/store.js';
+import { type StoreAccess, createStoreAccess } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
-import { commandOptions } from './command-options.js';
+import { commandOptions, communicationOptions } from './command-options.js';
 
 export const commands = subcommand({
   synopsis: ['commands [--json] [--root DIR] [--config FILE] [--plugins DIR]'],
@@ -30,15 +32,22 @@ export const commands = subcommand({
     const files = await readConfigFiles(root, values.config ?? null);
     const { config } = await loadConfig(files, pluginsOverride(values.plugins));
     const { log } = await createLog({ format: 'json', level: 'silent' });
+    const access = createStoreAccess(config.store);
     const host = openHost({
       root,
       stateDirectory: join(root, config.state.directory),
       live: values.root === undefined,
-      store: lazyStore(config),
+      store: lazyStore(access),
     });
     const registry = new Registry(config.commands);
     addNativeCommands(registry, host, commandOptions(config));
-    const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
+    // Made to know their names: none is opened.
+    const wires = createCommunication(
+      { endpoints: createEndpoints(access), log },
+      communicationOptions(config, host.live),
+    );
+    const ownWires = wires.map(({ name }) => name);
+    const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
     await extensions.load();
     extensions.unload();
     const { problems, shadowed } = extensions;
@@ -63,8 +72,7 @@ export const commands = subcommand({
 });
 
 /** Connects when a plugin reads: most do not, and this machine need not have a XenStore. */
-function lazyStore({ store }: Config): Store {
-  const access = createStoreAccess(store);
+function lazyStore(access: StoreAccess): Store {
   let opened: Disposable | null = null;
   const through = (): Store => {
     opened ??= access.open(() => (opened = null));

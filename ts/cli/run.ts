@@ -43,7 +43,11 @@ export const run = subcommand({
     'Tells systemd when it is ready. Without other options it finds the wires of this machine: XenStore, and the port of ' +
     "QEMU's guest agent.",
   options: {
-    wire: { type: 'string', argument: 'NAMES', help: 'auto, or some of xenstore and stream, separated by commas' },
+    wire: {
+      type: 'string',
+      argument: 'NAMES',
+      help: 'auto, or some of xenstore, stream and those of plugins, separated by commas',
+    },
     port: { type: 'string', argument: 'PATH', help: 'serve this port, such as one below /dev/virtio-ports' },
     listen: { type: 'string', argument: 'PATH', help: 'serve who connects to this unix socket' },
     'vsock-port': { type: 'string', argument: 'N', help: 'serve the host at this port of vsock' },
@@ -98,7 +102,12 @@ export const run = subcommand({
 
       const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
       addNativeCommands(registry, host, commandOptions(config));
-      const extensions = new Extensions({ registry, host, log, ...extensionOptions(config, values) });
+      const native = createCommunication(
+        { endpoints: createEndpoints(access), log },
+        communicationOptions(config, host.live),
+      );
+      const ownWires = native.map(({ name }) => name);
+      const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
       if (trial === undefined) await extensions.load();
       for (const name of registry.unknownRules()) {
         log.warn({ name }, 'commands.allow or commands.deny names no command');
@@ -115,13 +124,9 @@ export const run = subcommand({
           shutdown.stop();
         },
       });
-      const native = createCommunication(
-        { endpoints: createEndpoints(access), log },
-        communicationOptions(config, host.live),
-      );
       const wires = [...native, ...(await extensions.wires(codec))];
       let served = true as boolean;
-      const serving = serveWires(chooseWires(wires, trial === undefined ? config.wires.use : TRIAL_WIRES), {
+      const serving = serveWires(chooseWires(wires, trial === undefined ? config.wires.use : TRIAL_WIRES, log), {
         dispatcher,
         signal: shutdown.signal,
         log,

@@ -59,17 +59,21 @@ export class Dispatcher {
    */
   async serve(transport: Transport, codec: Codec, signal: AbortSignal, name = ''): Promise<void> {
     const wire: Wire = { name, transport, codec, signal, underWay: new Set() };
-    for await (const raw of transport.requests(signal)) {
-      const job = this.#prepare(raw, wire);
-      if (job === null) continue;
-      if (job.command.lane === 'immediate') {
-        track(this.#carryOut(job, wire), wire);
-      } else {
-        this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
-        track(this.#serial, wire);
+    try {
+      for await (const raw of transport.requests(signal)) {
+        const job = this.#prepare(raw, wire);
+        if (job === null) continue;
+        if (job.command.lane === 'immediate') {
+          track(this.#carryOut(job, wire), wire);
+        } else {
+          this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
+          track(this.#serial, wire);
+        }
       }
+    } finally {
+      // Also when no more can be taken: what was taken is still to be answered, before the wire is closed.
+      await Promise.all(wire.underWay);
     }
-    await Promise.all(wire.underWay);
   }
 
   /** Settles what needs no command; returns the job for what does. */
@@ -175,12 +179,22 @@ export class Dispatcher {
   async #settle(raw: RawRequest, reply: Reply, wire: Wire, journaled: boolean): Promise<void> {
     const { log } = this.#options;
     try {
-      await wire.transport.respond(raw, wire.codec.encode(reply, raw.body));
+      await wire.transport.respond(raw, this.#encode(reply, raw, wire));
     } catch (error) {
       log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be published');
     }
     if (journaled) await this.#record(() => this.#options.journal.answered(journalId(raw, wire)), raw);
     await this.#finish(raw, wire, journaled);
+  }
+
+  /** What a plugin answers may be nothing that the wire can carry; the host is told that much. */
+  #encode(reply: Reply, raw: RawRequest, { codec }: Wire): Uint8Array {
+    try {
+      return codec.encode(reply, raw.body);
+    } catch (error) {
+      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be encoded');
+      return codec.encode(asReply(asAgentError(error)), raw.body);
+    }
   }
 
   async #finish(raw: RawRequest, wire: Wire, journaled: boolean): Promise<void> {

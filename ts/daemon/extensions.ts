@@ -7,11 +7,14 @@ import type { LoadedPlugin } from './plugin.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
 import { scriptCommand } from './script.js';
+import { AUTO } from './wires.js';
 
 export interface ExtensionOptions {
   readonly registry: Registry;
   readonly host: Host;
   readonly log: Logger;
+  /** Names that no plugin's wire may have. */
+  readonly ownWires: readonly string[];
   readonly plugins: {
     /** Null where none are to be loaded. */
     readonly directory: string | null;
@@ -97,7 +100,8 @@ export class Extensions {
     const loaded = await this.#loadPlugins(foundPlugins.found, problems);
     // From here to the end nothing waits, so that no request meets half a registry.
     registry.removeExtensions();
-    const kept = loaded.filter((one) => this.#add(one, problems));
+    const kept: Loaded[] = [];
+    for (const one of loaded) if (this.#add(one, kept, problems)) kept.push(one);
     for (const { plugin } of this.#loaded) if (!kept.some((one) => one.plugin === plugin)) plugin.unload();
     this.#loaded = kept;
     this.#shadowed = this.#addScripts(foundScripts.found);
@@ -148,9 +152,16 @@ export class Extensions {
     return plugin;
   }
 
-  /** All commands of a plugin, or none: half a pair of commands is worse than none. */
-  #add({ found: { where }, plugin }: Loaded, problems: Problem[]): boolean {
-    const { registry } = this.#options;
+  /** All that a plugin brings, or nothing: half a pair of commands is worse than none. */
+  #add({ found: { where }, plugin }: Loaded, before: readonly Loaded[], problems: Problem[]): boolean {
+    const { registry, ownWires } = this.#options;
+    for (const { name } of plugin.wires) {
+      const other = before.find((one) => one.plugin.wires.some((wire) => wire.name === name));
+      if (other === undefined && name !== AUTO && !ownWires.includes(name)) continue;
+      const whose = other === undefined ? 'the agent has itself' : `${other.found.where} has too`;
+      problems.push({ where, reason: `brings the wire '${name}', which ${whose}` });
+      return false;
+    }
     for (const { name } of plugin.modules.flatMap(({ commands }) => commands)) {
       const holder = registry.origin(name);
       if (holder === null) continue;

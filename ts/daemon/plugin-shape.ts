@@ -1,6 +1,10 @@
 /** Whether what a plugin's file exports, and what its `setup` gives, has the shape of ts/api/plugin.ts. */
 import { COMMAND_NAME, type CommandModule } from '../api/command.js';
+import type { Transport } from '../api/communication.js';
 import { API_VERSION, type Contribution, type Plugin, type PluginWire } from '../api/plugin.js';
+
+/** As `wires.use` takes them. */
+const WIRE_NAME = /^[a-z0-9-]{1,64}$/;
 
 /** Says which field is wrong, what was wanted and what was there. */
 export class ShapeError extends Error {
@@ -39,9 +43,27 @@ export function checkContributions(given: unknown): Contributions {
     else wires.push(contribution.module);
   }
   const names = modules.flatMap(({ commands }) => commands.map(({ name }) => name));
-  const twice = names.find((name, index) => names.indexOf(name) !== index);
-  if (twice !== undefined) throw new ShapeError(`brings the command '${twice}' twice`);
+  refuseTwice('command', names);
+  refuseTwice(
+    'wire',
+    wires.map(({ name }) => name),
+  );
   return { modules, wires };
+}
+
+function refuseTwice(what: string, names: readonly string[]): void {
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new ShapeError(`brings the ${what} '${twice}' twice`);
+}
+
+/** What a wire's `open` gives. Throws ShapeError. */
+export function checkTransport(wire: string, opened: unknown): Transport {
+  const at = `what open of ${wire} gives`;
+  if (typeof opened !== 'object' || opened === null) throw wrong(at, 'an object', opened);
+  const transport = opened as Readonly<Record<string | symbol, unknown>>;
+  for (const name of ['requests', 'stillWanted', 'respond', 'retire']) callable(`${name} of ${at}`, transport[name]);
+  callable(`[Symbol.asyncDispose] of ${at}`, transport[Symbol.asyncDispose]);
+  return opened as Transport;
 }
 
 function checkCommands(at: string, module: unknown): void {
@@ -59,7 +81,9 @@ function checkCommands(at: string, module: unknown): void {
 
 function checkWire(at: string, wire: unknown): void {
   const { name, open, codec } = object(at, wire);
-  commandName(`${at}.name`, name);
+  if (typeof name !== 'string' || !WIRE_NAME.test(name)) {
+    throw wrong(`${at}.name`, 'small letters, digits and -, at most 64', name);
+  }
   callable(`${at}.open`, open);
   if (codec === undefined) return;
   const { decode, encode } = object(`${at}.codec`, codec);

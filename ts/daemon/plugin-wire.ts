@@ -4,6 +4,7 @@ import type { Codec, CommunicationModule, RawRequest, Transport } from '../api/c
 import type { PluginWire } from '../api/plugin.js';
 import { OVERDUE, within } from './overdue.js';
 import type { LoadedPlugin } from './plugin.js';
+import { checkTransport } from './plugin-shape.js';
 
 export interface WireOptions {
   readonly plugin: LoadedPlugin;
@@ -16,22 +17,29 @@ export interface WireOptions {
 
 /** The wire as the agent's own are. What it does is the plugin's, and has a time to be done in. */
 export function guardedWire({ plugin, wire, codec, timeout }: WireOptions): CommunicationModule {
-  const inTime = async <T>(work: () => Promise<T>): Promise<T> => {
-    const result = await within(
-      plugin.run(async () => work()),
-      timeout,
-    );
-    if (result === OVERDUE) throw new Error(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
-    return result;
+  const inTime: InTime = async (work, late) => {
+    const promised = plugin.run(async () => work());
+    const result = await within(promised, timeout);
+    if (result !== OVERDUE) return result;
+    if (late !== undefined) promised.then((value) => plugin.run(() => late(value))).catch(() => undefined);
+    throw new Error(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
   };
   return {
     name: wire.name,
     codec: wire.codec ?? codec,
-    open: async () => guarded(await inTime(() => wire.open()), inTime, plugin),
+    async open() {
+      // Nobody would ever close one that comes too late.
+      const transport = await inTime(
+        async () => wire.open(),
+        (late) => late[Symbol.asyncDispose](),
+      );
+      return guarded(checkTransport(wire.name, transport), inTime, plugin);
+    },
   };
 }
 
-type InTime = <T>(work: () => Promise<T>) => Promise<T>;
+/** `late` is handed what comes when the time is up. */
+type InTime = <T>(work: () => Promise<T>, late?: (value: T) => PromiseLike<void>) => Promise<T>;
 
 function guarded(transport: Transport, inTime: InTime, plugin: LoadedPlugin): Transport {
   // The plugin may know its own requests by more than what is passed on.
@@ -39,18 +47,25 @@ function guarded(transport: Transport, inTime: InTime, plugin: LoadedPlugin): Tr
   const original = (request: RawRequest): RawRequest => originals.get(request) ?? request;
 
   async function* requests(signal: AbortSignal): AsyncGenerator<RawRequest, void> {
-    const aborted = new Promise<null>((resolve) => {
-      const end = (): void => {
-        resolve(null);
-      };
-      if (signal.aborted) end();
-      else signal.addEventListener('abort', end, { once: true });
-    });
+    // One for each request, and not a race with one promise for all: that would keep every request for ever.
+    let end = (): void => undefined;
+    signal.addEventListener(
+      'abort',
+      () => {
+        end();
+      },
+      { once: true },
+    );
     const iterator = plugin.run(() => transport.requests(signal)[Symbol.asyncIterator]());
     for (;;) {
       const next = plugin.run(() => iterator.next());
-      next.catch(() => undefined);
-      const result = await Promise.race([next, aborted]);
+      const result = await new Promise<IteratorResult<RawRequest> | null>((resolve, reject) => {
+        end = () => {
+          resolve(null);
+        };
+        if (signal.aborted) end();
+        next.then(resolve, reject);
+      });
       if (result === null || result.done === true) return;
       const request = checkRequest(result.value);
       originals.set(request, result.value);

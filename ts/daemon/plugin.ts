@@ -108,12 +108,20 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
     lane: command.lane,
     async handle(value, outer) {
       if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
-      const late = new AbortController();
+      // Not AbortSignal.any: on Node 20 the outer signal, which lasts as long as the agent, would remember every call.
+      const ending = new AbortController();
+      const end = (): void => {
+        run(() => {
+          ending.abort();
+        });
+      };
+      if (outer.signal.aborted) end();
+      outer.signal.addEventListener('abort', end, { once: true });
       const context: CommandContext = {
         get log() {
           return outer.log;
         },
-        signal: AbortSignal.any([outer.signal, late.signal]),
+        signal: ending.signal,
         handOver: outer.handOver,
       };
       const work = run(async () => command.handle(value, context));
@@ -126,14 +134,14 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
         const { type, code, at } = describeError(error);
         outer.log.error({ plugin, type, at }, 'plugin threw');
         throw failed(`it threw ${code ?? type}`, error);
+      } finally {
+        outer.signal.removeEventListener('abort', end);
       }
       if (reply === OVERDUE) {
         overdue += 1;
         const ended = (): void => void (overdue -= 1);
         work.then(ended, ended);
-        run(() => {
-          late.abort();
-        });
+        end();
         throw failed(`no answer within ${timeout / 1000} s`);
       }
       return checkReply(reply, failed);

@@ -1,5 +1,6 @@
 /** How long a running command may take to finish once the agent is asked to stop; systemd kills after 90 s. */
 const GRACE_MS = 30_000;
+const DAYS_MS = 2 ** 30;
 
 export interface Shutdown extends Disposable {
   /** Aborts at the first SIGTERM or SIGINT. */
@@ -34,6 +35,8 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
     },
     async within(work) {
       let timer: NodeJS.Timeout | undefined;
+      // Node ends where only a signal is waited for, and the wire of a plugin may hold nothing else.
+      const alive = setInterval(() => undefined, DAYS_MS);
       const overdue = new Promise<'overdue'>((resolve) => {
         const begin = (): void => {
           timer = setTimeout(() => {
@@ -47,6 +50,7 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
         return await Promise.race([work.then(() => 'finished' as const), overdue]);
       } finally {
         clearTimeout(timer);
+        clearInterval(alive);
       }
     },
     [Symbol.dispose]() {

@@ -7,23 +7,30 @@ import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
 
 /** Stands for every wire that is there. */
-const AUTO = 'auto';
+export const AUTO = 'auto';
 /** One wire that is there and not ready yet must not keep the service from being ready by another. Milliseconds. */
 const GRACE_MS = 10_000;
 /** How every AgentError GW_WIRE_ABSENT begins. */
 const [NO_HOST = ''] = AGENT_ERRORS.GW_WIRE_ABSENT[1].split('wanted');
 
-/** The modules that `use` names. Throws AgentError GW_CONFIG_INVALID for a name that none has. */
+/**
+ * The modules that `use` names. A name that none has is logged: a plugin that cannot be loaded today must not keep the
+ * other wires from being served. Throws AgentError GW_CONFIG_INVALID when nothing is left.
+ */
 export function chooseWires(
   modules: readonly CommunicationModule[],
   use: readonly string[],
+  log: Logger,
 ): readonly CommunicationModule[] {
   const known = modules.map(({ name }) => name);
-  const unknown = use.find((name) => name !== AUTO && !known.includes(name));
-  if (unknown !== undefined) {
-    throw configError(`wires.use: found ${unknown}, wanted ${AUTO} or some of ${known.join(', ')}`);
+  const chosen = use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
+  for (const name of use) {
+    if (name === AUTO || known.includes(name)) continue;
+    if (chosen.length === 0)
+      throw configError(`wires.use: found ${name}, wanted ${AUTO} or some of ${known.join(', ')}`);
+    log.error({ name, known }, 'wires.use names a wire that there is not');
   }
-  return use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
+  return chosen;
 }
 
 export interface ServeOptions {
@@ -34,8 +41,7 @@ export interface ServeOptions {
   readonly onReady: (names: readonly string[]) => void;
 }
 
-type Opened =
-  { readonly name: string; readonly served: Promise<void> } | { readonly name: string; readonly failure: unknown };
+type Opened = { readonly served: Promise<void> } | { readonly name: string; readonly failure: unknown };
 
 /**
  * Serves every wire until `signal` aborts; one that cannot be opened, fails or ends leaves the others alone. Gives
@@ -43,7 +49,7 @@ type Opened =
  * error of the one that is there.
  */
 export async function serveWires(modules: readonly CommunicationModule[], options: ServeOptions): Promise<boolean> {
-  const { log, onReady } = options;
+  const { onReady } = options;
   const names: string[] = [];
   const opening = modules.map((module) => open(module, options, names));
   const all = Promise.all(opening);
@@ -60,10 +66,8 @@ export async function serveWires(modules: readonly CommunicationModule[], option
   const outcomes = await Promise.race([all, aborted(options.signal).then(() => settled(opening))]);
   const failures = outcomes.flatMap((outcome) => ('failure' in outcome ? [outcome] : []));
   const served = outcomes.flatMap((outcome) => ('served' in outcome ? [outcome.served] : []));
-  if (served.length === 0 && failures.length > 0) throw whyNone(failures);
-  for (const { name, failure } of failures) {
-    if (!isAbsence(failure)) log.error({ wire: name, error: describeError(failure) }, 'wire cannot be opened');
-  }
+  // Who is asked to stop while a wire is still waited for does not fail for want of another.
+  if (served.length === 0 && failures.length > 0 && !options.signal.aborted) throw whyNone(failures);
   await Promise.all(served);
   return options.signal.aborted;
 }
@@ -73,9 +77,11 @@ async function open(module: CommunicationModule, options: ServeOptions, names: s
   try {
     const transport = await module.open();
     names.push(name);
-    return { name, served: serve(module, transport, options) };
+    return { served: serve(module, transport, options) };
   } catch (failure) {
-    options.log.debug({ wire: name, error: describeError(failure) }, 'wire not there');
+    const about = { wire: name, error: describeError(failure) };
+    if (isAbsence(failure)) options.log.debug(about, 'wire not there');
+    else options.log.error(about, 'wire cannot be opened');
     return { name, failure };
   }
 }

@@ -62,7 +62,8 @@ async function listenAt(path: string, onConnection: (stream: ByteStream) => void
     onConnection(streamOf(socket));
   });
   const listening = new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
+    // Not once: a connection that cannot be taken later, for want of descriptors, would end the process.
+    server.on('error', reject);
     // The socket is made before this returns, and nobody else runs in between.
     const mask = process.umask(OTHERS);
     try {

@@ -9,6 +9,8 @@ use crate::sys::{check, own};
 
 const BACKLOG: libc::c_int = 8;
 const STACK: usize = 128 * 1024;
+/// How long to wait for descriptors or memory.
+const SHORTAGE_MS: libc::c_int = 100;
 
 /// Listens until it is dropped.
 pub struct VsockListener {
@@ -101,9 +103,21 @@ fn accept_all(listener: &OwnedFd, stop: &OwnedFd, peers: &[u32], on_connection: 
             }
             Ok(_) => {}
             Err(error) if is_passing(&error) => {}
+            Err(error) if is_shortage(&error) => {
+                // SAFETY: pointer and count are those of one live entry.
+                unsafe { libc::poll(&mut entry(stop), 1, SHORTAGE_MS) };
+            }
             Err(_) => return,
         }
     }
+}
+
+/// Whether the system has nothing to take a connection with for now. The connection waits.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    )
 }
 
 /// Whether the next connection may fare better.
