@@ -210,6 +210,7 @@ test('a command that throws is answered with the kind of its error, not with its
     word: "() => Promise.reject('s3cret')",
     odd: '() => 5',
     half: "() => ({ returncode: 0, message: 'x' })",
+    long: "() => ({ returncode: '5'.repeat(2000), message: 'x' })",
     own: "() => { throw new AgentError('GW_ARGUMENT_INVALID', ['value', 'a', 'b']); }",
   };
   await folders.write('plugins/x.mjs', pluginText('x', handlers));
@@ -225,6 +226,7 @@ test('a command that throws is answered with the kind of its error, not with its
   const odd = 'GW_PLUGIN_FAILED: Plugin x failed: wanted a returncode and a message, both text, got something else';
   assert.equal(await failure('odd'), odd);
   assert.equal(await failure('half'), odd);
+  assert.match(await failure('long'), /wanted a returncode of 1 to 16 printable characters, got 2000$/);
   assert.equal(await failure('own'), 'GW_ARGUMENT_INVALID: Invalid value: expected a, got b');
   assert.ok(!JSON.stringify(folders.log).includes('s3cret'));
 });

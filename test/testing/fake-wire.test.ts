@@ -167,6 +167,16 @@ for (const [what, requests, more] of BROKEN) {
   });
 }
 
+test('a wire that cannot be opened is told to whoever tests it', async () => {
+  const brought = definePlugin({
+    name: 'wire',
+    setup: () => [
+      { kind: 'communication', module: { name: 'shut', open: () => Promise.reject(new Error('no such device')) } },
+    ],
+  });
+  await assert.rejects(fakeWire(brought), /wire shut cannot be opened/);
+});
+
 test('a store in memory tells values and names', async () => {
   const store = memoryStore({ 'a/b': '1', 'a/c/d': '2' });
   assert.deepEqual([await store.read('a/b'), await store.read('a'), await store.list('a')], ['1', null, ['b', 'c']]);

@@ -1,9 +1,3 @@
-/**
- * The version of this interface, for modules that are not part of the agent. It is raised when a module that was right
- * before would no longer be; what is added and may be left out does not raise it.
- */
-export const COMMUNICATION_VERSION = 1;
-
 /** A request exactly as it came off the wire. */
 export interface RawRequest {
   /**

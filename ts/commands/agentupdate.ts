@@ -7,6 +7,7 @@ import {
   type Host,
   type TransferLimits,
   command,
+  messageOf,
   printableUrl,
 } from '../api/index.js';
 import { type PublicKey, checkSignature, parsePublicKey } from '../crypto/minisign.js';
@@ -85,7 +86,10 @@ async function run(
     // Last: whatever failed before has changed nothing that is started.
     await host.updates.link(version);
   } catch (error) {
-    await abandon(host, earlier);
+    // What failed is what the host is to hear of, whatever becomes of the cleaning up.
+    await abandon(host, earlier).catch((failure: unknown) => {
+      context.log.error({ reason: messageOf(failure) }, 'an update that failed left something behind');
+    });
     throw error;
   }
   context.log.info({ from: running, to: version }, 'switched to another version');

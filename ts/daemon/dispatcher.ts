@@ -98,7 +98,7 @@ export class Dispatcher {
       refusal = asAgentError(error);
     }
     const settled = this.#settle(raw, asReply(refusal), wire, earlier !== null).then(() => {
-      this.#options.log.warn({ request: raw.id, code: refusal.code }, 'request refused');
+      this.#options.log.warn({ ...named(raw, wire), code: refusal.code }, 'request refused');
     });
     track(settled, wire);
     return null;
@@ -109,7 +109,7 @@ export class Dispatcher {
     const { raw, command, arrived } = job;
     const { journal, log } = this.#options;
     if (performance.now() - arrived > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, wire.transport))) {
-      log.warn({ request: raw.id, command: command.name }, 'request was withdrawn before its turn');
+      log.warn({ ...named(raw, wire), command: command.name }, 'request was withdrawn before its turn');
       return;
     }
     try {
@@ -117,7 +117,7 @@ export class Dispatcher {
     } catch (error) {
       // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the
       // memory across a crash in the middle of this one command.
-      log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
+      log.error({ ...named(raw, wire), error: describeError(error) }, 'journal cannot be written');
     }
     await this.#carryOut(job, wire);
   }
@@ -133,7 +133,7 @@ export class Dispatcher {
   async #carryOut(job: Job, wire: Wire): Promise<void> {
     const { raw, command, value, arrived } = job;
     const { log, hooks } = this.#options;
-    const about = { request: raw.id, command: command.name, wire: wire.name };
+    const about = { ...named(raw, wire), command: command.name };
     let own: Logger | null = null;
     let next = null as (() => Promise<void>) | null;
     const context: CommandContext = {
@@ -181,18 +181,19 @@ export class Dispatcher {
     try {
       await wire.transport.respond(raw, this.#encode(reply, raw, wire));
     } catch (error) {
-      log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be published');
+      log.error({ ...named(raw, wire), error: describeError(error) }, 'answer cannot be published');
     }
-    if (journaled) await this.#record(() => this.#options.journal.answered(journalId(raw, wire)), raw);
+    if (journaled) await this.#record(() => this.#options.journal.answered(journalId(raw, wire)), raw, wire);
     await this.#finish(raw, wire, journaled);
   }
 
   /** What a plugin answers may be nothing that the wire can carry; the host is told that much. */
-  #encode(reply: Reply, raw: RawRequest, { codec }: Wire): Uint8Array {
+  #encode(reply: Reply, raw: RawRequest, wire: Wire): Uint8Array {
+    const { codec } = wire;
     try {
       return codec.encode(reply, raw.body);
     } catch (error) {
-      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'answer cannot be encoded');
+      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'answer cannot be encoded');
       return codec.encode(asReply(asAgentError(error)), raw.body);
     }
   }
@@ -201,17 +202,17 @@ export class Dispatcher {
     try {
       await wire.transport.retire(raw);
     } catch (error) {
-      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'request cannot be retired');
+      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'request cannot be retired');
       return;
     }
-    if (journaled) await this.#record(() => this.#options.journal.done(journalId(raw, wire)), raw);
+    if (journaled) await this.#record(() => this.#options.journal.done(journalId(raw, wire)), raw, wire);
   }
 
-  async #record(write: () => Promise<void>, raw: RawRequest): Promise<void> {
+  async #record(write: () => Promise<void>, raw: RawRequest, wire: Wire): Promise<void> {
     try {
       await write();
     } catch (error) {
-      this.#options.log.error({ request: raw.id, error: describeError(error) }, 'journal cannot be written');
+      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'journal cannot be written');
     }
   }
 }
@@ -224,6 +225,11 @@ function track(work: Promise<void>, { underWay }: Wire): void {
 
 function journalId({ id }: RawRequest, { name }: Wire): string {
   return name === '' ? id : `${name}:${id}`;
+}
+
+/** How the log names a request: two wires may have the same ids. */
+function named({ id }: RawRequest, { name }: Wire): { readonly request: string; readonly wire: string } {
+  return { request: id, wire: name };
 }
 
 function asReply(error: AgentError): Reply {

@@ -151,6 +151,12 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
 
 function checkReply(reply: unknown, failed: (reason: string) => AgentError): Reply {
   const { returncode, message } = (typeof reply === 'object' && reply !== null ? reply : {}) as Partial<Reply>;
-  if (typeof returncode === 'string' && typeof message === 'string') return reply as Reply;
-  throw failed('wanted a returncode and a message, both text, got something else');
+  if (typeof returncode !== 'string' || typeof message !== 'string') {
+    throw failed('wanted a returncode and a message, both text, got something else');
+  }
+  // What hosts compare is a word; a long one would leave no room for the message in the answer.
+  if (!/^[\x21-\x7e]{1,16}$/.test(returncode)) {
+    throw failed(`wanted a returncode of 1 to 16 printable characters, got ${returncode.length}`);
+  }
+  return reply as Reply;
 }

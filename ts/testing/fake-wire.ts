@@ -33,7 +33,8 @@ export interface FakeWire {
 
 /**
  * Sets the plugin up as the agent does, with its checks, and opens the wires that it brings, so that a test can send
- * requests over those as well. Rejects with what `guestwire commands` would say about the plugin.
+ * requests over those as well. Rejects with what `guestwire commands` would say about the plugin, and when a wire of it
+ * cannot be opened.
  */
 export async function fakeWire(
   plugin: Plugin,
@@ -57,7 +58,20 @@ export async function fakeWire(
   const transport = new MemoryTransport();
   const memory: CommunicationModule = { name: 'memory', codec, open: () => Promise.resolve(transport) };
   const brought = loaded.wires.map((wire) => guardedWire({ plugin: loaded, wire, codec, timeout: commandTimeout }));
-  const serving = serveWires([memory, ...brought], { dispatcher, signal: stop.signal, log, onReady: () => undefined });
+  let serving: Promise<boolean> = Promise.resolve(true);
+  const close = async (): Promise<void> => {
+    stop.abort();
+    await serving;
+    loaded.unload();
+  };
+  const open = await new Promise<readonly string[]>((onReady) => {
+    serving = serveWires([memory, ...brought], { dispatcher, signal: stop.signal, log, onReady });
+  });
+  for (const { name } of brought) {
+    if (open.includes(name)) continue;
+    await close();
+    throw new Error(`the plugin's wire ${name} cannot be opened; fakeWire with log: true prints why`);
+  }
   let count = 0;
   const send = (body: string | Uint8Array): Promise<Reply> => {
     const id = String(++count);
@@ -67,11 +81,7 @@ export async function fakeWire(
   return {
     request: (name, value) => send(JSON.stringify({ name, value })),
     send,
-    async close() {
-      stop.abort();
-      await serving;
-      loaded.unload();
-    },
+    close,
   };
 }
 
