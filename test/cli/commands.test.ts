@@ -75,6 +75,25 @@ test('commands fails when something cannot be used, and says what and why', asyn
   });
 });
 
+test('commands tells which wires plugins bring', async () => {
+  const module = "{ kind: 'communication', module: { name: 'pigeon', open: () => Promise.reject(new Error('far')) } }";
+  await using scratch = await folders({
+    'plugins/w.mjs': `export default { apiVersion: 1, name: 'w', setup: () => [${module}] };`,
+  });
+  const args = ['commands', '--config', `${scratch.path}/guestwire.toml`];
+  const { code, stdout } = await runCli(args);
+  assert.equal(code, 0, stdout);
+  assert.ok(stdout.includes(`\nWires of plugins:\n  pigeon  plugin ${scratch.path}/plugins/w.mjs\n`), stdout);
+  const { wires } = JSON.parse((await runCli([...args, '--json'])).stdout) as { wires: unknown };
+  assert.deepEqual(wires, [{ name: 'pigeon', where: `${scratch.path}/plugins/w.mjs` }]);
+});
+
+test('a folder of plugins that is not there is wrong usage', async () => {
+  const { code, stderr } = await runCli(['commands', '--plugins', '/nowhere/plugins']);
+  assert.equal(code, 2);
+  assert.match(stderr, /^guestwire: --plugins: wanted a folder, but there is no \/nowhere\/plugins\n/);
+});
+
 test('commands ends though a plugin keeps timers', async () => {
   await using scratch = await folders({
     'plugins/x.mjs': pluginText('x', { mine: answers('1') }, 'setInterval(() => {}, 1000);'),

@@ -32,15 +32,19 @@ const wires = (...names: readonly string[]): string =>
   setup(`[${names.map((name) => `{ kind: 'communication', module: { name: '${name}', open() {} } }`).join(', ')}]`);
 
 const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] = [
-  ['is no JavaScript', 'import {', /^SyntaxError: /],
+  ['is no JavaScript', 'import {', /^SyntaxError: .* \(node --check FILE tells the line\)$/],
   ['imports what is not there', "import 'nowhere';", /^Error: Cannot find package 'nowhere'/],
   ['throws when it is loaded', "throw new RangeError('too far\\nmore');", /^RangeError: too far$/],
   ['throws what is no error', "throw 'a word';", /^threw a word$/],
   ['is never done loading', 'await new Promise(() => {});', /^loading it took longer than 0.3 s$/],
   ['has no default export', 'export const a = 1;', /^has no default export: wanted export default definePlugin/],
-  ['exports a function', exporting('() => 1'), /^default export: wanted an object, got a function$/],
+  [
+    'exports a function',
+    exporting('() => 1'),
+    /^default export: wanted what definePlugin\(\{\.\.\.\}\) gives, got a function$/,
+  ],
   ['is of another version', exporting('{ apiVersion: 2 }'), /^apiVersion: wanted 1, which this agent has, got 2$/],
-  ['has no version', exporting('{}'), /^apiVersion: wanted 1, which this agent has, got nothing$/],
+  ['has no version', exporting('{}'), /^apiVersion: is not there; wanted export default definePlugin/],
   ['has no name', exporting("{ apiVersion: 1, name: '' }"), /^name: wanted text, got empty text$/],
   ['has no setup', exporting("{ apiVersion: 1, name: 'x', setup: 3 }"), /^setup: wanted a function, got 3$/],
   ['gives no list', setup('undefined'), /^what setup gives: wanted a list, got nothing$/],

@@ -174,7 +174,7 @@ test('a wire that cannot be opened is told to whoever tests it', async () => {
       { kind: 'communication', module: { name: 'shut', open: () => Promise.reject(new Error('no such device')) } },
     ],
   });
-  await assert.rejects(fakeWire(brought), /wire shut cannot be opened/);
+  await assert.rejects(fakeWire(brought), /wire shut cannot be opened: no such device/);
 });
 
 test('a store in memory tells values and names', async () => {

@@ -42,18 +42,18 @@ export const commands = subcommand({
     const registry = new Registry(config.commands);
     addNativeCommands(registry, host, commandOptions(config));
     // Made to know their names: none is opened.
-    const wires = createCommunication(
+    const own = createCommunication(
       { endpoints: createEndpoints(access), log },
       communicationOptions(config, host.live),
     );
-    const ownWires = wires.map(({ name }) => name);
+    const ownWires = own.map(({ name }) => name);
     const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
     await extensions.load();
     extensions.unload();
-    const { problems, shadowed } = extensions;
+    const { problems, shadowed, broughtWires } = extensions;
     const listed = registry.list();
     if (values.json) {
-      print(JSON.stringify({ commands: listed, shadowed, problems }));
+      print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, problems }));
     } else {
       const rows = (own: boolean): readonly Row[] =>
         listed.filter(({ dialect }) => (dialect === null) === own).map(asRow);
@@ -64,6 +64,8 @@ export const commands = subcommand({
       for (const line of table([HEAD, ...rows(true), ...hidden])) print(line);
       print('\nOver a port to QEMU, also:');
       for (const line of table(rows(false))) print(`  ${line}`);
+      if (broughtWires.length > 0) print('\nWires of plugins:');
+      for (const { name, where } of broughtWires) print(`  ${name}  plugin ${where}`);
       if (problems.length > 0) print('\nThese cannot be used:');
       for (const { where, reason } of problems) print(`  ${where}: ${reason}`);
     }

@@ -2,7 +2,8 @@
 import { join, resolve } from 'node:path';
 import type { Config, Override } from '../daemon/config.js';
 import type { ExtensionOptions } from '../daemon/extensions.js';
-import type { Option } from './command-line.js';
+import { isThere } from '../host/system.js';
+import { type Option, UsageError } from './command-line.js';
 
 export const PLUGINS_OPTION = {
   type: 'string',
@@ -10,9 +11,12 @@ export const PLUGINS_OPTION = {
   help: 'load the plugins in this folder; with --root there are no others',
 } as const satisfies Option;
 
-/** `--plugins DIR` as a key of the configuration. */
+/** `--plugins DIR` as a key of the configuration. Throws UsageError when it is not there: a slip would go unnoticed. */
 export function pluginsOverride(directory: string | undefined): readonly Override[] {
-  return directory === undefined ? [] : [['plugins', 'directory', resolve(directory), '--plugins']];
+  if (directory === undefined) return [];
+  const path = resolve(directory);
+  if (!isThere(path)) throw new UsageError(`--plugins: wanted a folder, but there is no ${path}`);
+  return [['plugins', 'directory', path, '--plugins']];
 }
 
 /**

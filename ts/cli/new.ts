@@ -1,5 +1,11 @@
 import { join } from 'node:path';
+import { DEFAULTS } from '../daemon/config.js';
+import { addNativeCommands } from '../daemon/native-commands.js';
+import { Registry } from '../daemon/registry.js';
+import { openHost } from '../host/host.js';
+import { storeOfNodes } from '../host/memory-store.js';
 import { makeFolder } from '../host/new-files.js';
+import { commandOptions } from './command-options.js';
 import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
 import { pluginFiles } from './new-plugin.js';
 import { scriptFiles } from './new-script.js';
@@ -23,6 +29,7 @@ export const scaffold = subcommand({
     if (!NAME.test(name)) {
       throw new UsageError(`NAME: wanted small letters, digits, _ and -, at most 64, got '${name}'`);
     }
+    if (isTaken(name)) throw new UsageError(`NAME: the agent has a command '${name}' itself; wanted another name`);
     const folder = join(directory, name);
     try {
       await makeFolder(folder, wanted === 'plugin' ? pluginFiles(name) : scriptFiles(name));
@@ -34,6 +41,15 @@ export const scaffold = subcommand({
     return EXIT.ok;
   },
 });
+
+/** A plugin with such a command adds nothing, and a script of that name is not asked. */
+function isTaken(name: string): boolean {
+  const store = storeOfNodes(new Map());
+  const host = openHost({ root: '/', stateDirectory: DEFAULTS.state.directory, live: false, store });
+  const registry = new Registry(DEFAULTS.commands);
+  addNativeCommands(registry, host, commandOptions(DEFAULTS));
+  return registry.origin(name) !== null;
+}
 
 function pluginSteps(folder: string): readonly string[] {
   return [

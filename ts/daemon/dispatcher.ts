@@ -133,7 +133,7 @@ export class Dispatcher {
   async #carryOut(job: Job, wire: Wire): Promise<void> {
     const { raw, command, value, arrived } = job;
     const { log, hooks } = this.#options;
-    const about = { ...named(raw, wire), command: command.name };
+    const about = { request: raw.id, command: command.name, wire: wire.name };
     let own: Logger | null = null;
     let next = null as (() => Promise<void>) | null;
     const context: CommandContext = {

@@ -66,6 +66,11 @@ export class Extensions {
     return this.#shadowed;
   }
 
+  /** Names of the wires that plugins bring, and the file of each. */
+  get broughtWires(): readonly { readonly name: string; readonly where: string }[] {
+    return this.#loaded.flatMap(({ found: { where }, plugin }) => plugin.wires.map(({ name }) => ({ name, where })));
+  }
+
   /** Looks at both folders, again if it did before. Commands that run meanwhile finish. Never rejects. */
   async load(): Promise<void> {
     this.#last = this.#last

@@ -14,7 +14,10 @@ export class ShapeError extends Error {
 /** Throws ShapeError. */
 export function checkPlugin(exported: unknown): Plugin {
   if (exported === undefined) throw new ShapeError('has no default export: wanted export default definePlugin({...})');
-  const plugin = object('default export', exported);
+  const plugin = object('default export', exported, 'what definePlugin({...}) gives');
+  if (plugin['apiVersion'] === undefined) {
+    throw new ShapeError('apiVersion: is not there; wanted export default definePlugin({...}), which adds it');
+  }
   if (plugin['apiVersion'] !== API_VERSION) {
     throw new ShapeError(`apiVersion: wanted ${API_VERSION}, which this agent has, got ${show(plugin['apiVersion'])}`);
   }
@@ -109,8 +112,8 @@ function list(at: string, value: unknown): readonly unknown[] {
   return value;
 }
 
-function object(at: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(at, 'an object', value);
+function object(at: string, value: unknown, wanted = 'an object'): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(at, wanted, value);
   return value as Record<string, unknown>;
 }
 

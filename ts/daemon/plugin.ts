@@ -86,7 +86,8 @@ export async function loadPlugin(
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return `threw ${typeof error === 'string' ? error : `a ${typeof error}`}`;
   const [message = ''] = error.message.split('\n');
-  return `${error.name}: ${message}`;
+  const where = error instanceof SyntaxError ? ' (node --check FILE tells the line)' : '';
+  return `${error.name}: ${message}${where}`;
 }
 
 type Run = <T>(work: () => T) => T;

@@ -79,7 +79,8 @@ async function open(module: CommunicationModule, options: ServeOptions, names: s
     names.push(name);
     return { served: serve(module, transport, options) };
   } catch (failure) {
-    const about = { wire: name, error: describeError(failure) };
+    // There was no request yet that the message could quote.
+    const about = { wire: name, error: describeError(failure), reason: messageOf(failure) };
     if (isAbsence(failure)) options.log.debug(about, 'wire not there');
     else options.log.error(about, 'wire cannot be opened');
     return { name, failure };

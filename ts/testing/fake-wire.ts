@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { messageOf } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import type { CommunicationModule, Reply } from '../api/communication.js';
 import type { Plugin } from '../api/plugin.js';
@@ -57,7 +58,16 @@ export async function fakeWire(
   const stop = new AbortController();
   const transport = new MemoryTransport();
   const memory: CommunicationModule = { name: 'memory', codec, open: () => Promise.resolve(transport) };
-  const brought = loaded.wires.map((wire) => guardedWire({ plugin: loaded, wire, codec, timeout: commandTimeout }));
+  const refusals = new Map<string, unknown>();
+  const brought = loaded.wires.map((wire) => {
+    const module = guardedWire({ plugin: loaded, wire, codec, timeout: commandTimeout });
+    const open = (): ReturnType<typeof module.open> =>
+      module.open().catch((error: unknown) => {
+        refusals.set(module.name, error);
+        throw error;
+      });
+    return { ...module, open };
+  });
   let serving: Promise<boolean> = Promise.resolve(true);
   const close = async (): Promise<void> => {
     stop.abort();
@@ -70,7 +80,8 @@ export async function fakeWire(
   for (const { name } of brought) {
     if (open.includes(name)) continue;
     await close();
-    throw new Error(`the plugin's wire ${name} cannot be opened; fakeWire with log: true prints why`);
+    const cause = refusals.get(name);
+    throw new Error(`the plugin's wire ${name} cannot be opened: ${messageOf(cause)}`, { cause });
   }
   let count = 0;
   const send = (body: string | Uint8Array): Promise<Reply> => {
