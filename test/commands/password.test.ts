@@ -4,11 +4,12 @@ import { chmod, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type CommandModule, type Host, Secret } from '../../ts/api/index.js';
-import { passwordCommands, type PasswordOptions } from '../../ts/commands/password.js';
+import { type PasswordOptions } from '../../ts/commands/password.js';
 import { encryptPassword, type KeyDigest } from '../../ts/crypto/password.js';
 import { decodeSealed, encodePasswordRequest, encodeSealed } from '../../ts/crypto/sealed.js';
 import { createKeyExchange, createSealedExchange } from '../../ts/host/accounts.js';
 import { call } from '../support/command-context.js';
+import { commandsFor } from '../support/password-client.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch } from '../support/scratch.js';
 
@@ -18,17 +19,7 @@ const TODAY = '20781';
 const SHADOW = `# kept\nroot:$6$abcdefgh$old:19000:0:99999:7:::\nbin:*:19000::::::\n`;
 
 function commands(host: Host, options: Partial<PasswordOptions> = {}): CommandModule {
-  return passwordCommands(host, {
-    createExchange: createKeyExchange,
-    createSealedExchange,
-    user: 'root',
-    users: [],
-    unlock: 'always',
-    weakExchange: true,
-    keyLifetimeMs: LIFETIME,
-    now: () => NOW,
-    ...options,
-  });
+  return commandsFor(host, { keyLifetimeMs: LIFETIME, now: () => NOW, ...options });
 }
 
 /** The host's side: makes a key exchange with the agent and returns what encrypts under the shared key. */

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { type TestContext, after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KVM_MAC, KvmMachine } from '../support/kvm/machine.js';
+import { PUBLIC_KEY } from '../support/public-key.js';
 import { StreamClient } from '../support/stream-client.js';
 import { buildKvmImages } from '../support/xen/images.js';
 
@@ -17,12 +18,6 @@ const QEMU_COMMANDS = [
   ...['guest-ssh-add-authorized-keys', 'guest-ssh-remove-authorized-keys', 'guest-file-open', 'guest-file-read'],
   ...['guest-file-write', 'guest-file-close', 'guest-shutdown'],
 ];
-const KEY = `ssh-ed25519 ${Buffer.concat([
-  Buffer.from([0, 0, 0, 11]),
-  Buffer.from('ssh-ed25519'),
-  Buffer.from([0, 0, 0, 32]),
-  Buffer.alloc(32, 7),
-]).toString('base64')} host@example`;
 
 interface GuestInterface {
   readonly name: string;
@@ -149,10 +144,18 @@ suite('a guest of KVM', { timeout: 240_000 }, () => {
   });
 
   step("root's ssh keys are added, listed and removed", async () => {
-    assert.deepEqual(await client.execute('guest-ssh-add-authorized-keys', { username: 'root', keys: [KEY] }), {});
-    assert.equal(await machine.run('cat /root/.ssh/authorized_keys'), KEY);
-    assert.deepEqual(await client.execute('guest-ssh-get-authorized-keys', { username: 'root' }), { keys: [KEY] });
-    assert.deepEqual(await client.execute('guest-ssh-remove-authorized-keys', { username: 'root', keys: [KEY] }), {});
+    assert.deepEqual(
+      await client.execute('guest-ssh-add-authorized-keys', { username: 'root', keys: [PUBLIC_KEY] }),
+      {},
+    );
+    assert.equal(await machine.run('cat /root/.ssh/authorized_keys'), PUBLIC_KEY);
+    assert.deepEqual(await client.execute('guest-ssh-get-authorized-keys', { username: 'root' }), {
+      keys: [PUBLIC_KEY],
+    });
+    assert.deepEqual(
+      await client.execute('guest-ssh-remove-authorized-keys', { username: 'root', keys: [PUBLIC_KEY] }),
+      {},
+    );
     assert.deepEqual(await client.execute('guest-ssh-get-authorized-keys', { username: 'root' }), { keys: [] });
   });
 

@@ -3,14 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LibvirtGuest } from '../support/kvm/libvirt.js';
+import { PUBLIC_KEY } from '../support/public-key.js';
 import { buildKvmImages } from '../support/xen/images.js';
-
-const KEY = `ssh-ed25519 ${Buffer.concat([
-  Buffer.from([0, 0, 0, 11]),
-  Buffer.from('ssh-ed25519'),
-  Buffer.from([0, 0, 0, 32]),
-  Buffer.alloc(32, 7),
-]).toString('base64')} host@example`;
 
 test('virsh asks, sets a password and keys, and shuts the guest down', { timeout: 300_000 }, async () => {
   await using guest = await LibvirtGuest.start(buildKvmImages(() => undefined));
@@ -28,9 +22,9 @@ test('virsh asks, sets a password and keys, and shuts the guest down', { timeout
   assert.match(await guest.run(su), /let in\n0/);
   await assert.rejects(guest.virsh('set-user-password guest nobody by-virsh'), /'nobody' is not among those/);
 
-  await guest.virsh(`set-user-sshkeys guest root ${guest.put('key.pub', `${KEY}\n`)}`);
-  assert.equal(await guest.run('cat /root/.ssh/authorized_keys'), KEY);
-  assert.ok((await guest.virsh('get-user-sshkeys guest root')).includes(KEY));
+  await guest.virsh(`set-user-sshkeys guest root ${guest.put('key.pub', `${PUBLIC_KEY}\n`)}`);
+  assert.equal(await guest.run('cat /root/.ssh/authorized_keys'), PUBLIC_KEY);
+  assert.ok((await guest.virsh('get-user-sshkeys guest root')).includes(PUBLIC_KEY));
 
   await assert.rejects(guest.virsh(`qemu-agent-command guest '{"execute":"guest-exec"}'`), /No such agent command/);
   assert.match(await guest.virsh(`qemu-agent-command guest '{"execute":"guest-ping"}'`), /^\{"return":\{\}\}$/m);
