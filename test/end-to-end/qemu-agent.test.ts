@@ -4,14 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createScratch, type Scratch } from '../support/scratch.js';
-import { wholeOrUndone } from '../support/cleanup.js';
+import { endProcess, wholeOrUndone } from '../support/cleanup.js';
 import { StreamAgent } from '../support/stream-agent.js';
 import { StreamClient } from '../support/stream-client.js';
 
@@ -46,11 +45,7 @@ class QemuAgent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = once(this.#child, 'exit');
-      this.#child.kill('SIGKILL');
-      await ended;
-    }
+    await endProcess(this.#child);
     await this.scratch[Symbol.asyncDispose]();
   }
 }

@@ -1,3 +1,6 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+
 /** How to undo what a setup has made, so that one that throws half-way leaves no process, socket or file behind. */
 export class Cleanup implements AsyncDisposable {
   readonly #undo: (() => unknown)[] = [];
@@ -30,4 +33,12 @@ export async function wholeOrUndone<T>(make: (cleanup: Cleanup) => Promise<T>): 
     await cleanup[Symbol.asyncDispose]().catch(() => undefined);
     throw error;
   }
+}
+
+/** Kills a program that runs; resolves once it has ended, at once for one that has, or that never started. */
+export async function endProcess(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
 }

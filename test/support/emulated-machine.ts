@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { messageOf } from '../../ts/api/errors.js';
+import { endProcess } from './cleanup.js';
 import { type Ended, PATIENCE, SerialShell } from './serial-shell.js';
 
 /** Milliseconds. */
@@ -96,11 +97,7 @@ export class EmulatedMachine implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#shell?.close();
-    if (this.#qemu.exitCode === null && this.#qemu.signalCode === null) {
-      const ended = once(this.#qemu, 'exit');
-      this.#qemu.kill('SIGKILL');
-      await ended;
-    }
+    await endProcess(this.#qemu);
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }

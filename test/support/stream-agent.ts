@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUNDLE } from './agent.js';
-import { wholeOrUndone } from './cleanup.js';
+import { endProcess, wholeOrUndone } from './cleanup.js';
 import { createScratch, type Scratch } from './scratch.js';
 import { StreamClient } from './stream-client.js';
 
@@ -82,11 +82,7 @@ export class StreamAgent implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = once(this.#child, 'exit');
-      this.#child.kill('SIGKILL');
-      await ended;
-    }
+    await endProcess(this.#child);
     await this.scratch[Symbol.asyncDispose]();
   }
 }

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { endProcess } from './cleanup.js';
 
 const SOURCES = resolve('test/support/xenstored');
 const BUILT = resolve('build/xenstored');
@@ -39,7 +40,7 @@ export async function startXenstored(kind: 'c' | 'ocaml', directory: string): Pr
   });
   const guests: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
-    await Promise.all([...guests.splice(0), child].map(end));
+    await Promise.all([...guests.splice(0), child].map(endProcess));
   };
   return {
     socket,
@@ -82,7 +83,7 @@ async function serve(
   while (!(await isListening(socket))) {
     if (performance.now() > until) failures.push(`nobody listened at ${socket} within ${PATIENCE / 1000} s`);
     if (failures.length > 0) {
-      await end(child);
+      await endProcess(child);
       throw new Error(`${program} did not start: ${failures.join('; ')}\n${errors}`);
     }
     await sleep(2);
@@ -101,13 +102,6 @@ async function isListening(socket: string): Promise<boolean> {
   } finally {
     connection.destroy();
   }
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const ended = once(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
 }
 
 /** Compiles a source beside this file, unless that was done since it last changed. */
