@@ -30,6 +30,9 @@ const replace = (name, filter, text) => ({
 /** pino's worker threads cannot be bundled and are never started here: an empty module saves their start-up time. */
 const withoutWorkers = replace('without-workers', /^thread-stream$/, () => 'module.exports = class {}');
 
+/** pino asks Node's module for worker threads whether it is in one, and loads it for that. */
+const inMainThread = replace('in-main-thread', /^worker_threads$/, () => 'exports.isMainThread = true');
+
 /** pino's stream checks its arguments with node:assert, which loads Node's terminal and socket code to colour a diff. */
 const smallAssert = replace(
   'small-assert',
@@ -44,8 +47,8 @@ const largeApart = replace(
 );
 
 /**
- * Node's own modules by require(), when the module that wants them first runs. An `import` of one makes Node touch all
- * of its exports, which loads parts of Node (streams, sockets) that an agent at rest never uses.
+ * Node's own modules by require(), when one of their exports is first used: an agent at rest has no use for most. An
+ * `import` of one would load it at the start, and touch all of its exports, which loads further parts of Node.
  */
 const builtins = {
   name: 'builtins',
@@ -53,7 +56,16 @@ const builtins = {
     onResolve({ filter: /^node:/ }, ({ path, kind }) =>
       kind === 'require-call' ? { path, external: true } : { path, namespace: 'builtin' },
     );
-    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({ contents: `module.exports = require('${path}')` }));
+    onLoad({ filter: /.*/, namespace: 'builtin' }, async ({ path }) => {
+      const names = Object.keys(await import(path)).filter((name) => name !== 'default');
+      return {
+        contents: `let loaded;
+          for (const name of ${JSON.stringify(names)}) Object.defineProperty(module.exports, name, {
+            enumerable: true,
+            get: () => (loaded ??= require('${path}'))[name],
+          });`,
+      };
+    });
   },
 };
 
@@ -62,7 +74,7 @@ const modules = {
   outdir: 'dist',
   format: 'esm',
   external: ['#binding', './vendor/*'],
-  plugins: [withoutWorkers, smallAssert, largeApart, builtins],
+  plugins: [withoutWorkers, inMainThread, smallAssert, largeApart, builtins],
   banner: { js: "const require=process.getBuiltinModule('module').createRequire(import.meta.url);" },
 };
 
