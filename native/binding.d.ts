@@ -117,6 +117,11 @@ export declare class XenStore {
    * something may have changed: read again, count nothing.
    */
   watch(path: string, onEvent: (path: string) => void): Promise<Watch>
+  /**
+   * As `watch`, with the value that a node below `path` had after the event: null when it was gone. It is undefined
+   * where it was not read: of `path` itself, of what `remove` took away here, and of what the store does not give.
+   */
+  watchValues(path: string, onEvent: (path: string, value: Buffer | null | undefined) => void): Promise<Watch>
   /** Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet. */
   close(): void
 }

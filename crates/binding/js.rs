@@ -61,6 +61,13 @@ impl Js {
         value
     }
 
+    pub fn null(self) -> sys::napi_value {
+        let mut value = null_mut();
+        // SAFETY: as in `undefined`.
+        unsafe { sys::napi_get_null(self.0, &mut value) };
+        value
+    }
+
     pub fn string(self, text: &str) -> sys::napi_value {
         let mut value = null_mut();
         // SAFETY: as in `undefined`; pointer and length are those of one live string.
@@ -130,7 +137,7 @@ impl Js {
     }
 
     /// Calls a kept function. What it throws becomes an `uncaughtException`, as from any other callback.
-    pub fn call(self, reference: sys::napi_ref, argument: sys::napi_value) {
+    pub fn call(self, reference: sys::napi_ref, arguments: &[sys::napi_value]) {
         let mut function = null_mut();
         let mut result = null_mut();
         // SAFETY: the reference is still in its book, so it is live; the rest as in `undefined`.
@@ -140,8 +147,8 @@ impl Js {
                 self.0,
                 self.undefined(),
                 function,
-                1,
-                &argument,
+                arguments.len(),
+                arguments.as_ptr(),
                 &mut result,
             )
         };

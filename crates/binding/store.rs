@@ -2,7 +2,7 @@
 //! callback that read them, and a watch's events reach its function with one call per wake-up.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsFd;
@@ -50,11 +50,25 @@ enum Wanted {
     Watch(u32),
 }
 
-/// A promise that waits for a reply.
-struct Waiting {
-    deferred: sys::napi_deferred,
-    wanted: Wanted,
+/// What waits for a reply.
+enum Waiting {
+    Promise {
+        deferred: sys::napi_deferred,
+        wanted: Wanted,
+    },
+    /// An event of the watch of this number, which is passed on with the node's value.
+    Event(u32),
 }
+
+/// Whoever is told of a watch's events.
+struct Listener {
+    function: sys::napi_ref,
+    /// Ends in a slash: nodes below it are read before the function is called. None for a watch without values.
+    read_below: Option<String>,
+}
+
+/// How many removals are remembered until their events come.
+const REMOVALS: usize = 64;
 
 /// How long JavaScript that was woken is kept waiting for replies, rather than the event loop for JavaScript.
 const LINGER: Duration = Duration::from_millis(1);
@@ -62,7 +76,9 @@ const LINGER: Duration = Duration::from_millis(1);
 struct State {
     requests: Connection<Waiting>,
     watches: Connection<Waiting>,
-    callbacks: BTreeMap<u32, sys::napi_ref>,
+    listeners: BTreeMap<u32, Listener>,
+    /// Nodes that were removed here and whose event is still to come: they need not be read to know that they are gone.
+    removed: BTreeSet<String>,
     on_close: sys::napi_ref,
     poller: Option<Poller>,
     holding: bool,
@@ -77,6 +93,42 @@ impl State {
         }
     }
 
+    /// Asks for the value that belongs to an event; false when the event is to be passed on as it is. However many
+    /// there are: one that went unread would overtake those before it.
+    fn read_ahead(&mut self, event: &Event<Waiting>) -> bool {
+        let Event::Watch { watch, path } = event else {
+            return false;
+        };
+        self.reads_below(*watch, path)
+            && !self.removed.remove(path)
+            && self
+                .requests
+                .send(&Operation::Read, 0, path, Waiting::Event(*watch))
+                .is_ok()
+    }
+
+    fn reads_below(&self, watch: u32, path: &str) -> bool {
+        let below = self
+            .listeners
+            .get(&watch)
+            .and_then(|listener| listener.read_below.as_deref());
+        below.is_some_and(|below| path.starts_with(below))
+    }
+
+    fn note_removal(&mut self, path: &str) {
+        if self
+            .listeners
+            .keys()
+            .any(|&watch| self.reads_below(watch, path))
+        {
+            self.removed.insert(path.to_owned());
+        }
+        // An event that never comes must not be waited for for ever; one that is not known costs a READ.
+        if self.removed.len() > REMOVALS {
+            self.removed.pop_first();
+        }
+    }
+
     /// Tells the poller what there is to wait for now.
     fn update_poller(&mut self) {
         let Some(poller) = &mut self.poller else {
@@ -86,7 +138,7 @@ impl State {
         poller.want_write(Line::Watches, self.watches.wants_write());
         let outstanding =
             self.requests.session().outstanding() + self.watches.session().outstanding();
-        let hold = outstanding > 0 || !self.callbacks.is_empty();
+        let hold = outstanding > 0 || !self.listeners.is_empty();
         if hold != self.holding {
             self.holding = hold;
             poller.hold_loop(hold);
@@ -126,7 +178,8 @@ impl Core {
             state: RefCell::new(State {
                 requests,
                 watches,
-                callbacks: BTreeMap::new(),
+                listeners: BTreeMap::new(),
+                removed: BTreeSet::new(),
                 on_close: js.keep(on_close),
                 poller: None,
                 holding: false,
@@ -175,11 +228,12 @@ impl Core {
 
     fn request(self: &Rc<Self>, operation: &Operation<'_>, path: &str, wanted: Wanted) -> Promise {
         let (deferred, promise) = self.js.promise();
-        let sent =
-            self.state
-                .borrow_mut()
-                .requests
-                .send(operation, 0, path, Waiting { deferred, wanted });
+        let sent = self.state.borrow_mut().requests.send(
+            operation,
+            0,
+            path,
+            Waiting::Promise { deferred, wanted },
+        );
         self.sent(deferred, sent.map(drop));
         promise
     }
@@ -193,18 +247,22 @@ impl Core {
         self.state.borrow_mut().update_poller();
     }
 
-    fn set_watch(self: &Rc<Self>, path: &str, on_event: sys::napi_value) -> Promise {
+    fn set_watch(self: &Rc<Self>, path: &str, on_event: sys::napi_value, values: bool) -> Promise {
         let (deferred, promise) = self.js.promise();
         // The function is known before the WATCH is written: on the device the first event may come before its reply.
         let number = {
             let state = &mut *self.state.borrow_mut();
             let number = state.watches.add_watch();
             if state.closed.is_none() {
-                state.callbacks.insert(number, self.js.keep(on_event));
+                let listener = Listener {
+                    function: self.js.keep(on_event),
+                    read_below: values.then(|| format!("{path}/")),
+                };
+                state.listeners.insert(number, listener);
             }
             number
         };
-        let waiting = Waiting {
+        let waiting = Waiting::Promise {
             deferred,
             wanted: Wanted::Watch(number),
         };
@@ -220,7 +278,7 @@ impl Core {
     fn unset_watch(self: &Rc<Self>, number: u32, path: &str) -> Promise {
         let (deferred, promise) = self.js.promise();
         self.forget_watch(number);
-        let waiting = Waiting {
+        let waiting = Waiting::Promise {
             deferred,
             wanted: Wanted::Nothing,
         };
@@ -264,13 +322,13 @@ impl Core {
     }
 
     fn forget_watch(&self, number: u32) {
-        let callback = {
+        let listener = {
             let state = &mut *self.state.borrow_mut();
             state.watches.remove_watch(number);
-            state.callbacks.remove(&number)
+            state.listeners.remove(&number)
         };
-        if let Some(callback) = callback {
-            self.js.forget(callback);
+        if let Some(listener) = listener {
+            self.js.forget(listener.function);
         }
     }
 
@@ -310,7 +368,16 @@ impl Core {
             return false;
         }
         let mut events = self.events.take();
-        let outcome = work(&mut self.state.borrow_mut(), &mut events);
+        let outcome = {
+            let state = &mut *self.state.borrow_mut();
+            let outcome = work(state, &mut events);
+            let came = events.len();
+            events.retain(|event| !state.read_ahead(event));
+            if events.len() < came {
+                state.update_poller();
+            }
+            outcome
+        };
         if events.is_empty() && outcome.is_ok() {
             self.events.set(events);
             return false;
@@ -333,13 +400,7 @@ impl Core {
                     result,
                     ..
                 } => self.settle(&path, owner, result),
-                Event::Watch { watch, path } => {
-                    // Looked up only now: an earlier function may have closed this watch.
-                    let callback = self.state.borrow().callbacks.get(&watch).copied();
-                    if let Some(callback) = callback {
-                        self.js.call(callback, self.js.string(&path));
-                    }
-                }
+                Event::Watch { watch, path } => self.tell(watch, &path, None),
             }
         }
         self.events.set(events);
@@ -349,14 +410,33 @@ impl Core {
         }
     }
 
+    /// Calls the function of a watch; `value` is what was read ahead for it.
+    fn tell(&self, watch: u32, path: &str, value: Option<Result<Vec<u8>, String>>) {
+        let js = self.js;
+        // Looked up only now: an earlier function may have closed this watch.
+        let function = match self.state.borrow().listeners.get(&watch) {
+            Some(listener) => listener.function,
+            None => return,
+        };
+        let value = match value {
+            Some(Ok(body)) => js.buffer(&body),
+            Some(Err(name)) if name == "ENOENT" => js.null(),
+            Some(Err(_)) | None => js.undefined(),
+        };
+        js.call(function, &[js.string(path), value]);
+    }
+
     fn settle(self: &Rc<Self>, path: &str, waiting: Waiting, result: Result<Vec<u8>, String>) {
-        let Waiting { deferred, wanted } = waiting;
+        let (deferred, wanted) = match waiting {
+            Waiting::Promise { deferred, wanted } => (deferred, wanted),
+            Waiting::Event(watch) => return self.tell(watch, path, Some(result)),
+        };
         let js = self.js;
         if let Wanted::List(mut listing) = wanted {
             match listing.advance(path, result) {
                 Ok(Step::Done(names)) => js.resolve(deferred, js.strings(&names)),
                 Ok(Step::Ask(operation)) => {
-                    let waiting = Waiting {
+                    let waiting = Waiting::Promise {
                         deferred,
                         wanted: Wanted::List(listing),
                     };
@@ -405,7 +485,7 @@ impl Core {
     /// Ends the connection: what is under way fails, and whoever opened it is told why, unless it was they who
     /// closed it (`lost` is none). Does nothing the second time.
     fn shut(self: &Rc<Self>, reason: &str, lost: Option<&XenStoreError>) {
-        let (poller, waiting, callbacks, on_close) = {
+        let (poller, waiting, listeners, on_close) = {
             let state = &mut *self.state.borrow_mut();
             if state.closed.is_some() {
                 return;
@@ -416,7 +496,7 @@ impl Core {
             (
                 state.poller.take(),
                 waiting,
-                std::mem::take(&mut state.callbacks),
+                std::mem::take(&mut state.listeners),
                 state.on_close,
             )
         };
@@ -433,14 +513,16 @@ impl Core {
         let error = XenStoreError::Closed {
             reason: reason.to_owned(),
         };
-        for Waiting { deferred, .. } in waiting {
-            self.js.reject(deferred, &error);
+        for waiting in waiting {
+            if let Waiting::Promise { deferred, .. } = waiting {
+                self.js.reject(deferred, &error);
+            }
         }
-        for callback in callbacks.into_values() {
-            self.js.forget(callback);
+        for listener in listeners.into_values() {
+            self.js.forget(listener.function);
         }
         if lost.is_some() {
-            self.js.call(on_close, self.js.string(reason));
+            self.js.call(on_close, &[self.js.string(reason)]);
         }
         self.js.forget(on_close);
     }
@@ -511,7 +593,7 @@ impl Task for BlockingWrite {
                     .borrow_mut()
                     .watches
                     .refuse(self.request, &self.path, error);
-            if let Some(Waiting { deferred, wanted }) = waiting {
+            if let Some(Waiting::Promise { deferred, wanted }) = waiting {
                 if let Wanted::Watch(number) = wanted {
                     core.forget_watch(number);
                 }
@@ -583,6 +665,7 @@ impl XenStore {
     /// Removes a node and all below it. `XS_NOT_FOUND` when not even its parent is there.
     #[napi(ts_return_type = "Promise<void>", catch_unwind)]
     pub fn remove(&self, path: String) -> Promise {
+        self.core.state.borrow_mut().note_removal(&path);
         self.core
             .request(&Operation::Remove, &path, Wanted::Nothing)
     }
@@ -619,7 +702,19 @@ impl XenStore {
         path: String,
         #[napi(ts_arg_type = "(path: string) => void")] on_event: Function<'_, String, ()>,
     ) -> Promise {
-        self.core.set_watch(&path, on_event.raw())
+        self.core.set_watch(&path, on_event.raw(), false)
+    }
+
+    /// As `watch`, with the value that a node below `path` had after the event: null when it was gone. It is undefined
+    /// where it was not read: of `path` itself, of what `remove` took away here, and of what the store does not give.
+    #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
+    pub fn watch_values(
+        &self,
+        path: String,
+        #[napi(ts_arg_type = "(path: string, value: Buffer | null | undefined) => void")]
+        on_event: Function<'_, String, ()>,
+    ) -> Promise {
+        self.core.set_watch(&path, on_event.raw(), true)
     }
 
     /// Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet.

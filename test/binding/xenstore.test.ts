@@ -143,6 +143,67 @@ for (const [kind, poll] of combinations) {
       store.close();
     });
 
+    it('brings the values of what changed below, but not of the node itself nor of what was removed here', async () => {
+      await using server = await ScratchStore.start(kind);
+      const [host, store] = [open(server), open(server)];
+      await host.write('/data/old', Buffer.from('before'));
+      const seen: string[] = [];
+      await store.watchValues('/data', (path, value) => {
+        seen.push(`${path}: ${value === undefined ? 'not read' : value === null ? 'gone' : value.toString('hex')}`);
+      });
+      await until(() => seen.length === 1);
+      await host.write('/data/one', Buffer.of(0, 255));
+      await until(() => seen.length === 2);
+      await store.remove('/data/one');
+      await until(() => seen.length === 3);
+      await host.remove('/data/old');
+      await until(() => seen.length === 4);
+      await host.write('/data/one', Buffer.from('a'));
+      await until(() => seen.length === 5);
+      assert.deepEqual(seen, [
+        '/data: not read',
+        '/data/one: 00ff',
+        '/data/one: not read',
+        '/data/old: gone',
+        '/data/one: 61',
+      ]);
+      store.close();
+      host.close();
+    });
+
+    it('brings values in the order of their events, however many come at once', async () => {
+      await using server = await ScratchStore.start(kind);
+      const [host, store] = [open(server), open(server)];
+      const seen: (string | undefined)[] = [];
+      await store.watchValues('/data', (_, value) => seen.push(value?.toString()));
+      await until(() => seen.length === 1);
+      const values = Array.from({ length: 500 }, (_, i) => String(i));
+      await Promise.all(values.map(async (value) => host.write(`/data/${value}`, Buffer.from(value))));
+      await until(() => seen.length === 501);
+      assert.deepEqual(seen, [undefined, ...values]);
+      store.close();
+      host.close();
+    });
+
+    it('calls no function with a value that comes when its watch, or the connection, is closed', async () => {
+      await using server = await ScratchStore.start(kind);
+      const [host, store] = [open(server), open(server)];
+      let calls = 0;
+      const watch = await store.watchValues('/data', () => (calls += 1));
+      await until(() => calls === 1);
+      await Promise.all([host.write('/data/x', Buffer.from('1')), watch.close()]);
+      await store.read('/data/x');
+      assert.equal(calls, 1);
+      await store.watchValues('/data', () => {
+        calls += 1;
+        store.close();
+      });
+      await host.write('/data/x', Buffer.from('2'));
+      await sleep(20);
+      assert.equal(calls, 2);
+      host.close();
+    });
+
     it('calls no function any more once its watch is closed, and two watches on one path are two', async () => {
       await using server = await ScratchStore.start(kind);
       const store = open(server);

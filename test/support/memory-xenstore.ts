@@ -31,6 +31,9 @@ export class MemoryXenStore {
     this.fire(path);
   }
 
+  /** What an event brings; nothing, unless a test asks for it. */
+  valueOf: (path: string) => Uint8Array | null | undefined = () => undefined;
+
   fire(...paths: readonly string[]): void {
     for (const connection of this.#connections) for (const path of paths) connection.fire(path);
   }
@@ -52,7 +55,7 @@ export function storeError(code: string): Error {
 class MemoryConnection implements StoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
-  #watch: ((path: string) => void) | null = null;
+  #onEvent: ((path: string, value: Uint8Array | null | undefined) => void) | null = null;
   #open = true;
 
   constructor(store: MemoryXenStore, onClose: (reason: string) => void) {
@@ -61,7 +64,7 @@ class MemoryConnection implements StoreConnection {
   }
 
   fire(path: string): void {
-    this.#watch?.(path);
+    this.#onEvent?.(path, this.#store.valueOf(path));
   }
 
   drop(): void {
@@ -98,9 +101,9 @@ class MemoryConnection implements StoreConnection {
     });
   }
 
-  watch(path: string, onEvent: (path: string) => void): Promise<void> {
+  watchValues(path: string, onEvent: (path: string, value: Uint8Array | null | undefined) => void): Promise<void> {
     return this.#do(`watch ${path}`, () => {
-      this.#watch = onEvent;
+      this.#onEvent = onEvent;
       setImmediate(() => {
         this.fire(path);
       });
@@ -109,7 +112,7 @@ class MemoryConnection implements StoreConnection {
 
   [Symbol.dispose](): void {
     this.#open = false;
-    this.#watch = null;
+    this.#onEvent = null;
     this.#store.closed(this);
   }
 

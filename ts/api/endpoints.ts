@@ -16,7 +16,11 @@ export interface StoreConnection extends Disposable {
   makeDirectory(path: string): Promise<void>;
   /** Quiet when there is no such node. */
   remove(path: string): Promise<void>;
-  watch(path: string, onEvent: (path: string) => void): Promise<void>;
+  /**
+   * Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends, and
+   * with the value that the node had after it: null when it was gone, undefined where it has not been read.
+   */
+  watchValues(path: string, onEvent: (path: string, value: Uint8Array | null | undefined) => void): Promise<void>;
 }
 
 /** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */

@@ -78,6 +78,15 @@ export class StoreConnection implements Disposable {
     await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvent : relative), rethrow);
   }
 
+  /** As `watch`, with the node's value after the change; undefined where it has not been read. */
+  async watchValues(path: string, onEvent: (path: string, value: Buffer | null | undefined) => void): Promise<void> {
+    const cut = this.#prefix.length;
+    const relative = (full: string, value: Buffer | null | undefined): void => {
+      onEvent(full.slice(cut), value);
+    };
+    await this.#timed(this.#store.watchValues(this.#prefix + path, cut === 0 ? onEvent : relative), rethrow);
+  }
+
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;

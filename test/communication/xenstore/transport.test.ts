@@ -78,6 +78,54 @@ test('a request costs one read, one write and one removal, and its own removal w
   assert.deepEqual(store.operations, ['read data/host/a', 'write data/guest/a', 'rm data/host/a']);
 });
 
+test('a value that comes with an event is the request: nothing is read, and the order stays', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  store.nodes.set('data/guest/old', Buffer.from('answer'));
+  await using bench = await Bench.open(store);
+  await settle();
+  store.operations.length = 0;
+  store.before = async (operation) => {
+    if (operation.endsWith('/a')) await sleep(40);
+  };
+  store.write('data/host/a', 'read by the transport');
+  store.valueOf = (path) => store.nodes.get(path) ?? null;
+  store.write('data/host/b', 'read ahead');
+  store.write('data/host/old', 'answered by an earlier run');
+  store.fire('data/host/b', 'data/host/gone');
+  await bench.request('old');
+  store.fire('data/host/b', 'data/host/b/below');
+  await settle();
+  assert.deepEqual(
+    bench.received.map(({ id, body, answered }) => [id, Buffer.from(body).toString(), answered]),
+    [
+      ['a', 'read by the transport', false],
+      ['b', 'read ahead', false],
+      ['old', 'answered by an earlier run', true],
+    ],
+  );
+  assert.deepEqual(store.operations, ['read data/host/a']);
+});
+
+test('an event with a value during the removal is no new request, and one after it is', async () => {
+  const store = new MemoryXenStore();
+  store.valueOf = (path) => store.nodes.get(path);
+  await using bench = await Bench.open(store);
+  await settle();
+  store.write('data/host/a', 'first');
+  const request = await bench.request('a');
+  await bench.transport.respond(request, Buffer.from('answer'));
+  store.before = () => {
+    store.before = () => undefined;
+    store.fire('data/host/a');
+  };
+  await bench.transport.retire(request);
+  await settle();
+  assert.deepEqual(bench.ids, ['a']);
+  store.write('data/host/a', 'second');
+  await until(() => bench.ids.length === 2, 'the second a');
+});
+
 test('at the start the watch comes first, then everything is looked at once, and old answers are known', async () => {
   const store = new MemoryXenStore();
   store.nodes.set('data/host/new', Buffer.from('1'));

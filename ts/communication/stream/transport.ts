@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { RawRequest, Transport } from '../../api/communication.js';
 import type { ByteStream, Endpoints } from '../../api/endpoints.js';
 import { AgentError } from '../../api/errors.js';
+import { RequestQueue } from '../request-queue.js';
 import { LineSplitter } from './lines.js';
 import type { StreamOptions } from './index.js';
 
@@ -41,10 +42,9 @@ export class StreamTransport implements Transport {
   readonly #closing = new AbortController();
   readonly #connections = new Set<Connection>();
   readonly #listeners: AsyncDisposable[] = [];
-  readonly #ready: RawRequest[] = [];
+  readonly #ready = new RequestQueue();
   readonly #pending = new Map<string, Pending>();
   #last = 0;
-  #wake: (() => void) | null = null;
 
   private constructor(options: StreamTransportOptions) {
     this.#options = options;
@@ -72,19 +72,8 @@ export class StreamTransport implements Transport {
     return transport;
   }
 
-  async *requests(signal: AbortSignal): AsyncGenerator<RawRequest, void> {
-    const stop = (): void => this.#wake?.();
-    signal.addEventListener('abort', stop, { once: true });
-    this.#closing.signal.addEventListener('abort', stop, { once: true });
-    try {
-      while (!signal.aborted && !this.#closing.signal.aborted) {
-        const request = this.#ready.shift();
-        if (request !== undefined) yield request;
-        else await new Promise<void>((resolve) => (this.#wake = resolve));
-      }
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+    return this.#ready.take(signal);
   }
 
   stillWanted({ id }: RawRequest): Promise<boolean> {
@@ -111,6 +100,7 @@ export class StreamTransport implements Transport {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
+    this.#ready.close();
     for (const listener of this.#listeners.splice(0)) await listener[Symbol.asyncDispose]();
     for (const { stream } of this.#connections) stream[Symbol.dispose]();
   }
@@ -183,7 +173,6 @@ export class StreamTransport implements Transport {
     return new Promise((retired) => {
       this.#pending.set(id, { connection, retired, written: Promise.resolve() });
       this.#ready.push({ id, body, answered: false });
-      this.#wake?.();
     });
   }
 }

@@ -7,8 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { RawRequest, Transport } from '../../api/communication.js';
 import type { Endpoints, StoreConnection } from '../../api/endpoints.js';
+import { RequestQueue } from '../request-queue.js';
 
 const REQUESTS = 'data/host';
+/** How the paths of requests begin. */
+const BELOW = `${REQUESTS}/`;
 const ANSWERS = 'data/guest';
 
 /** Below the 20 requests that xenstored takes from one guest before it stops listening for a while. */
@@ -62,7 +65,7 @@ export class XenStoreTransport implements Transport {
   readonly #removals = new Map<string, number>();
   readonly #slots: Slot[] = [];
   readonly #unread: Slot[] = [];
-  readonly #ready: RawRequest[] = [];
+  readonly #ready = new RequestQueue();
   readonly #closing = new AbortController();
   #reading = 0;
   #scanning = false;
@@ -70,7 +73,6 @@ export class XenStoreTransport implements Transport {
   #firstScan = true;
   #connection: StoreConnection | null = null;
   #waiting: Waiter[] = [];
-  #wake: (() => void) | null = null;
   #pollTimer: NodeJS.Timeout | null = null;
   #collectTimer: NodeJS.Timeout | null = null;
 
@@ -95,19 +97,8 @@ export class XenStoreTransport implements Transport {
     return transport;
   }
 
-  async *requests(signal: AbortSignal): AsyncGenerator<RawRequest, void> {
-    const stop = (): void => this.#wake?.();
-    signal.addEventListener('abort', stop, { once: true });
-    this.#closing.signal.addEventListener('abort', stop, { once: true });
-    try {
-      while (!signal.aborted && !this.#closing.signal.aborted) {
-        const request = this.#ready.shift();
-        if (request !== undefined) yield request;
-        else await new Promise<void>((resolve) => (this.#wake = resolve));
-      }
-    } finally {
-      signal.removeEventListener('abort', stop);
-    }
+  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+    return this.#ready.take(signal);
   }
 
   async stillWanted(request: RawRequest): Promise<boolean> {
@@ -149,6 +140,7 @@ export class XenStoreTransport implements Transport {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    this.#ready.close();
     if (this.#pollTimer !== null) clearInterval(this.#pollTimer);
     if (this.#collectTimer !== null) clearTimeout(this.#collectTimer);
     this.#connection?.[Symbol.dispose]();
@@ -185,8 +177,8 @@ export class XenStoreTransport implements Transport {
           this.#lose(opened, reason);
         });
         connection = opened;
-        await opened.watch(REQUESTS, (path) => {
-          if (this.#connection === opened) this.#onEvent(path);
+        await opened.watchValues(REQUESTS, (path, value) => {
+          if (this.#connection === opened) this.#onEvent(path, value);
         });
         if (this.#firstScan) await this.#noteEarlierAnswers(opened);
         this.#firstScan = false;
@@ -230,10 +222,11 @@ export class XenStoreTransport implements Transport {
 
   // Requests --------------------------------------------------------------------------------------------------------
 
-  #onEvent(path: string): void {
-    const id = path.startsWith(`${REQUESTS}/`) ? path.split('/', 3)[2] : undefined;
-    if (id === undefined || id === '') void this.#scan();
-    else if (!this.#isOwnRemoval(id)) this.#take(id);
+  #onEvent(path: string, value: Uint8Array | null | undefined): void {
+    const id = path.startsWith(BELOW) ? path.slice(BELOW.length) : '';
+    if (id === '') void this.#scan();
+    else if (id.includes('/')) this.#onEvent(path.slice(0, path.indexOf('/', BELOW.length)), undefined);
+    else if (!this.#isOwnRemoval(id)) this.#take(id, value);
     this.#readNext();
   }
 
@@ -272,7 +265,7 @@ export class XenStoreTransport implements Transport {
       }
       const now = Date.now();
       for (const [id, until] of this.#removals) if (until < now) this.#removals.delete(id);
-      for (const id of there) this.#take(id);
+      for (const id of there) this.#take(id, undefined);
       this.#readNext();
     } catch (error) {
       if (isLoss(error)) this.#lose(connection, codeOf(error));
@@ -280,16 +273,27 @@ export class XenStoreTransport implements Transport {
     }
   }
 
-  #take(id: string): void {
+  /** `body` is the node's value where it is known: null for a node that is gone. */
+  #take(id: string, body: Uint8Array | null | undefined): void {
     if (this.#standing.has(id)) {
       const slot = this.#slots.find((candidate) => candidate.id === id);
       if (slot !== undefined) slot.changed = true;
       return;
     }
+    if (body === null) return;
     this.#standing.set(id, 'taken');
     const slot: Slot = { id, request: null, done: false, changed: false };
     this.#slots.push(slot);
-    this.#unread.push(slot);
+    if (body === undefined) this.#unread.push(slot);
+    else this.#fill(slot, body);
+  }
+
+  #fill(slot: Slot, body: Uint8Array | null): void {
+    const { id } = slot;
+    if (body === null) this.#standing.delete(id);
+    else slot.request = { id, body, answered: this.#answeredBefore.delete(id) };
+    slot.done = true;
+    this.#hand();
   }
 
   #readNext(): void {
@@ -310,16 +314,14 @@ export class XenStoreTransport implements Transport {
       };
       let body = await read();
       while (body === null && slot.changed) body = await read();
-      if (body === null) this.#standing.delete(id);
-      else slot.request = { id, body, answered: this.#answeredBefore.delete(id) };
+      this.#fill(slot, body);
     } catch (error) {
+      this.#fill(slot, null);
       this.#standing.set(id, 'stuck');
       if (!this.#closing.signal.aborted)
         this.#log.error({ request: id, code: codeOf(error) }, 'request cannot be read');
     }
-    slot.done = true;
     this.#reading -= 1;
-    this.#hand();
     this.#readNext();
   }
 
@@ -329,7 +331,6 @@ export class XenStoreTransport implements Transport {
       const request = this.#slots.shift()?.request ?? null;
       if (request !== null) this.#ready.push(request);
     }
-    if (this.#ready.length > 0) this.#wake?.();
   }
 
   // Answers ---------------------------------------------------------------------------------------------------------
