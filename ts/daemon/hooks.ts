@@ -23,10 +23,10 @@ export type AfterHooks = (returncode: string) => Promise<void>;
 
 export interface Hooks {
   /**
-   * Runs what stands before `command`, for the request of this id; gives what is to be called after it, or null where
-   * there are no hooks at all. Throws AgentError GW_HOOK_REFUSED: then the command must not run.
+   * Runs what stands before `command`, for the request of this id, and gives what is to be called after it; null at
+   * once where there are no hooks at all. Rejects with AgentError GW_HOOK_REFUSED: then the command must not run.
    */
-  before(command: Pick<Command, 'name' | 'lane'>, request: string): Promise<AfterHooks | null>;
+  before(command: Pick<Command, 'name' | 'lane'>, request: string): Promise<AfterHooks> | null;
 }
 
 /** One stage of one request. */
@@ -43,7 +43,7 @@ const MAX_REASON = 200;
 
 export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOptions): Hooks {
   return {
-    async before({ name, lane }, request) {
+    before({ name, lane }, request) {
       if (!host.live) {
         log.debug({ request, command: name }, 'hooks are not run on a copy of a system');
         return null;
@@ -57,8 +57,9 @@ export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOp
         environment: { GUESTWIRE_COMMAND: name, GUESTWIRE_STAGE: stage, GUESTWIRE_REQUEST: request, ...more },
         log: log.child({ request, command: name }),
       });
-      await runBefore(occasion('before', {}));
-      return (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode }));
+      return runBefore(occasion('before', {})).then(
+        () => (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode })),
+      );
     },
   };
 

@@ -14,7 +14,7 @@ const ANSWER_LIMIT = 1900;
 export const codec = { decode, encode } satisfies Codec;
 
 function decode(body: Uint8Array): CommandRequest {
-  const request = parse(text(body));
+  const request = parse(textOf(body));
   if (typeof request !== 'object' || request === null || Array.isArray(request)) {
     throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', describe(request)]);
   }
@@ -26,9 +26,12 @@ function decode(body: Uint8Array): CommandRequest {
   return { name, value };
 }
 
-function text(body: Uint8Array): string {
-  if (!isUtf8(body)) throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
-  return Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8');
+function textOf(body: Uint8Array): string {
+  const text = Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8');
+  // Bytes that are not UTF-8 are read as U+FFFD, so that only text that has one need be looked at twice.
+  if (text.includes('\ufffd') && !isUtf8(body))
+    throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
+  return text;
 }
 
 function parse(json: string): unknown {
