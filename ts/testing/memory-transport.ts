@@ -1,4 +1,5 @@
 import type { RawRequest, Transport } from '../api/communication.js';
+import { RequestQueue } from '../communication/request-queue.js';
 
 /** A wire in memory: what was answered and retired, in order. */
 export class MemoryTransport implements Transport {
@@ -8,24 +9,15 @@ export class MemoryTransport implements Transport {
   /** Called instead of storing an answer, to make it fail. */
   onRespond: ((id: string) => void) | null = null;
   onRetire: ((id: string) => void) | null = null;
-  readonly #queue: RawRequest[] = [];
+  readonly #queue = new RequestQueue();
   readonly #waiting = new Map<string, () => void>();
-  #wake: () => void = () => undefined;
 
   push(id: string, body: string | Uint8Array, answered = false): void {
     this.#queue.push({ id, body: Buffer.from(body), answered });
-    this.#wake();
   }
 
-  async *requests(signal: AbortSignal): AsyncGenerator<RawRequest, void> {
-    signal.addEventListener('abort', () => {
-      this.#wake();
-    });
-    while (!signal.aborted) {
-      const request = this.#queue.shift();
-      if (request !== undefined) yield request;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
+  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+    return this.#queue.take(signal);
   }
 
   stillWanted(request: RawRequest): Promise<boolean> {
