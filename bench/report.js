@@ -23,7 +23,7 @@ export function goals({ latency, version, exchange, start }) {
     add('median at most 1.2 times that of a bare read loop', addon.p50 / loop.p50, 1.2, '×');
     add('99th percentile at most 2 times that of a bare read loop', addon.p99 / loop.p99, 2, '×');
   }
-  if (version) add('version answered within 6 store round trips', version.trips, 6, ' round trips');
+  if (version) add('version answered within 6 store round trips', version.agent.trips, 6, ' round trips');
   if (exchange) {
     const addon = named(exchange, 'addon').rate;
     add(
@@ -60,10 +60,11 @@ function tables({ latency, version, exchange, start }) {
     parts.push(`### From the write to the callback (${latency[0].events} events each)\n\n${table(head, rows)}`);
   }
   if (version) {
-    const { requests, min, p50, p99, read, trips } = version;
-    const head = ['min µs', 'median µs', '99 % µs', 'median READ µs', 'round trips'];
-    const body = table(head, [[us(min), us(p50), us(p99), us(read), trips.toFixed(2)]]);
-    parts.push(`### From a version request to its answer (${requests} requests)\n\n${body}`);
+    const { requests, read, agent, least } = version;
+    const head = ['answered by', 'min µs', 'median µs', '99 % µs', `round trips, of ${us(read)} µs`];
+    const line = (name, { min, p50, p99, trips }) => [name, us(min), us(p50), us(p99), trips.toFixed(2)];
+    const body = table(head, [line('the agent', agent), line('Rust, the same to all', least)]);
+    parts.push(`### From a version request to its answer (${requests} requests each)\n\n${body}`);
   }
   if (exchange) {
     const forge = named(exchange, 'node-forge').rate;

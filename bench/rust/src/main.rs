@@ -1,4 +1,4 @@
-//! `bench write|loop|client|host|trips|exchange …`: see bench/run.js and bench/xen.js, which start each as a process of
+//! `bench write|loop|client|host|answer|trips|exchange …`: see bench/run.js and bench/xen.js, which start each as a process of
 //! its own.
 
 mod exchange;
@@ -24,10 +24,13 @@ fn main() -> Outcome {
         ["loop", socket, count] => read_loop(socket, count.parse()?),
         ["client", socket, count] => client(socket, count.parse()?),
         ["host", socket, domain, rounds] => host(socket, domain, rounds.parse()?),
+        ["answer", socket, domain] => answer(socket, domain),
         ["remove", endpoint, node] => remove(endpoint, node),
         ["trips", endpoint, count] => trips(endpoint, count.parse()?),
         ["exchange", seconds] => exchange::measure(Duration::from_secs_f64(seconds.parse()?)),
-        _ => Err("wanted: prepare, write, loop, client, host, remove, trips or exchange".into()),
+        _ => Err(
+            "wanted: prepare, write, loop, client, host, answer, remove, trips or exchange".into(),
+        ),
     }
 }
 
@@ -171,6 +174,33 @@ fn trips(endpoint: &str, count: usize) -> Outcome {
         lines += &format!("{}\n", (now() - started) as f64 / 1e3);
     }
     Ok(stdout().write_all(lines.as_bytes())?)
+}
+
+/// The least that can answer: one thread that reads what its watch names, writes the same answer to all, and removes
+/// it. Until it is killed.
+fn answer(socket: &str, domain: &str) -> Outcome {
+    let data = format!("/local/domain/{domain}/data");
+    let (mut watches, mut store) = (Store::open(socket)?, Store::open(socket)?);
+    watches.ask(&packet(WATCH, format!("{data}/host\0t\0").as_bytes()))?;
+    ready()?;
+    let requests = format!("{data}/host/");
+    loop {
+        let event = watches.receive()?;
+        let path = event.text();
+        let Some(id) = path.strip_prefix(&requests) else {
+            continue;
+        };
+        // Gone when the event is for the removal below.
+        if store
+            .ask(&packet(READ, format!("{path}\0").as_bytes()))
+            .is_err()
+        {
+            continue;
+        }
+        let reply = format!("{data}/guest/{id}\0{{\"returncode\":\"0\",\"message\":\"0\"}}");
+        store.ask(&packet(WRITE, reply.as_bytes()))?;
+        store.ask(&packet(REMOVE, format!("{path}\0").as_bytes()))?;
+    }
 }
 
 /// The host's side of `version`; prints microseconds to the answer and of a plain READ, a pair a line.
