@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { goals, median, quantile, report, summarize } from './report.js';
+import { goals, median, report, summarize } from './report.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -182,12 +182,11 @@ async function version() {
     }
   }
   const read = median(reads);
-  const summary = (times) => {
-    const sorted = Float64Array.from(times).sort();
-    const p50 = quantile(sorted, 0.5);
-    return { min: sorted[0], p50, p99: quantile(sorted, 0.99), trips: p50 / read };
+  const summary = (name) => {
+    const { min, p50, p99 } = summarize(name, answered[name]);
+    return { min, p50, p99, trips: p50 / read };
   };
-  return { requests: size.versions, read, agent: summary(answered.agent), least: summary(answered.least) };
+  return { requests: size.versions, read, agent: summary('agent'), least: summary('least') };
 }
 
 function exchange() {

@@ -67,6 +67,14 @@ struct Listener {
     read_below: Option<String>,
 }
 
+impl Listener {
+    fn wants_value(&self, path: &str) -> bool {
+        self.read_below
+            .as_deref()
+            .is_some_and(|below| path.starts_with(below))
+    }
+}
+
 /// How many removals are remembered until their events come.
 const REMOVALS: usize = 64;
 
@@ -99,7 +107,8 @@ impl State {
         let Event::Watch { watch, path } = event else {
             return false;
         };
-        self.reads_below(*watch, path)
+        let listener = self.listeners.get(watch);
+        listener.is_some_and(|listener| listener.wants_value(path))
             && !self.removed.remove(path)
             && self
                 .requests
@@ -107,20 +116,9 @@ impl State {
                 .is_ok()
     }
 
-    fn reads_below(&self, watch: u32, path: &str) -> bool {
-        let below = self
-            .listeners
-            .get(&watch)
-            .and_then(|listener| listener.read_below.as_deref());
-        below.is_some_and(|below| path.starts_with(below))
-    }
-
     fn note_removal(&mut self, path: &str) {
-        if self
-            .listeners
-            .keys()
-            .any(|&watch| self.reads_below(watch, path))
-        {
+        let mut listeners = self.listeners.values();
+        if listeners.any(|listener| listener.wants_value(path)) {
             self.removed.insert(path.to_owned());
         }
         // An event that never comes must not be waited for for ever; one that is not known costs a READ.

@@ -32,7 +32,7 @@ export class MemoryXenStore {
   }
 
   /** What an event brings; nothing, unless a test asks for it. */
-  valueOf: (path: string) => Uint8Array | null | undefined = () => undefined;
+  eventValue: (path: string) => Uint8Array | null | undefined = () => undefined;
 
   fire(...paths: readonly string[]): void {
     for (const connection of this.#connections) for (const path of paths) connection.fire(path);
@@ -64,7 +64,7 @@ class MemoryConnection implements StoreConnection {
   }
 
   fire(path: string): void {
-    this.#onEvent?.(path, this.#store.valueOf(path));
+    this.#onEvent?.(path, this.#store.eventValue(path));
   }
 
   drop(): void {

@@ -15,6 +15,8 @@ export interface StoreOptions {
   readonly below?: string;
 }
 
+type OnValue = (path: string, value?: Buffer | null) => void;
+
 /**
  * One connection to XenStore, with every path taken under the guest's own part of the tree.
  * Errors carry the addon's `code`, such as `XS_CLOSED`.
@@ -71,20 +73,12 @@ export class StoreConnection implements Disposable {
 
   /** Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends. */
   async watch(path: string, onEvent: (path: string) => void): Promise<void> {
-    const cut = this.#prefix.length;
-    const relative = (full: string): void => {
-      onEvent(full.slice(cut));
-    };
-    await this.#timed(this.#store.watch(this.#prefix + path, cut === 0 ? onEvent : relative), rethrow);
+    await this.#timed(this.#store.watch(this.#prefix + path, this.#relative(onEvent)), rethrow);
   }
 
   /** As `watch`, with the node's value after the change; undefined where it has not been read. */
-  async watchValues(path: string, onEvent: (path: string, value: Buffer | null | undefined) => void): Promise<void> {
-    const cut = this.#prefix.length;
-    const relative = (full: string, value: Buffer | null | undefined): void => {
-      onEvent(full.slice(cut), value);
-    };
-    await this.#timed(this.#store.watchValues(this.#prefix + path, cut === 0 ? onEvent : relative), rethrow);
+  async watchValues(path: string, onEvent: OnValue): Promise<void> {
+    await this.#timed(this.#store.watchValues(this.#prefix + path, this.#relative(onEvent)), rethrow);
   }
 
   [Symbol.dispose](): void {
@@ -92,6 +86,14 @@ export class StoreConnection implements Disposable {
     this.#closed = true;
     clearTimeout(this.#silence);
     this.#store.close();
+  }
+
+  #relative(onEvent: OnValue): OnValue {
+    const cut = this.#prefix.length;
+    if (cut === 0) return onEvent;
+    return (path, value) => {
+      onEvent(path.slice(cut), value);
+    };
   }
 
   /** Adds one promise to the addon's own, not one a layer: a request's way to its answer is counted in microseconds. */

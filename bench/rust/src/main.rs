@@ -1,5 +1,5 @@
-//! `bench write|loop|client|host|answer|trips|exchange …`: see bench/run.js and bench/xen.js, which start each as a process of
-//! its own.
+//! `bench write|loop|client|host|answer|trips|exchange …`: see bench/run.js and bench/xen.js, which start each as a
+//! process of its own.
 
 mod exchange;
 mod store;

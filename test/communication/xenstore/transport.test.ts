@@ -89,7 +89,7 @@ test('a value that comes with an event is the request: nothing is read, and the 
     if (operation.endsWith('/a')) await sleep(40);
   };
   store.write('data/host/a', 'read by the transport');
-  store.valueOf = (path) => store.nodes.get(path) ?? null;
+  store.eventValue = (path) => store.nodes.get(path) ?? null;
   store.write('data/host/b', 'read ahead');
   store.write('data/host/old', 'answered by an earlier run');
   store.fire('data/host/b', 'data/host/gone');
@@ -109,7 +109,7 @@ test('a value that comes with an event is the request: nothing is read, and the 
 
 test('an event with a value during the removal is no new request, and one after it is', async () => {
   const store = new MemoryXenStore();
-  store.valueOf = (path) => store.nodes.get(path);
+  store.eventValue = (path) => store.nodes.get(path);
   await using bench = await Bench.open(store);
   await settle();
   store.write('data/host/a', 'first');

@@ -223,10 +223,11 @@ export class XenStoreTransport implements Transport {
   // Requests --------------------------------------------------------------------------------------------------------
 
   #onEvent(path: string, value: Uint8Array | null | undefined): void {
-    const id = path.startsWith(BELOW) ? path.slice(BELOW.length) : '';
+    const below = path.startsWith(BELOW) ? path.slice(BELOW.length) : '';
+    const [id = ''] = below.split('/', 1);
     if (id === '') void this.#scan();
-    else if (id.includes('/')) this.#onEvent(path.slice(0, path.indexOf('/', BELOW.length)), undefined);
-    else if (!this.#isOwnRemoval(id)) this.#take(id, value);
+    // What a node further down holds is not the request.
+    else if (!this.#isOwnRemoval(id)) this.#take(id, id === below ? value : undefined);
     this.#readNext();
   }
 
