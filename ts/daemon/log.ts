@@ -16,13 +16,16 @@ export interface Log {
 
 /** No log call passes these on purpose; if one ever does, they are not printed. */
 const SECRET_FIELDS = ['value', 'body', 'password', 'secret', 'key', 'content'];
+const HIDDEN = Object.fromEntries(SECRET_FIELDS.map((field) => [field, () => '[secret]']));
 
 /** Lines go to stdout: journald, a container's log or a person reads them there. */
 export async function createLog({ level, format }: LogOptions): Promise<Log> {
   const options = {
     level,
     base: null,
-    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
+    // Not pino's `redact`, which copies all fields of every line: half of the processor's time for a request.
+    serializers: HIDDEN,
+    formatters: { log: censorBelow },
   };
   if (format === 'pretty' || (format === 'auto' && isTerminal())) {
     const { default: pretty } = await import('pino-pretty');
@@ -41,6 +44,24 @@ export async function createLog({ level, format }: LogOptions): Promise<Log> {
       stream.flushSync();
     },
   };
+}
+
+/** Hides what may be a secret one level below. */
+function censorBelow(fields: Record<string, unknown>): Record<string, unknown> {
+  let result = fields;
+  for (const name of Object.keys(fields)) {
+    const value = fields[name];
+    if (!isPlain(value)) continue;
+    const secrets = SECRET_FIELDS.filter((field) => value[field] !== undefined);
+    if (secrets.length > 0) {
+      result = { ...result, [name]: { ...value, ...Object.fromEntries(secrets.map((field) => [field, '[secret]'])) } };
+    }
+  }
+  return result;
+}
+
+function isPlain(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 export interface ErrorDescription {

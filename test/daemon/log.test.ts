@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+
+test('fields that may hold a secret are not printed, nor those one level below, nor a child logger', () => {
+  const program = `
+    const { createLog } = await import('./build/ts/daemon/log.js');
+    const { log, flush } = await createLog({ level: 'info', format: 'json' });
+    const error = { code: 'EIO', content: 'hidden' };
+    log.info({ request: 'a', password: 'hidden', error, none: null, at: ['x'] }, 'first');
+    log.child({ command: 'c', key: 'hidden' }).warn({ file: { value: 'hidden', path: '/p' } }, 'second');
+    flush();`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
+  assert.equal(stderr, '');
+  const lines = stdout
+    .trim()
+    .split('\n')
+    .map((line) => ({ ...(JSON.parse(line) as object), time: 0 }));
+  assert.deepEqual(lines, [
+    {
+      level: 30,
+      time: 0,
+      request: 'a',
+      password: '[secret]',
+      error: { code: 'EIO', content: '[secret]' },
+      none: null,
+      at: ['x'],
+      msg: 'first',
+    },
+    { level: 40, time: 0, command: 'c', key: '[secret]', file: { value: '[secret]', path: '/p' }, msg: 'second' },
+  ]);
+});
