@@ -118,10 +118,12 @@ export declare class XenStore {
    */
   watch(path: string, onEvent: (path: string) => void): Promise<Watch>
   /**
-   * As `watch`, with the value that a node below `path` had after the event: null when it was gone. It is undefined
-   * where it was not read: of `path` itself, of what `remove` took away here, and of what the store does not give.
+   * Calls `onEvent` for each change below `path`, with the node's path from there and the value that it had after
+   * the event: null when it was gone, undefined when the store does not give it. Other than by `watch`, nothing is
+   * told of what `remove` took away here. A change of `path` itself, or above, has an empty name and no value, as has
+   * the event at the beginning.
    */
-  watchValues(path: string, onEvent: (path: string, value: Buffer | null | undefined) => void): Promise<Watch>
+  watchValues(path: string, onEvent: (below: string, value: Buffer | null | undefined) => void): Promise<Watch>
   /** Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet. */
   close(): void
 }

@@ -2,7 +2,7 @@
 //! callback that read them, and a watch's events reach its function with one call per wake-up.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsFd;
@@ -63,20 +63,21 @@ enum Waiting {
 /// Whoever is told of a watch's events.
 struct Listener {
     function: sys::napi_ref,
-    /// Ends in a slash: nodes below it are read before the function is called. None for a watch without values.
+    /// Ends in a slash: nodes below it are read before the function is called, which is told their paths from there.
+    /// None for a watch without values.
     read_below: Option<String>,
 }
 
 impl Listener {
-    fn wants_value(&self, path: &str) -> bool {
-        self.read_below
-            .as_deref()
-            .is_some_and(|below| path.starts_with(below))
+    /// What stands below the watched node, of a path whose value is wanted.
+    fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(self.read_below.as_deref()?)
     }
 }
 
-/// How many removals are remembered until their events come.
+/// How many removals are remembered until their events come, and how long. An event that is not known costs a READ.
 const REMOVALS: usize = 64;
+const REMOVAL_EVENT: Duration = Duration::from_secs(5);
 
 /// How long JavaScript that was woken is kept waiting for replies, rather than the event loop for JavaScript.
 const LINGER: Duration = Duration::from_millis(1);
@@ -85,8 +86,8 @@ struct State {
     requests: Connection<Waiting>,
     watches: Connection<Waiting>,
     listeners: BTreeMap<u32, Listener>,
-    /// Nodes that were removed here and whose event is still to come: they need not be read to know that they are gone.
-    removed: BTreeSet<String>,
+    /// Nodes that were removed here and whose event is still to come, and until when: nobody needs to be told.
+    removed: BTreeMap<String, Instant>,
     on_close: sys::napi_ref,
     poller: Option<Poller>,
     holding: bool,
@@ -101,16 +102,19 @@ impl State {
         }
     }
 
-    /// Asks for the value that belongs to an event; false when the event is to be passed on as it is. However many
-    /// there are: one that went unread would overtake those before it.
+    /// Asks for the value that belongs to an event, or drops the event of a removal of ours; false when it is to be
+    /// passed on as it is. However many there are: one that went unread would overtake those before it.
     fn read_ahead(&mut self, event: &Event<Waiting>) -> bool {
         let Event::Watch { watch, path } = event else {
             return false;
         };
         let listener = self.listeners.get(watch);
-        listener.is_some_and(|listener| listener.wants_value(path))
-            && !self.removed.remove(path)
-            && self
+        if listener.and_then(|listener| listener.below(path)).is_none() {
+            return false;
+        }
+        let ours = self.removed.remove(path);
+        ours.is_some_and(|until| Instant::now() < until)
+            || self
                 .requests
                 .send(&Operation::Read, 0, path, Waiting::Event(*watch))
                 .is_ok()
@@ -118,10 +122,10 @@ impl State {
 
     fn note_removal(&mut self, path: &str) {
         let mut listeners = self.listeners.values();
-        if listeners.any(|listener| listener.wants_value(path)) {
-            self.removed.insert(path.to_owned());
+        if listeners.any(|listener| listener.below(path).is_some()) {
+            let until = Instant::now() + REMOVAL_EVENT;
+            self.removed.insert(path.to_owned(), until);
         }
-        // An event that never comes must not be waited for for ever; one that is not known costs a READ.
         if self.removed.len() > REMOVALS {
             self.removed.pop_first();
         }
@@ -177,7 +181,7 @@ impl Core {
                 requests,
                 watches,
                 listeners: BTreeMap::new(),
-                removed: BTreeSet::new(),
+                removed: BTreeMap::new(),
                 on_close: js.keep(on_close),
                 poller: None,
                 holding: false,
@@ -412,8 +416,12 @@ impl Core {
     fn tell(&self, watch: u32, path: &str, value: Option<Result<Vec<u8>, String>>) {
         let js = self.js;
         // Looked up only now: an earlier function may have closed this watch.
-        let function = match self.state.borrow().listeners.get(&watch) {
-            Some(listener) => listener.function,
+        let (function, path) = match self.state.borrow().listeners.get(&watch) {
+            // Of the watched node itself there is nothing to tell but that something may have happened.
+            Some(listener) if listener.read_below.is_some() => {
+                (listener.function, listener.below(path).unwrap_or_default())
+            }
+            Some(listener) => (listener.function, path),
             None => return,
         };
         let value = match value {
@@ -703,13 +711,15 @@ impl XenStore {
         self.core.set_watch(&path, on_event.raw(), false)
     }
 
-    /// As `watch`, with the value that a node below `path` had after the event: null when it was gone. It is undefined
-    /// where it was not read: of `path` itself, of what `remove` took away here, and of what the store does not give.
+    /// Calls `onEvent` for each change below `path`, with the node's path from there and the value that it had after
+    /// the event: null when it was gone, undefined when the store does not give it. Other than by `watch`, nothing is
+    /// told of what `remove` took away here. A change of `path` itself, or above, has an empty name and no value, as has
+    /// the event at the beginning.
     #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
     pub fn watch_values(
         &self,
         path: String,
-        #[napi(ts_arg_type = "(path: string, value: Buffer | null | undefined) => void")]
+        #[napi(ts_arg_type = "(below: string, value: Buffer | null | undefined) => void")]
         on_event: Function<'_, String, ()>,
     ) -> Promise {
         self.core.set_watch(&path, on_event.raw(), true)

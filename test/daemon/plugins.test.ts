@@ -15,7 +15,7 @@ import { call, context } from '../support/command-context.js';
 import { createScratch } from '../support/scratch.js';
 import { createScratchHost } from '../support/scratch-host.js';
 
-const ask = (folders: Folders, name: string, value: unknown = null): Promise<Reply> =>
+const ask = async (folders: Folders, name: string, value: unknown = null): Promise<Reply> =>
   folders.registry.get(name).handle(value, context);
 
 const added = (folders: Folders): readonly string[] =>
@@ -262,7 +262,8 @@ test('a command is told when the agent stops, and leaves nothing with the signal
   await folders.extensions.load();
   const stop = new AbortController();
   const { signal } = stop;
-  const send = (value: string): Promise<Reply> => folders.registry.get('waits').handle(value, { ...context, signal });
+  const send = async (value: string): Promise<Reply> =>
+    folders.registry.get('waits').handle(value, { ...context, signal });
   for (let count = 0; count < 100; count += 1) await send('quick');
   // Signals that depend on it, and the like: Node keeps them in sets below symbols.
   const held = Object.getOwnPropertySymbols(signal)

@@ -14,7 +14,7 @@ import { type FolderOptions, type Folders, answers, createFolders, pluginText } 
 const live = (options: FolderOptions = {}): Promise<Folders> =>
   createFolders({ host: { ...fakeHost(), processes: createProcesses() }, ...options });
 
-const ask = (folders: Folders, name: string, value: unknown = null): Promise<Reply> =>
+const ask = async (folders: Folders, name: string, value: unknown = null): Promise<Reply> =>
   folders.registry.get(name).handle(value, context);
 
 const sh = (text: string): string => `#!/bin/sh\n${text}\n`;

@@ -48,7 +48,8 @@ async function outcome({ input, dieAt }: Step): Promise<Outcome> {
   if (dieAt?.of === 'files') countDown(dieAt.call);
   const [command] = networkCommands(watched, LIMITS).commands;
   const context = { log, signal: new AbortController().signal, handOver: () => undefined };
-  const reply = await command!.handle('', context).catch((error: unknown) => {
+  const work = (async () => command!.handle('', context))();
+  const reply = await work.catch((error: unknown) => {
     if (error instanceof AgentError) return { returncode: error.returncode, message: error.message };
     throw error;
   });

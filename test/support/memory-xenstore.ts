@@ -55,7 +55,8 @@ export function storeError(code: string): Error {
 class MemoryConnection implements StoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
-  #onEvent: ((path: string, value: Uint8Array | null | undefined) => void) | null = null;
+  #onEvent: ((below: string, value: Uint8Array | null | undefined) => void) | null = null;
+  #watched = '';
   #open = true;
 
   constructor(store: MemoryXenStore, onClose: (reason: string) => void) {
@@ -64,7 +65,9 @@ class MemoryConnection implements StoreConnection {
   }
 
   fire(path: string): void {
-    this.#onEvent?.(path, this.#store.eventValue(path));
+    if (path === this.#watched) this.#onEvent?.('', undefined);
+    const below = `${this.#watched}/`;
+    if (path.startsWith(below)) this.#onEvent?.(path.slice(below.length), this.#store.eventValue(path));
   }
 
   drop(): void {
@@ -97,12 +100,12 @@ class MemoryConnection implements StoreConnection {
       for (const name of [...this.#store.nodes.keys()]) {
         if (name === path || name.startsWith(`${path}/`)) this.#store.nodes.delete(name);
       }
-      this.#store.fire(path);
     });
   }
 
-  watchValues(path: string, onEvent: (path: string, value: Uint8Array | null | undefined) => void): Promise<void> {
+  watchValues(path: string, onEvent: (below: string, value: Uint8Array | null | undefined) => void): Promise<void> {
     return this.#do(`watch ${path}`, () => {
+      this.#watched = path;
       this.#onEvent = onEvent;
       setImmediate(() => {
         this.fire(path);

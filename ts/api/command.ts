@@ -32,7 +32,8 @@ export interface Command {
   readonly forms?: readonly string[];
   /** The only dialect in which the command can be asked for; without one it is the agent's own, and `features` tells it. */
   readonly dialect?: string;
-  handle(value: unknown, context: CommandContext): Promise<Reply>;
+  /** What is known at once need not be a promise, and is answered the sooner. */
+  handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
 }
 
 /** A group of commands that share state, such as the two halves of a key exchange. */
@@ -47,7 +48,7 @@ export interface CommandDefinition<Args> {
   /** Turns the wire value into arguments, or throws AgentError. */
   parse(value: unknown): Args;
   /** Does the work; the string returned is the reply's message. */
-  run(args: Args, context: CommandContext): Promise<string | Reply>;
+  run(args: Args, context: CommandContext): Promise<string | Reply> | string | Reply;
 }
 
 /** Ties `parse` to `run` and forgets the argument type, so modules can hold unlike commands in one list. */
@@ -55,9 +56,13 @@ export function command<Args>(definition: CommandDefinition<Args>): Command {
   return {
     name: definition.name,
     lane: definition.lane,
-    async handle(value, context) {
-      const result = await definition.run(definition.parse(value), context);
-      return typeof result === 'string' ? { returncode: '0', message: result } : result;
+    handle(value, context) {
+      const result = definition.run(definition.parse(value), context);
+      return typeof result === 'object' && 'then' in result ? result.then(asReply) : asReply(result);
     },
   };
+}
+
+function asReply(result: string | Reply): Reply {
+  return typeof result === 'string' ? { returncode: '0', message: result } : result;
 }

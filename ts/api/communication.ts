@@ -14,10 +14,19 @@ export interface RawRequest {
   readonly answered: boolean;
 }
 
+/** Requests as they come. */
+export interface Requests extends AsyncIterable<RawRequest> {
+  /**
+   * Calls `onRequest` with each, from where it comes in, and resolves at the end: without a promise between a request
+   * and its answer. Rejects with what `onRequest` throws. The agent's own wires have it; of a plugin's it is not asked.
+   */
+  each?(onRequest: (request: RawRequest) => void): Promise<void>;
+}
+
 /** Carries bytes between host and guest; knows nothing of JSON or commands. */
 export interface Transport extends AsyncDisposable {
   /** Yields each request once, until `signal` aborts, then ends. A lost connection is re-established inside. */
-  requests(signal: AbortSignal): AsyncIterable<RawRequest>;
+  requests(signal: AbortSignal): Requests;
 
   /** Whether the host still waits for an answer: false once it has withdrawn the request. */
   stillWanted(request: RawRequest): Promise<boolean>;

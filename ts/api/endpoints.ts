@@ -17,10 +17,11 @@ export interface StoreConnection extends Disposable {
   /** Quiet when there is no such node. */
   remove(path: string): Promise<void>;
   /**
-   * Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends, and
-   * with the value that the node had after it: null when it was gone, undefined where it has not been read.
+   * Calls `onEvent` for every change below `path`, until the connection ends, but not for what this connection removes:
+   * with the path of the node from there, and the value that it had after the change, null when it was gone, undefined
+   * when it could not be had. A change of `path` itself has an empty name and no value.
    */
-  watchValues(path: string, onEvent: (path: string, value: Uint8Array | null | undefined) => void): Promise<void>;
+  watchValues(path: string, onEvent: (below: string, value: Uint8Array | null | undefined) => void): Promise<void>;
 }
 
 /** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */

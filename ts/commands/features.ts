@@ -13,7 +13,7 @@ export function featuresCommands(names: () => readonly string[]): CommandModule 
         name: 'features',
         lane: 'immediate',
         parse: () => null,
-        run: () => Promise.resolve(names().join(',')),
+        run: () => names().join(','),
       }),
     ],
   };

@@ -46,7 +46,7 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
         lane: 'serial',
         parse: parsePublicKey,
         run(peer) {
-          return Promise.resolve({ returncode: 'D0', message: exchangeKeys(peer, key, options) });
+          return { returncode: 'D0', message: exchangeKeys(peer, key, options) };
         },
       }),
       command({

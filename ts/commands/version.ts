@@ -7,8 +7,6 @@ export const AGENT_VERSION = '0.1.0';
 export function versionCommands(): CommandModule {
   return {
     name: 'version',
-    commands: [
-      command({ name: 'version', lane: 'immediate', parse: () => null, run: () => Promise.resolve(AGENT_VERSION) }),
-    ],
+    commands: [command({ name: 'version', lane: 'immediate', parse: () => null, run: () => AGENT_VERSION })],
   };
 }

@@ -60,20 +60,27 @@ export class Dispatcher {
   async serve(transport: Transport, codec: Codec, signal: AbortSignal, name = ''): Promise<void> {
     const wire: Wire = { name, transport, codec, signal, underWay: new Set() };
     try {
-      for await (const raw of transport.requests(signal)) {
-        const job = this.#prepare(raw, wire);
-        if (job === null) continue;
-        if (job.command.lane === 'immediate') {
-          track(this.#carryOut(job, wire), wire);
-        } else {
-          this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
-          track(this.#serial, wire);
-        }
-      }
+      const requests = transport.requests(signal);
+      if (requests.each === undefined) for await (const raw of requests) this.#take(raw, wire);
+      else
+        await requests.each((raw) => {
+          this.#take(raw, wire);
+        });
     } finally {
       // Also when no more can be taken: what was taken is still to be answered, before the wire is closed.
       await Promise.all(wire.underWay);
     }
+  }
+
+  #take(raw: RawRequest, wire: Wire): void {
+    const job = this.#prepare(raw, wire);
+    if (job === null) return;
+    if (job.command.lane === 'immediate') {
+      track(this.#carryOut(job, wire, job.arrived), wire);
+      return;
+    }
+    this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
+    track(this.#serial, wire);
   }
 
   /** Settles what needs no command; returns the job for what does. */
@@ -119,7 +126,7 @@ export class Dispatcher {
       // memory across a crash in the middle of this one command.
       log.error({ ...named(raw, wire), error: describeError(error) }, 'journal cannot be written');
     }
-    await this.#carryOut(job, wire);
+    await this.#carryOut(job, wire, milliseconds());
   }
 
   async #stillWanted(raw: RawRequest, transport: Transport): Promise<boolean> {
@@ -130,35 +137,40 @@ export class Dispatcher {
     }
   }
 
-  async #carryOut(job: Job, wire: Wire): Promise<void> {
+  async #carryOut(job: Job, wire: Wire, started: number): Promise<void> {
     const { raw, command, value, arrived } = job;
     const { log, hooks } = this.#options;
-    const about = { request: raw.id, command: command.name, wire: wire.name };
-    const context = new Context(wire.signal, log, about);
-    const started = milliseconds();
+    const context = new Context(job, wire, log);
     let reply: Reply;
     let failure: unknown = null;
     let after: AfterHooks | null = null;
     try {
       const before = hooks?.before(command, raw.id) ?? null;
       if (before !== null) after = await before;
-      reply = await command.handle(value, context);
+      const handled = command.handle(value, context);
+      // What is there at once is not waited for: the host is.
+      reply = 'then' in handled ? await handled : handled;
     } catch (error) {
       failure = error;
       reply = asReply(asAgentError(error));
     }
+    const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
     const ran = milliseconds();
-    await this.#settle(raw, reply, wire, command.lane === 'serial');
+    await settled;
     const fields = {
-      ...about,
+      request: raw.id,
+      command: command.name,
+      wire: wire.name,
       returncode: reply.returncode,
-      ...(failure === null ? {} : { code: asAgentError(failure).code }),
       waitedMs: round(started - arrived),
       ranMs: round(ran - started),
       totalMs: round(milliseconds() - arrived),
     };
     if (failure === null) log.info(fields, 'command finished');
-    else log.error({ ...fields, error: describeError(failure) }, 'command failed');
+    else {
+      const { code } = asAgentError(failure);
+      log.error({ ...fields, code, error: describeError(failure) }, 'command failed');
+    }
     // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
     await after?.(reply.returncode);
     // Before this turn ends: the next request in line is then left to whoever comes.
@@ -207,34 +219,41 @@ export class Dispatcher {
   }
 }
 
-/** A class, because an object with a getter of its own costs as much to make as the rest of an answer. */
+/**
+ * A class, because an object with a getter of its own costs as much to make as the rest of an answer. Most commands use
+ * little of it, so it is made of what is there, and the rest when it is asked for.
+ */
 class Context implements CommandContext {
   next: (() => Promise<void>) | null = null;
   readonly signal: AbortSignal;
-  readonly #log: Logger;
-  readonly #about: Readonly<Record<string, string>>;
-  #own: Logger | null = null;
+  private readonly job: Job;
+  private readonly wire: Wire;
+  private readonly base: Logger;
+  private own: Logger | null = null;
 
-  constructor(signal: AbortSignal, log: Logger, about: Readonly<Record<string, string>>) {
-    this.signal = signal;
-    this.#log = log;
-    this.#about = about;
+  constructor(job: Job, wire: Wire, log: Logger) {
+    this.signal = wire.signal;
+    this.job = job;
+    this.wire = wire;
+    this.base = log;
   }
 
-  /** Made when it is first used: most commands log nothing, and their answer need not wait for it. */
   get log(): Logger {
-    return (this.#own ??= this.#log.child(this.#about));
+    const { raw, command } = this.job;
+    return (this.own ??= this.base.child({ request: raw.id, command: command.name, wire: this.wire.name }));
   }
 
-  readonly handOver = (next: () => Promise<void>): void => {
-    this.next = next;
-  };
+  get handOver(): CommandContext['handOver'] {
+    return (next) => {
+      this.next = next;
+    };
+  }
 }
 
 /** A wire is not done before `work` is. */
 function track(work: Promise<void>, { underWay }: Wire): void {
   underWay.add(work);
-  void work.finally(() => underWay.delete(work));
+  void work.then(() => underWay.delete(work));
 }
 
 function journalId({ id }: RawRequest, { name }: Wire): string {
@@ -259,8 +278,8 @@ function asAgentError(error: unknown): AgentError {
 
 /** Since some time in the past. By a clock that needs none of Node's modules, as `performance` does: 0.7 ms, once. */
 function milliseconds(): number {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1e3 + nanoseconds / 1e6;
+  const time = process.hrtime();
+  return time[0] * 1e3 + time[1] / 1e6;
 }
 
 function round(time: number): number {

@@ -66,6 +66,8 @@ export class FileJournal implements Journal {
   }
 
   earlier(id: string): { readonly state: 'started' | 'answered'; readonly command: string } | null {
+    // Empty but after a crash, and to look for a name in it takes longer than to see that.
+    if (this.#earlier.size === 0) return null;
     const entry = this.#earlier.get(id);
     if (entry === undefined || entry.state === 'done') return null;
     return { state: entry.state, command: entry.command };

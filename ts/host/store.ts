@@ -1,4 +1,5 @@
 import { XenStore } from '#binding';
+import { asBuffer } from '../api/bytes.js';
 import type { Store } from '../api/host.js';
 
 /** Longer than any healthy store takes by orders of magnitude; a store that owes replies for so long is gone. */
@@ -15,8 +16,6 @@ export interface StoreOptions {
   readonly below?: string;
 }
 
-type OnValue = (path: string, value?: Buffer | null) => void;
-
 /**
  * One connection to XenStore, with every path taken under the guest's own part of the tree.
  * Errors carry the addon's `code`, such as `XS_CLOSED`.
@@ -25,9 +24,12 @@ export class StoreConnection implements Disposable {
   readonly #store: XenStore;
   readonly #prefix: string;
   readonly #onClose: (reason: string) => void;
-  /** One timer for all requests: setting one for each would cost more than the rest of a request does here. */
-  readonly #silence: NodeJS.Timeout;
+  /** Runs while requests are under way, and one period longer: setting it anew for each would cost as much as they do. */
+  #silence: NodeJS.Timeout | null = null;
   #underWay = 0;
+  /** Of the period that runs: replies that came, and requests that had been under way when it began. */
+  #replies = 0;
+  #waitedFor = 0;
   #closed = false;
 
   /** Throws XS_NO_ENDPOINT when there is no XenStore on this machine, XS_IO when it cannot be reached. */
@@ -38,9 +40,6 @@ export class StoreConnection implements Disposable {
     this.#store = XenStore.open({ endpoint: options.endpoint, poll: options.poll }, (reason) => {
       this.#lost(reason);
     });
-    this.#silence = setTimeout(() => {
-      this.#onSilence();
-    }, SILENCE_MS).unref();
   }
 
   get endpoint(): string {
@@ -49,95 +48,102 @@ export class StoreConnection implements Disposable {
 
   /** The node's value, or null when there is no such node. */
   read(path: string): Promise<Buffer | null> {
-    return this.#timed(this.#store.read(this.#prefix + path), nullIfMissing);
+    return this.#timed(this.#store.read(this.#prefix + path), this.#nullIfMissing);
   }
 
   write(path: string, value: Uint8Array): Promise<void> {
-    const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
-    return this.#timed(this.#store.write(this.#prefix + path, bytes), rethrow);
+    return this.#timed(this.#store.write(this.#prefix + path, asBuffer(value)), this.#rethrow);
   }
 
   /** Names of the node's children, or null when there is no such node. */
   list(path: string): Promise<readonly string[] | null> {
-    return this.#timed(this.#store.list(this.#prefix + path), nullIfMissing);
+    return this.#timed(this.#store.list(this.#prefix + path), this.#nullIfMissing);
   }
 
   makeDirectory(path: string): Promise<void> {
-    return this.#timed(this.#store.makeDirectory(this.#prefix + path), rethrow);
+    return this.#timed(this.#store.makeDirectory(this.#prefix + path), this.#rethrow);
   }
 
   /** Removes the node and all below it; quiet when there is none. */
   async remove(path: string): Promise<void> {
-    await this.#timed(this.#store.remove(this.#prefix + path), nullIfMissing);
+    await this.#timed(this.#store.remove(this.#prefix + path), this.#nullIfMissing);
   }
 
   /** Calls `onEvent` with a path in the form of `path` for every change at or below it, until the connection ends. */
   async watch(path: string, onEvent: (path: string) => void): Promise<void> {
-    await this.#timed(this.#store.watch(this.#prefix + path, this.#relative(onEvent)), rethrow);
+    const cut = this.#prefix.length;
+    await this.#timed(
+      this.#store.watch(this.#prefix + path, (changed) => {
+        onEvent(changed.slice(cut));
+      }),
+      this.#rethrow,
+    );
   }
 
-  /** As `watch`, with the node's value after the change; undefined where it has not been read. */
-  async watchValues(path: string, onEvent: OnValue): Promise<void> {
-    await this.#timed(this.#store.watchValues(this.#prefix + path, this.#relative(onEvent)), rethrow);
+  /**
+   * Calls `onEvent` for every change below `path` but removals by this connection: with the node's path from there,
+   * which is empty for a change of `path` itself, and its value, null when it is gone, undefined when it is not known.
+   */
+  async watchValues(path: string, onEvent: (below: string, value: Buffer | null | undefined) => void): Promise<void> {
+    await this.#timed(this.#store.watchValues(this.#prefix + path, onEvent), this.#rethrow);
   }
 
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#silence);
+    this.#rest();
     this.#store.close();
-  }
-
-  #relative(onEvent: OnValue): OnValue {
-    const cut = this.#prefix.length;
-    if (cut === 0) return onEvent;
-    return (path, value) => {
-      onEvent(path.slice(cut), value);
-    };
   }
 
   /** Adds one promise to the addon's own, not one a layer: a request's way to its answer is counted in microseconds. */
   #timed<T, U>(operation: Promise<T>, onError: (error: unknown) => U): Promise<T | U> {
-    if (this.#underWay === 0) this.#silence.refresh();
     this.#underWay += 1;
-    const ended = (): void => {
-      this.#underWay -= 1;
-      if (this.#underWay > 0) this.#silence.refresh();
-    };
-    return operation.then(
-      (value) => {
-        ended();
-        return value;
-      },
-      (error: unknown) => {
-        ended();
-        return onError(error);
-      },
-    );
+    this.#silence ??= setInterval(() => {
+      this.#watchSilence();
+    }, SILENCE_MS).unref();
+    return operation.then(this.#onReply, onError);
   }
 
+  // Made once: they need nothing of a single request.
+  readonly #onReply = <T>(value: T): T => {
+    this.#underWay -= 1;
+    this.#replies += 1;
+    return value;
+  };
+
+  readonly #rethrow = (error: unknown): never => {
+    this.#onReply(null);
+    throw error;
+  };
+
+  readonly #nullIfMissing = (error: unknown): null => {
+    if ((error as { code?: unknown }).code !== 'XS_NOT_FOUND') this.#rethrow(error);
+    return this.#onReply(null);
+  };
+
   /** Closing the addon's connection fails whatever is under way. */
-  #onSilence(): void {
-    if (this.#underWay === 0) return;
-    this.#store.close();
-    this.#lost(`no reply within ${SILENCE_MS / 1000} s`);
+  #watchSilence(): void {
+    if (this.#waitedFor > 0 && this.#replies === 0) {
+      this.#store.close();
+      this.#lost(`no reply for ${SILENCE_MS / 1000} s`);
+      return;
+    }
+    if (this.#underWay === 0) this.#rest();
+    this.#waitedFor = this.#underWay;
+    this.#replies = 0;
+  }
+
+  #rest(): void {
+    if (this.#silence !== null) clearInterval(this.#silence);
+    this.#silence = null;
   }
 
   #lost(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#silence);
+    this.#rest();
     this.#onClose(reason);
   }
-}
-
-function rethrow(error: unknown): never {
-  throw error;
-}
-
-function nullIfMissing(error: unknown): null {
-  if ((error as { code?: unknown }).code === 'XS_NOT_FOUND') return null;
-  throw error;
 }
 
 /** Opens a connection; `onClose` is called once when it is lost, not when it is disposed of. */

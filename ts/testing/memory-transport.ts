@@ -1,4 +1,4 @@
-import type { RawRequest, Transport } from '../api/communication.js';
+import type { RawRequest, Requests, Transport } from '../api/communication.js';
 import { RequestQueue } from '../communication/request-queue.js';
 
 /** A wire in memory: what was answered and retired, in order. */
@@ -16,7 +16,7 @@ export class MemoryTransport implements Transport {
     this.#queue.push({ id, body: Buffer.from(body), answered });
   }
 
-  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+  requests(signal: AbortSignal): Requests {
     return this.#queue.take(signal);
   }
 

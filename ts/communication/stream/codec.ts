@@ -4,6 +4,7 @@
  * `{"return":…}` or `{"error":{"class":…,"desc":…}}`. A line that is neither gets an answer that both understand.
  */
 import { isUtf8 } from 'node:buffer';
+import { asBuffer } from '../../api/bytes.js';
 import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 import { parseExact, stringifyExact } from './json.js';
@@ -34,7 +35,7 @@ function read(body: Uint8Array, limit: number): Line {
   if (!isUtf8(body)) return none('UTF-8 text', 'other bytes');
   let value: unknown;
   try {
-    value = parseExact(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'));
+    value = parseExact(asBuffer(body).toString('utf8'));
   } catch {
     // Not the parser's own message: it quotes the request, which may hold a secret.
     return none('a JSON object in one line', 'text that is not JSON');

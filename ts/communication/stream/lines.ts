@@ -1,3 +1,5 @@
+import { asBuffer } from '../../api/bytes.js';
+
 const LINE_FEED = 0x0a;
 /** Never part of UTF-8: who sends it asks that what came before it on the line be forgotten. */
 const SENTINEL = 0xff;
@@ -17,7 +19,7 @@ export class LineSplitter {
   }
 
   *push(chunk: Uint8Array): Generator<Buffer, void> {
-    const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+    const bytes = asBuffer(chunk);
     for (let from = 0; ;) {
       const end = bytes.indexOf(LINE_FEED, from);
       this.#add(bytes.subarray(from, end < 0 ? bytes.length : end));

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { RawRequest, Transport } from '../../api/communication.js';
+import type { RawRequest, Requests, Transport } from '../../api/communication.js';
 import type { ByteStream, Endpoints } from '../../api/endpoints.js';
 import { AgentError } from '../../api/errors.js';
 import { RequestQueue } from '../request-queue.js';
@@ -72,7 +72,7 @@ export class StreamTransport implements Transport {
     return transport;
   }
 
-  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+  requests(signal: AbortSignal): Requests {
     return this.#ready.take(signal);
   }
 

@@ -4,6 +4,7 @@
  * what is not printable ASCII, and every backslash). docs/protocol.md has the resulting rules.
  */
 import { isUtf8 } from 'node:buffer';
+import { asBuffer } from '../../api/bytes.js';
 import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 import { parseHostJson } from '../../api/json.js';
@@ -27,7 +28,7 @@ function decode(body: Uint8Array): CommandRequest {
 }
 
 function textOf(body: Uint8Array): string {
-  const text = Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8');
+  const text = asBuffer(body).toString('utf8');
   // Bytes that are not UTF-8 are read as U+FFFD, so that only text that has one need be looked at twice.
   if (text.includes('\ufffd') && !isUtf8(body))
     throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
@@ -59,10 +60,12 @@ function encode(reply: Reply): Uint8Array {
   return Buffer.from(`${head}${fitted}"}`, 'latin1');
 }
 
+const PRINTABLE = /^[ !#-[\]-~]*$/;
+
 /** Only bytes that the tools of dom0 hand on as they are. */
 function printable(message: string): string {
   // Most are so already, and one look is cheaper than three replacements.
-  if (/^[ !#-[\]-~]*$/.test(message)) return message;
+  if (PRINTABLE.test(message)) return message;
   return message
     .replaceAll('"', "'")
     .replaceAll('\\', '/')

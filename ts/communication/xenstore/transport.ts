@@ -5,13 +5,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { RawRequest, Transport } from '../../api/communication.js';
+import type { RawRequest, Requests, Transport } from '../../api/communication.js';
 import type { Endpoints, StoreConnection } from '../../api/endpoints.js';
 import { RequestQueue } from '../request-queue.js';
 
 const REQUESTS = 'data/host';
-/** How the paths of requests begin. */
-const BELOW = `${REQUESTS}/`;
 const ANSWERS = 'data/guest';
 
 /** Below the 20 requests that xenstored takes from one guest before it stops listening for a while. */
@@ -21,8 +19,6 @@ const BACK_OFF_MS = { first: 50, last: 5000 } as const;
 const ATTEMPTS = 10;
 /** No host waits longer for an answer; older ones may go early when the guest's quota of nodes is used up. */
 const HOST_PATIENCE_MS = 300_000;
-/** Within this time the event for a removal of ours arrives, if it ever does. */
-const REMOVAL_EVENT_MS = 5000;
 
 export interface XenStoreTransportOptions {
   readonly openStore: Endpoints['openStore'];
@@ -61,8 +57,6 @@ export class XenStoreTransport implements Transport {
   readonly #answers = new Map<string, number>();
   /** Requests that an earlier run of the agent answered and could not retire any more. */
   readonly #answeredBefore = new Set<string>();
-  /** Removals of ours whose event is still to come, and until when it is waited for. */
-  readonly #removals = new Map<string, number>();
   readonly #slots: Slot[] = [];
   readonly #unread: Slot[] = [];
   readonly #ready = new RequestQueue();
@@ -97,7 +91,7 @@ export class XenStoreTransport implements Transport {
     return transport;
   }
 
-  requests(signal: AbortSignal): AsyncIterable<RawRequest> {
+  requests(signal: AbortSignal): Requests {
     return this.#ready.take(signal);
   }
 
@@ -126,8 +120,6 @@ export class XenStoreTransport implements Transport {
   async retire(request: RawRequest): Promise<void> {
     const { id } = request;
     this.#standing.set(id, 'retiring');
-    // xenstored may send the event for our own removal before or after its reply; either way it is no request.
-    this.#removals.set(id, Date.now() + REMOVAL_EVENT_MS);
     try {
       await this.#persist((connection) => connection.remove(`${REQUESTS}/${id}`));
       this.#standing.delete(id);
@@ -177,12 +169,11 @@ export class XenStoreTransport implements Transport {
           this.#lose(opened, reason);
         });
         connection = opened;
-        await opened.watchValues(REQUESTS, (path, value) => {
-          if (this.#connection === opened) this.#onEvent(path, value);
+        await opened.watchValues(REQUESTS, (below, value) => {
+          if (this.#connection === opened) this.#onEvent(below, value);
         });
         if (this.#firstScan) await this.#noteEarlierAnswers(opened);
         this.#firstScan = false;
-        this.#removals.clear();
         this.#connection = opened;
         for (const { resolve } of this.#waiting.splice(0)) resolve(opened);
         await this.#scan();
@@ -222,18 +213,13 @@ export class XenStoreTransport implements Transport {
 
   // Requests --------------------------------------------------------------------------------------------------------
 
-  #onEvent(path: string, value: Uint8Array | null | undefined): void {
-    const below = path.startsWith(BELOW) ? path.slice(BELOW.length) : '';
-    const [id = ''] = below.split('/', 1);
-    if (id === '') void this.#scan();
+  #onEvent(below: string, value: Uint8Array | null | undefined): void {
+    const slash = below.indexOf('/');
+    if (below === '') void this.#scan();
     // What a node further down holds is not the request.
-    else if (!this.#isOwnRemoval(id)) this.#take(id, id === below ? value : undefined);
+    else if (slash >= 0) this.#take(below.slice(0, slash), undefined);
+    else this.#take(below, value);
     this.#readNext();
-  }
-
-  #isOwnRemoval(id: string): boolean {
-    const until = this.#removals.get(id);
-    return until !== undefined && this.#removals.delete(id) && Date.now() < until;
   }
 
   /** Looks at everything: after a connect, at an event that names no request, and now and then for lost events. */
@@ -264,8 +250,6 @@ export class XenStoreTransport implements Transport {
       for (const [id, standing] of this.#standing) {
         if (standing === 'stuck' && !there.has(id)) this.#standing.delete(id);
       }
-      const now = Date.now();
-      for (const [id, until] of this.#removals) if (until < now) this.#removals.delete(id);
       for (const id of there) this.#take(id, undefined);
       this.#readNext();
     } catch (error) {
@@ -283,16 +267,24 @@ export class XenStoreTransport implements Transport {
     }
     if (body === null) return;
     this.#standing.set(id, 'taken');
+    if (body !== undefined && this.#slots.length === 0) {
+      // Nothing came earlier that it could overtake.
+      this.#ready.push(this.#request(id, body));
+      return;
+    }
     const slot: Slot = { id, request: null, done: false, changed: false };
     this.#slots.push(slot);
     if (body === undefined) this.#unread.push(slot);
     else this.#fill(slot, body);
   }
 
+  #request(id: string, body: Uint8Array): RawRequest {
+    return { id, body, answered: this.#answeredBefore.delete(id) };
+  }
+
   #fill(slot: Slot, body: Uint8Array | null): void {
-    const { id } = slot;
-    if (body === null) this.#standing.delete(id);
-    else slot.request = { id, body, answered: this.#answeredBefore.delete(id) };
+    if (body === null) this.#standing.delete(slot.id);
+    else slot.request = this.#request(slot.id, body);
     slot.done = true;
     this.#hand();
   }

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { mock, test } from 'node:test';
+import { openStore } from '../../ts/host/store.js';
+import { createScratch } from '../support/scratch.js';
+
+const PERIOD_MS = 30_000;
+
+/** A store that takes requests and never replies: no real one does that when it is asked to. */
+async function silentStore(path: string): Promise<AsyncDisposable & { readonly path: string }> {
+  const server = createServer((socket) => socket.resume().on('error', () => undefined));
+  server.listen(path);
+  await once(server, 'listening');
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+test('a store that owes a reply for a whole period is given up, one that was asked during it is not yet', async () => {
+  await using scratch = await createScratch();
+  await using silent = await silentStore(join(scratch.directory, 'socket'));
+  mock.timers.enable({ apis: ['setInterval'] });
+  const lost: string[] = [];
+  const store = openStore({ endpoint: silent.path, domain: 7, poll: 'loop' }, (reason) => lost.push(reason));
+  try {
+    const reading = store.read('name').then(
+      () => 'read',
+      (error: unknown) => (error as { code: string }).code,
+    );
+    mock.timers.tick(PERIOD_MS);
+    assert.deepEqual(lost, []);
+    mock.timers.tick(PERIOD_MS - 1);
+    assert.deepEqual(lost, []);
+    mock.timers.tick(1);
+    assert.deepEqual(lost, ['no reply for 30 s']);
+    assert.equal(await reading, 'XS_CLOSED');
+  } finally {
+    mock.timers.reset();
+    store[Symbol.dispose]();
+  }
+});
