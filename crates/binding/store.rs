@@ -352,12 +352,19 @@ impl Core {
 
     /// Waits for replies to what JavaScript asked for when it was woken just now, instead of going back to the event
     /// loop and to sleep in between: that takes longer than the store.
+    ///
+    /// The clock is read only after the first of them: where the kernel has to be asked for it, as in a guest whose
+    /// clock is Xen's, that costs as much as another system call, and a node that was read ahead is waited for here.
     fn linger(self: &Rc<Self>) {
-        let started = Instant::now();
+        let mut until = None;
         while self.state.borrow().requests.session().outstanding() > 0
-            && started.elapsed() < LINGER
             && self.exchange(|state, events| state.requests.await_readable(events))
-        {}
+        {
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + LINGER) {
+                return;
+            }
+        }
     }
 
     /// Gives JavaScript what `work` reads; returns whether there was something. Only then is JavaScript entered, which
