@@ -23,8 +23,9 @@ export function goals({ latency, version, exchange, start }) {
     add('median at most 1.2 times that of a bare read loop', addon.p50 / loop.p50, 1.2, '×');
     add('99th percentile at most 2 times that of a bare read loop', addon.p99 / loop.p99, 2, '×');
   }
-  for (const { name, agent } of version?.places ?? []) {
-    add(`version answered within 6 store round trips, ${name}`, agent.trips, 6, ' round trips');
+  for (const { name, programs } of version?.places ?? []) {
+    const { trips } = programs.find(({ program }) => program === 'agent');
+    add(`version answered within 6 store round trips, ${name}`, trips, 6, ' round trips');
   }
   if (exchange) {
     const addon = named(exchange, 'addon').rate;
@@ -63,11 +64,17 @@ function tables({ latency, version, exchange, start }) {
   }
   if (version) {
     const head = ['answered by', 'on', 'min µs', 'median µs', '99 % µs', 'a READ µs', 'round trips'];
-    const rows = version.places.flatMap(({ name, read, ...programs }) =>
-      [
-        ['the agent', programs.agent],
-        ['Rust, the same to all', programs.least],
-      ].map(([who, { min, p50, p99, trips }]) => [who, name, us(min), us(p50), us(p99), us(read), trips.toFixed(2)]),
+    const names = { agent: 'the agent', node: 'Node, the same to all', rust: 'Rust, the same to all' };
+    const rows = version.places.flatMap(({ name, read, programs }) =>
+      programs.map(({ program, min, p50, p99, trips }) => [
+        names[program],
+        name,
+        us(min),
+        us(p50),
+        us(p99),
+        us(read),
+        trips.toFixed(2),
+      ]),
     );
     const title = `### From a version request to its answer (${version.requests} requests each)`;
     parts.push(`${title}\n\n${table(head, rows)}`);

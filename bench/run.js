@@ -151,12 +151,18 @@ async function end(child) {
 const root = join(directory, 'root');
 mkdirSync(join(root, 'etc'), { recursive: true });
 
-/** A Rust program that answers without looking, to tell what any agent's time is held against. */
-async function startLeast() {
-  const child = spawn(rust, ['answer', socket, '7'], { stdio: ['ignore', 'pipe', 'inherit'] });
+/** Programs that write the same to all, to tell what any agent's time is held against. */
+async function startLeast(program, args) {
+  const child = spawn(program, [...args, socket, '7'], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
   return { child };
 }
+
+const answering = {
+  agent: () => startAgent(root),
+  node: () => startLeast(process.execPath, ['bench/answer-addon.js']),
+  rust: () => startLeast(rust, ['answer']),
+};
 
 /** Moves a process, and whatever it starts from then on, to these processors. */
 const place = (processors, pid) => run('taskset', ['-a', '-c', '-p', processors, String(pid)]);
@@ -179,33 +185,31 @@ async function version() {
   ]) {
     // What is started below is placed with us.
     for (const pid of [process.pid, xenstored.pid]) place(processors, pid);
-    const answered = { agent: [], least: [] };
+    const answered = { agent: [], node: [], rust: [] };
     const reads = [];
-    // Half of the one's requests before the other's and half after, so that drift hits both alike.
-    for (const [program, count] of [
-      ['least', half],
-      ['agent', size.versions],
-      ['least', half],
-    ]) {
-      say(`version, ${name}: ${count} requests to ${program === 'agent' ? 'the agent' : 'the least that can answer'}`);
-      const { child } = await (program === 'agent' ? startAgent(root) : startLeast());
-      try {
-        const lines = run(rust, ['host', socket, '7', String(count)]);
-        for (const line of lines.trim().split('\n')) {
-          const [answer, read] = line.split(' ').map(Number);
-          answered[program].push(answer);
-          reads.push(read);
+    // In turns, so that drift hits all alike.
+    for (const turn of ['first', 'second']) {
+      for (const [program, start] of Object.entries(answering)) {
+        say(`version, ${name}: ${half} requests to ${program}, ${turn} turn`);
+        const { child } = await start();
+        try {
+          const lines = run(rust, ['host', socket, '7', String(half)]);
+          for (const line of lines.trim().split('\n')) {
+            const [answer, read] = line.split(' ').map(Number);
+            answered[program].push(answer);
+            reads.push(read);
+          }
+        } finally {
+          await end(child);
         }
-      } finally {
-        await end(child);
       }
     }
     const read = median(reads);
-    const summary = (program) => {
-      const { min, p50, p99 } = summarize(program, answered[program]);
-      return { min, p50, p99, trips: p50 / read };
-    };
-    places.push({ name, read, agent: summary('agent'), least: summary('least') });
+    const programs = Object.entries(answered).map(([program, times]) => {
+      const { min, p50, p99 } = summarize(program, times);
+      return { program, min, p50, p99, trips: p50 / read };
+    });
+    places.push({ name, read, programs });
   }
   return { requests: size.versions, places };
 }
