@@ -58,7 +58,7 @@ export function command<Args>(definition: CommandDefinition<Args>): Command {
     lane: definition.lane,
     handle(value, context) {
       const result = definition.run(definition.parse(value), context);
-      return typeof result === 'object' && 'then' in result ? result.then(asReply) : asReply(result);
+      return typeof result === 'string' ? asReply(result) : Promise.resolve(result).then(asReply);
     },
   };
 }

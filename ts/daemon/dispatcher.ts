@@ -61,11 +61,11 @@ export class Dispatcher {
     const wire: Wire = { name, transport, codec, signal, underWay: new Set() };
     try {
       const requests = transport.requests(signal);
-      if (requests.each === undefined) for await (const raw of requests) this.#take(raw, wire);
-      else
-        await requests.each((raw) => {
-          this.#take(raw, wire);
-        });
+      const take = (raw: RawRequest): void => {
+        this.#take(raw, wire);
+      };
+      if (requests.each !== undefined) await requests.each(take);
+      else for await (const raw of requests) take(raw);
     } finally {
       // Also when no more can be taken: what was taken is still to be answered, before the wire is closed.
       await Promise.all(wire.underWay);
@@ -221,7 +221,8 @@ export class Dispatcher {
 
 /**
  * A class, because an object with a getter of its own costs as much to make as the rest of an answer. Most commands use
- * little of it, so it is made of what is there, and the rest when it is asked for.
+ * little of it, so it is made of what is there, and the rest when it is asked for. Its fields are TypeScript's private
+ * ones: V8 defines names with a # one by one, each time.
  */
 class Context implements CommandContext {
   next: (() => Promise<void>) | null = null;
