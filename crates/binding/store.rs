@@ -73,6 +73,15 @@ impl Listener {
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(self.read_below.as_deref()?)
     }
+
+    /// What the function is told of a path. Of a node that is watched with the values below it there is nothing to
+    /// tell but that something may have happened.
+    fn told<'a>(&self, path: &'a str) -> &'a str {
+        match self.read_below {
+            Some(_) => self.below(path).unwrap_or_default(),
+            None => path,
+        }
+    }
 }
 
 /// How many removals are remembered until their events come, and how long. An event that is not known costs a READ.
@@ -424,11 +433,7 @@ impl Core {
         let js = self.js;
         // Looked up only now: an earlier function may have closed this watch.
         let (function, path) = match self.state.borrow().listeners.get(&watch) {
-            // Of the watched node itself there is nothing to tell but that something may have happened.
-            Some(listener) if listener.read_below.is_some() => {
-                (listener.function, listener.below(path).unwrap_or_default())
-            }
-            Some(listener) => (listener.function, path),
+            Some(listener) => (listener.function, listener.told(path)),
             None => return,
         };
         let value = match value {

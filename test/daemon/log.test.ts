@@ -8,11 +8,12 @@ test('fields that may hold a secret are not printed, nor those one level below, 
     const { log, flush } = await createLog({ level: 'info', format: 'json' });
     const error = { code: 'EIO', content: 'hidden' };
     log.info({ request: 'a', password: 'hidden', error, none: null, at: ['x'] }, 'first');
+    log.error({ given: new (class Given { password = 'hidden'; user = 'root'; })(), at: null }, 'given');
     log.child({ command: 'c', key: 'hidden' }).warn({ file: { value: 'hidden', path: '/p' } }, 'second');
     flush();`;
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' });
   assert.equal(stderr, '');
-  // Sorted, as what is flushed may overtake a line that is being written.
+  // Sorted, which is by their level, as what is flushed may overtake a line that is being written.
   const lines = stdout.trim().split('\n').toSorted();
   const entries = lines.map((line) => ({ ...(JSON.parse(line) as object), time: 0 }));
   assert.deepEqual(entries, [
@@ -27,5 +28,6 @@ test('fields that may hold a secret are not printed, nor those one level below, 
       msg: 'first',
     },
     { level: 40, time: 0, command: 'c', key: '[secret]', file: { value: '[secret]', path: '/p' }, msg: 'second' },
+    { level: 50, time: 0, given: { password: '[secret]', user: 'root' }, at: null, msg: 'given' },
   ]);
 });

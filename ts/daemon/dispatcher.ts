@@ -158,9 +158,7 @@ export class Dispatcher {
     const ran = milliseconds();
     await settled;
     const fields = {
-      request: raw.id,
-      command: command.name,
-      wire: wire.name,
+      ...about(job, wire),
       returncode: reply.returncode,
       waitedMs: round(started - arrived),
       ranMs: round(ran - started),
@@ -240,8 +238,7 @@ class Context implements CommandContext {
   }
 
   get log(): Logger {
-    const { raw, command } = this.job;
-    return (this.own ??= this.base.child({ request: raw.id, command: command.name, wire: this.wire.name }));
+    return (this.own ??= this.base.child(about(this.job, this.wire)));
   }
 
   get handOver(): CommandContext['handOver'] {
@@ -264,6 +261,11 @@ function journalId({ id }: RawRequest, { name }: Wire): string {
 /** How the log names a request: two wires may have the same ids. */
 function named({ id }: RawRequest, { name }: Wire): { readonly request: string; readonly wire: string } {
   return { request: id, wire: name };
+}
+
+/** How the log names a command under way. */
+function about({ raw, command }: Job, wire: Wire): Readonly<Record<'request' | 'command' | 'wire', string>> {
+  return { request: raw.id, command: command.name, wire: wire.name };
 }
 
 function asReply(error: AgentError): Reply {
