@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { test } from 'node:test';
 
 test('fields that may hold a secret are not printed, nor those one level below, nor a child logger', () => {
@@ -30,4 +31,28 @@ test('fields that may hold a secret are not printed, nor those one level below, 
     { level: 40, time: 0, command: 'c', key: '[secret]', file: { value: '[secret]', path: '/p' }, msg: 'second' },
     { level: 50, time: 0, given: { password: '[secret]', user: 'root' }, at: null, msg: 'given' },
   ]);
+});
+
+test('a reader of the log that has gone does not keep the agent from ending', { timeout: 20_000 }, async () => {
+  const program = `
+    const { createLog } = await import('./build/ts/daemon/log.js');
+    const { log, flush } = await createLog({ level: 'info', format: 'json' });
+    console.error('ready');
+    process.stdin.once('data', () => {
+      log.info('to nobody');
+      flush();
+      log.info('after that');
+      flush();
+      process.stdin.destroy();
+    });`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: 'pipe' });
+  try {
+    await once(child.stderr, 'data');
+    child.stdout.destroy();
+    child.stdin.write('go');
+    const [code] = (await once(child, 'exit')) as [number | null];
+    assert.equal(code, 0);
+  } finally {
+    child.kill('SIGKILL');
+  }
 });

@@ -41,7 +41,12 @@ export async function createLog({ level, format }: LogOptions): Promise<Log> {
   return {
     log: pino(options, stream),
     flush: () => {
-      stream.flushSync();
+      try {
+        stream.flushSync();
+      } catch {
+        // Whoever read the log has gone. So that the end of the process does not try again.
+        stream.destroy();
+      }
     },
   };
 }
