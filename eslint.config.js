@@ -62,6 +62,7 @@ export default defineConfig(
         console: 'readonly',
         URL: 'readonly',
         Buffer: 'readonly',
+        TextDecoder: 'readonly',
         setTimeout: 'readonly',
       },
     },

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-use napi::bindgen_prelude::{ToNapiValue, TypeName};
+use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, TypeName, ValidateNapiValue};
 use napi::{ValueType, sys};
 use xenstore::XenStoreError;
 
@@ -27,6 +27,46 @@ impl TypeName for Promise {
         ValueType::Object
     }
 }
+
+/// Text on its way into a method. As `String`, but what is as short as most paths are is asked for once: not for its
+/// length first.
+pub struct Text(pub String);
+
+impl FromNapiValue for Text {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        let mut bytes = [0_u8; 256];
+        let mut length = 0;
+        // SAFETY: the place and its size are those of one live array.
+        let status = unsafe {
+            sys::napi_get_value_string_utf8(
+                env,
+                value,
+                bytes.as_mut_ptr().cast(),
+                bytes.len(),
+                &mut length,
+            )
+        };
+        // Room for the NUL, and for a character that was left out because it would have been cut.
+        let whole = bytes.get(..length).filter(|_| length < bytes.len() - 4);
+        match whole.map(<[u8]>::to_vec).map(String::from_utf8) {
+            Some(Ok(text)) if status == sys::Status::napi_ok => Ok(Self(text)),
+            // SAFETY: handed on as it came.
+            _ => unsafe { String::from_napi_value(env, value) }.map(Self),
+        }
+    }
+}
+
+impl TypeName for Text {
+    fn type_name() -> &'static str {
+        String::type_name()
+    }
+
+    fn value_type() -> ValueType {
+        String::value_type()
+    }
+}
+
+impl ValidateNapiValue for Text {}
 
 /// The environment, on the thread that it belongs to. Every function here may only be called there, inside a handle
 /// scope; whoever holds a `Js` vouches for that.
@@ -106,6 +146,30 @@ impl Js {
                 &mut value,
             )
         };
+        value
+    }
+
+    /// A plain `Uint8Array`: a Buffer costs twice as much, for a prototype of its own.
+    pub fn bytes(self, bytes: &[u8]) -> sys::napi_value {
+        let mut array_buffer = null_mut();
+        let mut copy = null_mut();
+        let mut value = null_mut();
+        // SAFETY: as in `undefined`; the new memory has as many bytes as were asked for, and is nobody else's yet.
+        unsafe {
+            sys::napi_create_arraybuffer(self.0, bytes.len(), &mut copy, &mut array_buffer);
+            if !bytes.is_empty() && !copy.is_null() {
+                copy.cast::<u8>()
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+            sys::napi_create_typedarray(
+                self.0,
+                sys::TypedarrayType::uint8_array,
+                bytes.len(),
+                array_buffer,
+                0,
+                &mut value,
+            );
+        }
         value
     }
 

@@ -18,7 +18,7 @@ use xenstore::{
 };
 
 use crate::error::CodedError;
-use crate::js::{Js, Promise, coded};
+use crate::js::{Js, Promise, Text, coded};
 use crate::poll::{Line, LoopPoller, Poller, Ready, ThreadPoller};
 
 /// How watch events and replies reach JavaScript.
@@ -52,6 +52,8 @@ enum Wanted {
 
 /// What waits for a reply.
 enum Waiting {
+    /// Nothing yet: the request is being sent.
+    Nobody,
     Promise {
         deferred: sys::napi_deferred,
         wanted: Wanted,
@@ -238,14 +240,18 @@ impl Core {
     }
 
     fn request(self: &Rc<Self>, operation: &Operation<'_>, path: &str, wanted: Wanted) -> Promise {
+        let sent = self
+            .state
+            .borrow_mut()
+            .requests
+            .send(operation, 0, path, Waiting::Nobody);
+        // The store is at work by now, and its reply is read by nobody before this returns.
         let (deferred, promise) = self.js.promise();
-        let sent = self.state.borrow_mut().requests.send(
-            operation,
-            0,
-            path,
-            Waiting::Promise { deferred, wanted },
-        );
-        self.sent(deferred, sent.map(drop));
+        let sent = sent.map(|request| {
+            let waiting = Waiting::Promise { deferred, wanted };
+            self.state.borrow_mut().requests.hand_over(request, waiting);
+        });
+        self.sent(deferred, sent);
         promise
     }
 
@@ -428,7 +434,8 @@ impl Core {
         }
     }
 
-    /// Calls the function of a watch; `value` is what was read ahead for it.
+    /// Calls the function of a watch; `value` is what was read ahead for it. That of a node further down than the watched
+    /// one's children was read only to keep the order.
     fn tell(&self, watch: u32, path: &str, value: Option<Result<Vec<u8>, String>>) {
         let js = self.js;
         // Looked up only now: an earlier function may have closed this watch.
@@ -436,8 +443,8 @@ impl Core {
             Some(listener) => (listener.function, listener.told(path)),
             None => return,
         };
-        let value = match value {
-            Some(Ok(body)) => js.buffer(&body),
+        let value = match value.filter(|_| !path.contains('/')) {
+            Some(Ok(body)) => js.bytes(&body),
             Some(Err(name)) if name == "ENOENT" => js.null(),
             Some(Err(_)) | None => js.undefined(),
         };
@@ -448,6 +455,7 @@ impl Core {
         let (deferred, wanted) = match waiting {
             Waiting::Promise { deferred, wanted } => (deferred, wanted),
             Waiting::Event(watch) => return self.tell(watch, path, Some(result)),
+            Waiting::Nobody => return,
         };
         let js = self.js;
         if let Wanted::List(mut listing) = wanted {
@@ -652,15 +660,19 @@ impl XenStore {
 
     /// A node's value.
     #[napi(ts_return_type = "Promise<Buffer>", catch_unwind)]
-    pub fn read(&self, path: String) -> Promise {
-        self.core.request(&Operation::Read, &path, Wanted::Value)
+    pub fn read(&self, #[napi(ts_arg_type = "string")] path: Text) -> Promise {
+        self.core.request(&Operation::Read, &path.0, Wanted::Value)
     }
 
     /// Sets a node's value; makes it, and its parents, if need be.
     #[napi(ts_return_type = "Promise<void>", catch_unwind)]
-    pub fn write(&self, path: String, value: BufferSlice<'_>) -> Promise {
+    pub fn write(
+        &self,
+        #[napi(ts_arg_type = "string")] path: Text,
+        #[napi(ts_arg_type = "Uint8Array")] value: BufferSlice<'_>,
+    ) -> Promise {
         self.core
-            .request(&Operation::Write(&value), &path, Wanted::Nothing)
+            .request(&Operation::Write(&value), &path.0, Wanted::Nothing)
     }
 
     /// Names of a node's children, however many.
@@ -682,10 +694,10 @@ impl XenStore {
 
     /// Removes a node and all below it. `XS_NOT_FOUND` when not even its parent is there.
     #[napi(ts_return_type = "Promise<void>", catch_unwind)]
-    pub fn remove(&self, path: String) -> Promise {
-        self.core.state.borrow_mut().note_removal(&path);
+    pub fn remove(&self, #[napi(ts_arg_type = "string")] path: Text) -> Promise {
+        self.core.state.borrow_mut().note_removal(&path.0);
         self.core
-            .request(&Operation::Remove, &path, Wanted::Nothing)
+            .request(&Operation::Remove, &path.0, Wanted::Nothing)
     }
 
     /// A node's permissions, such as `n0`: the owner with everybody's, then those of single domains.
@@ -723,15 +735,15 @@ impl XenStore {
         self.core.set_watch(&path, on_event.raw(), false)
     }
 
-    /// Calls `onEvent` for each change below `path`, with the node's path from there and the value that it had after
-    /// the event: null when it was gone, undefined when the store does not give it. Other than by `watch`, nothing is
-    /// told of what `remove` took away here. A change of `path` itself, or above, has an empty name and no value, as has
-    /// the event at the beginning.
+    /// Calls `onEvent` for each change below `path`, with the node's path from there and, of a child of `path`, the value
+    /// that it had after the event: null when it was gone, undefined when the store does not give it. Other than by
+    /// `watch`, nothing is told of a child that `remove` took away here. A change of `path` itself, or above, has an
+    /// empty name and no value, as has the event at the beginning.
     #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
     pub fn watch_values(
         &self,
         path: String,
-        #[napi(ts_arg_type = "(below: string, value: Buffer | null | undefined) => void")]
+        #[napi(ts_arg_type = "(below: string, value: Uint8Array | null | undefined) => void")]
         on_event: Function<'_, String, ()>,
     ) -> Promise {
         self.core.set_watch(&path, on_event.raw(), true)

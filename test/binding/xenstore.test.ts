@@ -129,6 +129,21 @@ for (const [kind, poll] of combinations) {
       store.close();
     });
 
+    it('takes paths of any length, and nothing else as a path', async () => {
+      await using server = await ScratchStore.start(kind);
+      const store = open(server);
+      for (let length = 248; length <= 260; length += 1) {
+        const path = `/${'x'.repeat(length - 1)}`;
+        await store.write(path, Buffer.from(String(length)));
+        assert.equal((await store.read(path)).toString(), String(length));
+        await store.remove(path);
+        await assert.rejects(store.read(path), { code: 'XS_NOT_FOUND' });
+      }
+      await assert.rejects(store.read(`/${'ä'.repeat(125)}x`), { code: 'XS_INVALID_PATH' });
+      assert.throws(() => store.read(7 as never), /String|Number/);
+      store.close();
+    });
+
     it('fires once at the beginning, then for each change below, in order', async () => {
       await using server = await ScratchStore.start(kind);
       const store = open(server);
@@ -143,13 +158,15 @@ for (const [kind, poll] of combinations) {
       store.close();
     });
 
-    it('brings the values of what changed below, but not of the node itself, and nothing of what was removed here', async () => {
+    it('brings the values of children that changed, but not of the node itself or deeper ones, and nothing of what was removed here', async () => {
       await using server = await ScratchStore.start(kind);
       const [host, store] = [open(server), open(server)];
       await host.write('/data/old', Buffer.from('before'));
       const seen: string[] = [];
       await store.watchValues('/data', (below, value) => {
-        seen.push(`${below}: ${value === undefined ? 'not read' : value === null ? 'gone' : value.toString('hex')}`);
+        seen.push(
+          `${below}: ${value === undefined ? 'not read' : value === null ? 'gone' : Buffer.from(value).toString('hex')}`,
+        );
       });
       await until(() => seen.length === 1);
       await host.write('/data/one', Buffer.of(0, 255));
@@ -162,7 +179,7 @@ for (const [kind, poll] of combinations) {
       await until(() => seen.length === 5);
       await host.remove('/data/one');
       await until(() => seen.length === 6);
-      assert.deepEqual(seen, [': not read', 'one: 00ff', 'old: gone', 'one: 61', 'one/two: 62', 'one: gone']);
+      assert.deepEqual(seen, [': not read', 'one: 00ff', 'old: gone', 'one: 61', 'one/two: not read', 'one: gone']);
       store.close();
       host.close();
     });
@@ -171,7 +188,7 @@ for (const [kind, poll] of combinations) {
       await using server = await ScratchStore.start(kind);
       const [host, store] = [open(server), open(server)];
       const seen: (string | undefined)[] = [];
-      await store.watchValues('/data', (_, value) => seen.push(value?.toString()));
+      await store.watchValues('/data', (_, value) => seen.push(value ? Buffer.from(value).toString() : undefined));
       await until(() => seen.length === 1);
       const values = Array.from({ length: 500 }, (_, i) => String(i));
       await Promise.all(values.map(async (value) => host.write(`/data/${value}`, Buffer.from(value))));

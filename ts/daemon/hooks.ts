@@ -43,25 +43,28 @@ const MAX_REASON = 200;
 
 export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOptions): Hooks {
   return {
-    before({ name, lane }, request) {
+    before(command, request) {
       if (!host.live) {
-        log.debug({ request, command: name }, 'hooks are not run on a copy of a system');
+        log.debug({ request, command: command.name }, 'hooks are not run on a copy of a system');
         return null;
       }
       // On most machines there is no folder, and this is all that it costs.
-      if (!isThere(directory)) return null;
-      const occasion = (stage: Stage, more: Readonly<Record<string, string>>): Occasion => ({
-        stage,
-        command: name,
-        folders: [...(lane === 'serial' ? [FOR_ALL] : []), ...(/^[\w-]+$/.test(name) ? [name] : [])],
-        environment: { GUESTWIRE_COMMAND: name, GUESTWIRE_STAGE: stage, GUESTWIRE_REQUEST: request, ...more },
-        log: log.child({ request, command: name }),
-      });
-      return runBefore(occasion('before', {})).then(
-        () => (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode })),
-      );
+      return isThere(directory) ? runAround(command, request) : null;
     },
   };
+
+  function runAround({ name, lane }: Pick<Command, 'name' | 'lane'>, request: string): Promise<AfterHooks> {
+    const occasion = (stage: Stage, more: Readonly<Record<string, string>>): Occasion => ({
+      stage,
+      command: name,
+      folders: [...(lane === 'serial' ? [FOR_ALL] : []), ...(/^[\w-]+$/.test(name) ? [name] : [])],
+      environment: { GUESTWIRE_COMMAND: name, GUESTWIRE_STAGE: stage, GUESTWIRE_REQUEST: request, ...more },
+      log: log.child({ request, command: name }),
+    });
+    return runBefore(occasion('before', {})).then(
+      () => (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode })),
+    );
+  }
 
   async function runBefore(occasion: Occasion): Promise<void> {
     const end = performance.now() + timeoutMs;

@@ -18,6 +18,7 @@ export interface CommandRules {
 interface Entry {
   readonly command: Command;
   readonly origin: Origin;
+  readonly allowed: boolean;
 }
 
 export interface ListedCommand {
@@ -44,7 +45,7 @@ export class Registry {
     for (const command of module.commands) {
       const present = this.#entries.get(command.name);
       if (present !== undefined) taken.set(command.name, present.origin);
-      else this.#entries.set(command.name, { command, origin });
+      else this.#entries.set(command.name, { command, origin, allowed: this.#allows(command.name) });
     }
     return taken;
   }
@@ -66,26 +67,26 @@ export class Registry {
   get(name: string, dialect?: string): Command {
     const entry = this.#entries.get(name);
     if (entry === undefined || entry.command.dialect !== dialect) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
-    if (!this.#allows(name)) throw new AgentError('GW_COMMAND_DENIED', [name]);
+    if (!entry.allowed) throw new AgentError('GW_COMMAND_DENIED', [name]);
     return entry.command;
   }
 
   /** What `features` tells: the commands that the host may use, then their further forms. None of a dialect. */
   features(): readonly string[] {
     const allowed = [...this.#entries.values()]
-      .map(({ command }) => command)
-      .filter(({ name, dialect }) => dialect === undefined && this.#allows(name));
+      .filter((entry) => entry.allowed && entry.command.dialect === undefined)
+      .map(({ command }) => command);
     return [...allowed.map(({ name }) => name), ...allowed.flatMap(({ forms = [] }) => forms)];
   }
 
   /** All of them, in the order in which they were added. */
   list(): readonly ListedCommand[] {
-    return [...this.#entries.values()].map(({ command: { name, lane, dialect = null }, origin }) => ({
+    return [...this.#entries.values()].map(({ command: { name, lane, dialect = null }, origin, allowed }) => ({
       name,
       lane,
       dialect,
       origin,
-      allowed: this.#allows(name),
+      allowed,
     }));
   }
 

@@ -1,5 +1,4 @@
 import { XenStore } from '#binding';
-import { asBuffer } from '../api/bytes.js';
 import type { Store } from '../api/host.js';
 
 /** Longer than any healthy store takes by orders of magnitude; a store that owes replies for so long is gone. */
@@ -52,7 +51,7 @@ export class StoreConnection implements Disposable {
   }
 
   write(path: string, value: Uint8Array): Promise<void> {
-    return this.#timed(this.#store.write(this.#prefix + path, asBuffer(value)), this.#rethrow);
+    return this.#timed(this.#store.write(this.#prefix + path, value), this.#rethrow);
   }
 
   /** Names of the node's children, or null when there is no such node. */
@@ -82,9 +81,13 @@ export class StoreConnection implements Disposable {
 
   /**
    * Calls `onEvent` for every change below `path` but removals by this connection: with the node's path from there,
-   * which is empty for a change of `path` itself, and its value, null when it is gone, undefined when it is not known.
+   * which is empty for a change of `path` itself, and of children the value, null when it is gone, undefined when it is
+   * not known.
    */
-  async watchValues(path: string, onEvent: (below: string, value: Buffer | null | undefined) => void): Promise<void> {
+  async watchValues(
+    path: string,
+    onEvent: (below: string, value: Uint8Array | null | undefined) => void,
+  ): Promise<void> {
     await this.#timed(this.#store.watchValues(this.#prefix + path, onEvent), this.#rethrow);
   }
 

@@ -178,6 +178,11 @@ impl<P> Connection<P> {
         sent
     }
 
+    /// Gives a request that is under way another owner. One that is not has none.
+    pub fn hand_over(&mut self, request: u32, owner: P) {
+        self.session.hand_over(request, owner);
+    }
+
     /// Books a request without writing it. Returns its number and its message, for [`Writer::write`]; whoever fails
     /// to write it has to call [`Connection::refuse`].
     ///

@@ -96,6 +96,13 @@ impl<P> Session<P> {
         self.watches.remove(&watch);
     }
 
+    /// Gives a request that is under way another owner. One that is not has none.
+    pub fn hand_over(&mut self, request: u32, owner: P) {
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.owner = owner;
+        }
+    }
+
     /// Takes a request back, as when it could not be written.
     pub fn cancel(&mut self, request: u32) -> Option<P> {
         self.pending.remove(&request).map(|pending| pending.owner)

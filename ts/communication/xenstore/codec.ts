@@ -3,14 +3,17 @@
  * through `xenstore-write` (which turns `\n` in its argument into a raw line feed) and `xenstore-read` (which escapes
  * what is not printable ASCII, and every backslash). docs/protocol.md has the resulting rules.
  */
-import { isUtf8 } from 'node:buffer';
-import { asBuffer } from '../../api/bytes.js';
 import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 import { parseHostJson } from '../../api/json.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
+
+/** Takes a byte order mark for what it is in JSON: a mistake. */
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** Of text that is all ASCII; cheaper than a Buffer by half of what else an answer takes here. */
+const ascii = new TextEncoder();
 
 export const codec = { decode, encode } satisfies Codec;
 
@@ -19,8 +22,9 @@ function decode(body: Uint8Array): CommandRequest {
   if (typeof request !== 'object' || request === null || Array.isArray(request)) {
     throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', describe(request)]);
   }
-  if (!Object.hasOwn(request, 'name')) throw new AgentError('GW_REQUEST_NO_NAME');
-  const { name, value = '' } = request as { name: unknown; value?: unknown };
+  const { name, value = '' } = request as { name?: unknown; value?: unknown };
+  // Never the value of a key that is there.
+  if (name === undefined) throw new AgentError('GW_REQUEST_NO_NAME');
   if (typeof name !== 'string') {
     throw new AgentError('GW_REQUEST_MALFORMED', ["text as 'name'", describe(name)]);
   }
@@ -28,11 +32,11 @@ function decode(body: Uint8Array): CommandRequest {
 }
 
 function textOf(body: Uint8Array): string {
-  const text = asBuffer(body).toString('utf8');
-  // Bytes that are not UTF-8 are read as U+FFFD, so that only text that has one need be looked at twice.
-  if (text.includes('\ufffd') && !isUtf8(body))
+  try {
+    return utf8.decode(body);
+  } catch {
     throw new AgentError('GW_REQUEST_MALFORMED', ['UTF-8 text', 'other bytes']);
-  return text;
+  }
 }
 
 function parse(json: string): unknown {
@@ -57,7 +61,7 @@ function encode(reply: Reply): Uint8Array {
   const room = ANSWER_LIMIT - head.length - 2;
   const message = printable(reply.message);
   const fitted = message.length <= room ? message : `${message.slice(0, room - 3)}...`;
-  return Buffer.from(`${head}${fitted}"}`, 'latin1');
+  return ascii.encode(`${head}${fitted}"}`);
 }
 
 const PRINTABLE = /^[ !#-[\]-~]*$/;

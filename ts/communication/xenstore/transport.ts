@@ -101,20 +101,22 @@ export class XenStoreTransport implements Transport {
     return value !== null;
   }
 
-  async respond(request: RawRequest, body: Uint8Array): Promise<void> {
-    const path = `${ANSWERS}/${request.id}`;
+  respond(request: RawRequest, body: Uint8Array): Promise<void> {
+    const { id } = request;
+    const path = `${ANSWERS}/${id}`;
     // One write creates the node with its value: a host that finds it empty would take that for the answer.
     const write = (connection: StoreConnection): Promise<void> => connection.write(path, body);
-    try {
-      await this.#persist(write);
-    } catch (error) {
+    const written = (): void => {
+      this.#answers.delete(id);
+      this.#answers.set(id, Date.now());
+      this.#scheduleCollection();
+    };
+    return this.#persist(write).then(written, async (error: unknown) => {
       // Perhaps the guest's quota of nodes is used up by answers that nobody waits for any more.
       if ((await this.#collect(HOST_PATIENCE_MS)) === 0) throw error;
       await this.#persist(write);
-    }
-    this.#answers.delete(request.id);
-    this.#answers.set(request.id, Date.now());
-    this.#scheduleCollection();
+      written();
+    });
   }
 
   async retire(request: RawRequest): Promise<void> {
@@ -144,16 +146,15 @@ export class XenStoreTransport implements Transport {
   // Connection ------------------------------------------------------------------------------------------------------
 
   /** Runs `operation` on the connection, again on the next one whenever it is lost. */
-  async #persist<T>(operation: (connection: StoreConnection) => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      const connection = this.#connection ?? (await this.#nextConnection());
-      try {
-        return await operation(connection);
-      } catch (error) {
-        if (!isLoss(error) || attempt === ATTEMPTS || this.#closing.signal.aborted) throw error;
-        if (this.#connection === connection) this.#lose(connection, codeOf(error));
-      }
-    }
+  #persist<T>(operation: (connection: StoreConnection) => Promise<T>, attempt = 1): Promise<T> {
+    const connection = this.#connection;
+    if (connection === null) return this.#nextConnection().then(() => this.#persist(operation, attempt));
+    // Not an async function: an answer is behind this one.
+    return operation(connection).catch((error: unknown) => {
+      if (!isLoss(error) || attempt === ATTEMPTS || this.#closing.signal.aborted) throw error;
+      if (this.#connection === connection) this.#lose(connection, codeOf(error));
+      return this.#persist(operation, attempt + 1);
+    });
   }
 
   async #nextConnection(): Promise<StoreConnection> {
@@ -214,12 +215,13 @@ export class XenStoreTransport implements Transport {
   // Requests --------------------------------------------------------------------------------------------------------
 
   #onEvent(below: string, value: Uint8Array | null | undefined): void {
-    const slash = below.indexOf('/');
-    if (below === '') void this.#scan();
-    // What a node further down holds is not the request.
-    else if (slash >= 0) this.#take(below.slice(0, slash), undefined);
-    else this.#take(below, value);
-    this.#readNext();
+    if (value !== undefined) this.#take(below, value);
+    else if (below === '') void this.#scan();
+    else {
+      // Perhaps of a node further down: the request is what stands above.
+      this.#take(below.split('/', 1)[0] ?? below, undefined);
+      this.#readNext();
+    }
   }
 
   /** Looks at everything: after a connect, at an event that names no request, and now and then for lost events. */
