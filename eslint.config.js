@@ -62,7 +62,6 @@ export default defineConfig(
         console: 'readonly',
         URL: 'readonly',
         Buffer: 'readonly',
-        TextDecoder: 'readonly',
         setTimeout: 'readonly',
       },
     },

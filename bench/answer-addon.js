@@ -4,14 +4,13 @@ import { XenStore } from '#binding';
 
 const [, , endpoint, domain] = process.argv;
 const data = `/local/domain/${domain}/data`;
-const text = new TextDecoder();
-const answer = Buffer.from('{"returncode":"0","message":"0"}');
+const answer = '{"returncode":"0","message":"0"}';
 const store = XenStore.open({ endpoint, poll: 'loop' }, (reason) => {
   throw new Error(reason);
 });
 // Held until the process ends: a collected watch would be a closed one.
 globalThis.watch = await store.watchValues(`${data}/host`, (id, value) => {
-  if (!value || JSON.parse(text.decode(value)).name !== 'version') return;
+  if (!value || JSON.parse(value).name !== 'version') return;
   void store.write(`${data}/guest/${id}`, answer);
   void store.remove(`${data}/host/${id}`);
 });

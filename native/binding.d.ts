@@ -98,8 +98,8 @@ export declare class XenStore {
   get endpoint(): string
   /** A node's value. */
   read(path: string): Promise<Buffer>
-  /** Sets a node's value; makes it, and its parents, if need be. */
-  write(path: string, value: Uint8Array): Promise<void>
+  /** Sets a node's value, text in UTF-8; makes it, and its parents, if need be. */
+  write(path: string, value: string | Uint8Array): Promise<void>
   /** Names of a node's children, however many. */
   list(path: string): Promise<string[]>
   /** Makes a node and its parents; one that is there stays as it is. */
@@ -119,11 +119,11 @@ export declare class XenStore {
   watch(path: string, onEvent: (path: string) => void): Promise<Watch>
   /**
    * Calls `onEvent` for each change below `path`, with the node's path from there and, of a child of `path`, the value
-   * that it had after the event: null when it was gone, undefined when the store does not give it. Other than by
-   * `watch`, nothing is told of a child that `remove` took away here. A change of `path` itself, or above, has an
+   * that it had after the event, as text where it is UTF-8: null when it was gone, undefined when the store does not
+   * give it. Other than by `watch`, nothing is told of a child that `remove` took away here. A change of `path` itself, or above, has an
    * empty name and no value, as has the event at the beginning.
    */
-  watchValues(path: string, onEvent: (below: string, value: Uint8Array | null | undefined) => void): Promise<Watch>
+  watchValues(path: string, onEvent: (below: string, value: string | Buffer | null | undefined) => void): Promise<Watch>
   /** Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet. */
   close(): void
 }

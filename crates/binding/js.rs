@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-use napi::bindgen_prelude::{FromNapiValue, ToNapiValue, TypeName, ValidateNapiValue};
+use napi::bindgen_prelude::{BufferSlice, FromNapiValue, ToNapiValue, TypeName, ValidateNapiValue};
 use napi::{ValueType, sys};
 use xenstore::XenStoreError;
 
@@ -67,6 +67,56 @@ impl TypeName for Text {
 }
 
 impl ValidateNapiValue for Text {}
+
+/// What a wire carries: text, which stands for its UTF-8, or bytes.
+pub enum Body<'a> {
+    Text(Text),
+    Bytes(BufferSlice<'a>),
+}
+
+impl AsRef<[u8]> for Body<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Text(Text(text)) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl FromNapiValue for Body<'_> {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Self> {
+        let mut kind = 0;
+        let mut has_bytes = false;
+        // SAFETY: the environment is live on this thread and both places are. Asked for the bytes of something that has
+        // none, Node would end the process.
+        unsafe {
+            sys::napi_typeof(env, value, &mut kind);
+            if kind == sys::ValueType::napi_string {
+                return Text::from_napi_value(env, value).map(Self::Text);
+            }
+            sys::napi_is_buffer(env, value, &mut has_bytes);
+            if has_bytes {
+                return BufferSlice::from_napi_value(env, value).map(Self::Bytes);
+            }
+        }
+        Err(napi::Error::new(
+            napi::Status::InvalidArg,
+            "a value has to be text or a Uint8Array".to_owned(),
+        ))
+    }
+}
+
+impl TypeName for Body<'_> {
+    fn type_name() -> &'static str {
+        "Body"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Unknown
+    }
+}
+
+impl ValidateNapiValue for Body<'_> {}
 
 /// The environment, on the thread that it belongs to. Every function here may only be called there, inside a handle
 /// scope; whoever holds a `Js` vouches for that.
@@ -149,28 +199,13 @@ impl Js {
         value
     }
 
-    /// A plain `Uint8Array`: a Buffer costs twice as much, for a prototype of its own.
-    pub fn bytes(self, bytes: &[u8]) -> sys::napi_value {
-        let mut array_buffer = null_mut();
-        let mut copy = null_mut();
-        let mut value = null_mut();
-        // SAFETY: as in `undefined`; the new memory has as many bytes as were asked for, and is nobody else's yet.
-        unsafe {
-            sys::napi_create_arraybuffer(self.0, bytes.len(), &mut copy, &mut array_buffer);
-            if !bytes.is_empty() && !copy.is_null() {
-                copy.cast::<u8>()
-                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            }
-            sys::napi_create_typedarray(
-                self.0,
-                sys::TypedarrayType::uint8_array,
-                bytes.len(),
-                array_buffer,
-                0,
-                &mut value,
-            );
+    /// Text where the bytes are UTF-8, else a Buffer: of all that JavaScript does for an answer, making an array of
+    /// bytes and reading text from it takes the third part.
+    pub fn body(self, bytes: &[u8]) -> sys::napi_value {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.string(text),
+            Err(_) => self.buffer(bytes),
         }
-        value
     }
 
     fn error(self, code: ErrorCode, message: &str) -> sys::napi_value {

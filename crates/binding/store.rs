@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use napi::bindgen_prelude::{BufferSlice, Either, Function, JsValue, Null, ToNapiValue};
+use napi::bindgen_prelude::{Either, Function, JsValue, Null, ToNapiValue};
 use napi::{Env, Task, sys};
 use napi_derive::napi;
 use xenstore::session::{Event, until_nul};
@@ -18,7 +18,7 @@ use xenstore::{
 };
 
 use crate::error::CodedError;
-use crate::js::{Js, Promise, Text, coded};
+use crate::js::{Body, Js, Promise, Text, coded};
 use crate::poll::{Line, LoopPoller, Poller, Ready, ThreadPoller};
 
 /// How watch events and replies reach JavaScript.
@@ -444,7 +444,7 @@ impl Core {
             None => return,
         };
         let value = match value.filter(|_| !path.contains('/')) {
-            Some(Ok(body)) => js.bytes(&body),
+            Some(Ok(body)) => js.body(&body),
             Some(Err(name)) if name == "ENOENT" => js.null(),
             Some(Err(_)) | None => js.undefined(),
         };
@@ -664,15 +664,15 @@ impl XenStore {
         self.core.request(&Operation::Read, &path.0, Wanted::Value)
     }
 
-    /// Sets a node's value; makes it, and its parents, if need be.
+    /// Sets a node's value, text in UTF-8; makes it, and its parents, if need be.
     #[napi(ts_return_type = "Promise<void>", catch_unwind)]
     pub fn write(
         &self,
         #[napi(ts_arg_type = "string")] path: Text,
-        #[napi(ts_arg_type = "Uint8Array")] value: BufferSlice<'_>,
+        #[napi(ts_arg_type = "string | Uint8Array")] value: Body<'_>,
     ) -> Promise {
         self.core
-            .request(&Operation::Write(&value), &path.0, Wanted::Nothing)
+            .request(&Operation::Write(value.as_ref()), &path.0, Wanted::Nothing)
     }
 
     /// Names of a node's children, however many.
@@ -736,14 +736,14 @@ impl XenStore {
     }
 
     /// Calls `onEvent` for each change below `path`, with the node's path from there and, of a child of `path`, the value
-    /// that it had after the event: null when it was gone, undefined when the store does not give it. Other than by
-    /// `watch`, nothing is told of a child that `remove` took away here. A change of `path` itself, or above, has an
+    /// that it had after the event, as text where it is UTF-8: null when it was gone, undefined when the store does not
+    /// give it. Other than by `watch`, nothing is told of a child that `remove` took away here. A change of `path` itself, or above, has an
     /// empty name and no value, as has the event at the beginning.
     #[napi(ts_return_type = "Promise<Watch>", catch_unwind)]
     pub fn watch_values(
         &self,
         path: String,
-        #[napi(ts_arg_type = "(below: string, value: Uint8Array | null | undefined) => void")]
+        #[napi(ts_arg_type = "(below: string, value: string | Buffer | null | undefined) => void")]
         on_event: Function<'_, String, ()>,
     ) -> Promise {
         self.core.set_watch(&path, on_event.raw(), true)

@@ -129,7 +129,7 @@ for (const [kind, poll] of combinations) {
       store.close();
     });
 
-    it('takes paths of any length, and nothing else as a path', async () => {
+    it('takes paths and text of any length, and nothing else in their place', async () => {
       await using server = await ScratchStore.start(kind);
       const store = open(server);
       for (let length = 248; length <= 260; length += 1) {
@@ -141,6 +141,9 @@ for (const [kind, poll] of combinations) {
       }
       await assert.rejects(store.read(`/${'ä'.repeat(125)}x`), { code: 'XS_INVALID_PATH' });
       assert.throws(() => store.read(7 as never), /String|Number/);
+      await store.write('/text', 'ä'.repeat(200));
+      assert.equal((await store.read('/text')).toString(), 'ä'.repeat(200));
+      assert.throws(() => store.write('/text', 7 as never), /text or a Uint8Array/);
       store.close();
     });
 
@@ -164,9 +167,8 @@ for (const [kind, poll] of combinations) {
       await host.write('/data/old', Buffer.from('before'));
       const seen: string[] = [];
       await store.watchValues('/data', (below, value) => {
-        seen.push(
-          `${below}: ${value === undefined ? 'not read' : value === null ? 'gone' : Buffer.from(value).toString('hex')}`,
-        );
+        const told = typeof value === 'string' ? value : value?.toString('hex');
+        seen.push(`${below}: ${told ?? (value === null ? 'gone' : 'not read')}`);
       });
       await until(() => seen.length === 1);
       await host.write('/data/one', Buffer.of(0, 255));
@@ -179,7 +181,7 @@ for (const [kind, poll] of combinations) {
       await until(() => seen.length === 5);
       await host.remove('/data/one');
       await until(() => seen.length === 6);
-      assert.deepEqual(seen, [': not read', 'one: 00ff', 'old: gone', 'one: 61', 'one/two: not read', 'one: gone']);
+      assert.deepEqual(seen, [': not read', 'one: 00ff', 'old: gone', 'one: a', 'one/two: not read', 'one: gone']);
       store.close();
       host.close();
     });
@@ -188,7 +190,7 @@ for (const [kind, poll] of combinations) {
       await using server = await ScratchStore.start(kind);
       const [host, store] = [open(server), open(server)];
       const seen: (string | undefined)[] = [];
-      await store.watchValues('/data', (_, value) => seen.push(value ? Buffer.from(value).toString() : undefined));
+      await store.watchValues('/data', (_, value) => seen.push(value?.toString()));
       await until(() => seen.length === 1);
       const values = Array.from({ length: 500 }, (_, i) => String(i));
       await Promise.all(values.map(async (value) => host.write(`/data/${value}`, Buffer.from(value))));

@@ -103,7 +103,7 @@ test('SIGHUP brings new plugins and takes old ones away while a command runs, wh
 const ownWire = (version: string): string => `import { definePlugin } from 'guestwire';
   const transport = {
     async *requests(signal) {
-      yield { id: '1', body: Buffer.from('{"name":"version"}'), answered: false };
+      yield { id: '1', body: '{"name":"version"}', answered: false };
       await new Promise((resolve) => signal.addEventListener('abort', resolve));
     },
     async stillWanted() { return true; },

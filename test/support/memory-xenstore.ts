@@ -1,3 +1,5 @@
+import { asBuffer } from '../../ts/api/bytes.js';
+import type { Body } from '../../ts/api/communication.js';
 import type { StoreConnection } from '../../ts/api/endpoints.js';
 
 /**
@@ -32,7 +34,7 @@ export class MemoryXenStore {
   }
 
   /** What an event brings; nothing, unless a test asks for it. */
-  eventValue: (path: string) => Uint8Array | null | undefined = () => undefined;
+  eventValue: (path: string) => Body | null | undefined = () => undefined;
 
   fire(...paths: readonly string[]): void {
     for (const connection of this.#connections) for (const path of paths) connection.fire(path);
@@ -55,7 +57,7 @@ export function storeError(code: string): Error {
 class MemoryConnection implements StoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
-  #onEvent: ((below: string, value: Uint8Array | null | undefined) => void) | null = null;
+  #onEvent: ((below: string, value: Body | null | undefined) => void) | null = null;
   #watched = '';
   #open = true;
 
@@ -79,8 +81,8 @@ class MemoryConnection implements StoreConnection {
     return this.#do(`read ${path}`, () => this.#store.nodes.get(path) ?? null);
   }
 
-  write(path: string, value: Uint8Array): Promise<void> {
-    return this.#do(`write ${path}`, () => void this.#store.nodes.set(path, value));
+  write(path: string, value: Body): Promise<void> {
+    return this.#do(`write ${path}`, () => void this.#store.nodes.set(path, asBuffer(value)));
   }
 
   list(path: string): Promise<readonly string[] | null> {
@@ -103,7 +105,7 @@ class MemoryConnection implements StoreConnection {
     });
   }
 
-  watchValues(path: string, onEvent: (below: string, value: Uint8Array | null | undefined) => void): Promise<void> {
+  watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void> {
     return this.#do(`watch ${path}`, () => {
       this.#watched = path;
       this.#onEvent = onEvent;

@@ -1,4 +1,7 @@
-/** The same bytes as a Buffer, which most of them are already: making a second one costs as much as decoding a request. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+import type { Body } from './communication.js';
+
+/** The bytes of a body as a Buffer: the same ones, where they are bytes already. */
+export function asBuffer(body: Body): Buffer {
+  if (typeof body === 'string') return Buffer.from(body, 'utf8');
+  return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.length);
 }

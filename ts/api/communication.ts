@@ -1,3 +1,9 @@
+/**
+ * What a wire carries: bytes, or text that stands for its bytes in UTF-8. What comes and goes as text spares both sides
+ * the making of an array of bytes, which takes as long as all else that is done for an answer.
+ */
+export type Body = string | Uint8Array;
+
 /** A request exactly as it came off the wire. */
 export interface RawRequest {
   /**
@@ -6,7 +12,7 @@ export interface RawRequest {
    */
   readonly id: string;
   /** Counts as a secret: it may hold a password. */
-  readonly body: Uint8Array;
+  readonly body: Body;
   /**
    * The answer to this request was already published by an earlier run of the agent, which was stopped before it
    * could retire the request. Such a request is only to be retired.
@@ -35,7 +41,7 @@ export interface Transport extends AsyncDisposable {
    * Publishes the answer; an empty one means that there is to be none. Resolves once the host can see it, or once the
    * answer is on its way to a host that may be slow to read: what waits for the host here holds up every other wire.
    */
-  respond(request: RawRequest, body: Uint8Array): Promise<void>;
+  respond(request: RawRequest, body: Body): Promise<void>;
 
   /** Takes the request away, after its answer was published. Never throws for a request that is already gone. */
   retire(request: RawRequest): Promise<void>;
@@ -58,12 +64,12 @@ export interface Reply {
   readonly silent?: boolean;
 }
 
-/** Bytes to request, reply to bytes. Pure. */
+/** Body to request, reply to body. Pure. */
 export interface Codec {
   /** Throws AgentError. */
-  decode(body: Uint8Array): CommandRequest;
+  decode(body: Body): CommandRequest;
   /** `request` is the body that is answered, which `decode` may have refused; for answers that repeat a part of it. */
-  encode(reply: Reply, request: Uint8Array): Uint8Array;
+  encode(reply: Reply, request: Body): Body;
 }
 
 /** One way for the host to reach this guest. Every wire of the agent is one, and has no other door. */

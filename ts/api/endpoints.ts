@@ -1,3 +1,5 @@
+import type { Body } from './communication.js';
+
 /** Bytes both ways between the host and this guest. Disposing of it hangs up. */
 export interface ByteStream extends Disposable {
   /** What comes in, chunk by chunk, until the other side has no more. Whoever reads slowly holds the sender up. */
@@ -10,7 +12,7 @@ export interface ByteStream extends Disposable {
 export interface StoreConnection extends Disposable {
   /** The node's value, or null when there is no such node. */
   read(path: string): Promise<Uint8Array | null>;
-  write(path: string, value: Uint8Array): Promise<void>;
+  write(path: string, value: Body): Promise<void>;
   /** Names of the node's children, or null when there is no such node. */
   list(path: string): Promise<readonly string[] | null>;
   makeDirectory(path: string): Promise<void>;
@@ -18,10 +20,10 @@ export interface StoreConnection extends Disposable {
   remove(path: string): Promise<void>;
   /**
    * Calls `onEvent` for every change below `path`, until the connection ends, but not for what this connection removes:
-   * with the path of the node from there, and the value that it had after the change, null when it was gone, undefined
-   * when it could not be had. A change of `path` itself has an empty name and no value.
+   * with the path of the node from there, and of children the value after the change, as text where it is UTF-8, null
+   * when it was gone, undefined when it could not be had. A change of `path` itself has an empty name and no value.
    */
-  watchValues(path: string, onEvent: (below: string, value: Uint8Array | null | undefined) => void): Promise<void>;
+  watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void>;
 }
 
 /** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */

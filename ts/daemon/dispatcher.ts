@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Command, CommandContext } from '../api/command.js';
-import type { Codec, RawRequest, Reply, Transport } from '../api/communication.js';
+import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import type { Journal } from './journal.js';
 import type { AfterHooks, Hooks } from './hooks.js';
@@ -187,7 +187,7 @@ export class Dispatcher {
   }
 
   /** What a plugin answers may be nothing that the wire can carry; the host is told that much. */
-  #encode(reply: Reply, raw: RawRequest, wire: Wire): Uint8Array {
+  #encode(reply: Reply, raw: RawRequest, wire: Wire): Body {
     const { codec } = wire;
     try {
       return codec.encode(reply, raw.body);

@@ -86,8 +86,8 @@ function checkRequest(request: unknown): RawRequest {
   const { id, body, answered } = (
     typeof request === 'object' && request !== null ? request : {}
   ) as Partial<RawRequest>;
-  if (typeof id === 'string' && /^[\x20-\x7e]+$/.test(id) && isUint8Array(body)) {
+  if (typeof id === 'string' && /^[\x20-\x7e]+$/.test(id) && (typeof body === 'string' || isUint8Array(body))) {
     return { id, body, answered: answered === true };
   }
-  throw new TypeError('a request of a plugin: wanted a printable id and a body of bytes');
+  throw new TypeError('a request of a plugin: wanted a printable id and a body of bytes or text');
 }

@@ -1,4 +1,5 @@
 import { XenStore } from '#binding';
+import type { Body } from '../api/communication.js';
 import type { Store } from '../api/host.js';
 
 /** Longer than any healthy store takes by orders of magnitude; a store that owes replies for so long is gone. */
@@ -50,7 +51,7 @@ export class StoreConnection implements Disposable {
     return this.#timed(this.#store.read(this.#prefix + path), this.#nullIfMissing);
   }
 
-  write(path: string, value: Uint8Array): Promise<void> {
+  write(path: string, value: Body): Promise<void> {
     return this.#timed(this.#store.write(this.#prefix + path, value), this.#rethrow);
   }
 
@@ -81,13 +82,10 @@ export class StoreConnection implements Disposable {
 
   /**
    * Calls `onEvent` for every change below `path` but removals by this connection: with the node's path from there,
-   * which is empty for a change of `path` itself, and of children the value, null when it is gone, undefined when it is
-   * not known.
+   * which is empty for a change of `path` itself, and of children the value, as text where it is UTF-8, null when it is
+   * gone, undefined when it is not known.
    */
-  async watchValues(
-    path: string,
-    onEvent: (below: string, value: Uint8Array | null | undefined) => void,
-  ): Promise<void> {
+  async watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void> {
     await this.#timed(this.#store.watchValues(this.#prefix + path, onEvent), this.#rethrow);
   }
 

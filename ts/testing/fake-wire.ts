@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { messageOf } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import type { CommunicationModule, Reply } from '../api/communication.js';
+import type { Body, CommunicationModule, Reply } from '../api/communication.js';
 import type { Plugin } from '../api/plugin.js';
 import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
@@ -27,7 +27,7 @@ export interface FakeWire {
   /** Sends a request and gives the one answer that the host would get, as it would get it. */
   request(name: string, value?: unknown): Promise<Reply>;
   /** As `request`, with whatever bytes in the request's place. */
-  send(body: string | Uint8Array): Promise<Reply>;
+  send(body: Body): Promise<Reply>;
   /** Stops the agent and unloads the plugin. */
   close(): Promise<void>;
 }
@@ -84,7 +84,7 @@ export async function fakeWire(
     throw new Error(`the plugin's wire ${name} cannot be opened: ${messageOf(cause)}`, { cause });
   }
   let count = 0;
-  const send = (body: string | Uint8Array): Promise<Reply> => {
+  const send = (body: Body): Promise<Reply> => {
     const id = String(++count);
     transport.push(id, body);
     return transport.retired(id).then(() => transport.answer(id));

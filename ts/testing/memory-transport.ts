@@ -1,4 +1,5 @@
-import type { RawRequest, Requests, Transport } from '../api/communication.js';
+import { asBuffer } from '../api/bytes.js';
+import type { Body, RawRequest, Requests, Transport } from '../api/communication.js';
 import { RequestQueue } from '../communication/request-queue.js';
 
 /** A wire in memory: what was answered and retired, in order. */
@@ -12,8 +13,8 @@ export class MemoryTransport implements Transport {
   readonly #queue = new RequestQueue();
   readonly #waiting = new Map<string, () => void>();
 
-  push(id: string, body: string | Uint8Array, answered = false): void {
-    this.#queue.push({ id, body: Buffer.from(body), answered });
+  push(id: string, body: Body, answered = false): void {
+    this.#queue.push({ id, body, answered });
   }
 
   requests(signal: AbortSignal): Requests {
@@ -25,11 +26,11 @@ export class MemoryTransport implements Transport {
     return Promise.resolve(!this.withdrawn.has(request.id));
   }
 
-  async respond(request: RawRequest, body: Uint8Array): Promise<void> {
+  async respond(request: RawRequest, body: Body): Promise<void> {
     await Promise.resolve();
     this.onRespond?.(request.id);
     this.events.push(`answered ${request.id}`);
-    this.answers.set(request.id, [...(this.answers.get(request.id) ?? []), Buffer.from(body).toString('latin1')]);
+    this.answers.set(request.id, [...(this.answers.get(request.id) ?? []), asBuffer(body).toString('latin1')]);
   }
 
   async retire(request: RawRequest): Promise<void> {

@@ -31,7 +31,7 @@ for (const reply of view.replies) {
   });
 
   test(`the host reads the message that was meant, however odd: ${reply.case}`, () => {
-    const seen = novaView(codec.encode({ returncode: '0', message: reply.guest_writes }), ['0']);
+    const seen = novaView(Buffer.from(codec.encode({ returncode: '0', message: reply.guest_writes })), ['0']);
     const wanted = reply.guest_writes
       .replaceAll('"', "'")
       .replaceAll('\\', '/')

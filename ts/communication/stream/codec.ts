@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { asBuffer } from '../../api/bytes.js';
-import type { Codec, CommandRequest, Reply } from '../../api/communication.js';
+import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 import { parseExact, stringifyExact } from './json.js';
 
@@ -29,13 +29,14 @@ export function createCodec(limit: number): Codec {
   };
 }
 
-function read(body: Uint8Array, limit: number): Line {
+function read(body: Body, limit: number): Line {
+  const bytes = asBuffer(body);
   const none = (wanted: string, got: string): Line => ({ dialect: 'none', wanted, got });
-  if (body.length > limit) return none(`a line of at most ${limit} bytes`, 'a longer one');
-  if (!isUtf8(body)) return none('UTF-8 text', 'other bytes');
+  if (bytes.length > limit) return none(`a line of at most ${limit} bytes`, 'a longer one');
+  if (!isUtf8(bytes)) return none('UTF-8 text', 'other bytes');
   let value: unknown;
   try {
-    value = parseExact(asBuffer(body).toString('utf8'));
+    value = parseExact(bytes.toString('utf8'));
   } catch {
     // Not the parser's own message: it quotes the request, which may hold a secret.
     return none('a JSON object in one line', 'text that is not JSON');

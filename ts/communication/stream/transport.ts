@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { RawRequest, Requests, Transport } from '../../api/communication.js';
+import type { Body, RawRequest, Requests, Transport } from '../../api/communication.js';
+import { asBuffer } from '../../api/bytes.js';
 import type { ByteStream, Endpoints } from '../../api/endpoints.js';
 import { AgentError } from '../../api/errors.js';
 import { RequestQueue } from '../request-queue.js';
@@ -80,12 +81,12 @@ export class StreamTransport implements Transport {
     return Promise.resolve(this.#pending.get(id)?.connection.gone === false);
   }
 
-  async respond({ id }: RawRequest, body: Uint8Array): Promise<void> {
+  async respond({ id }: RawRequest, body: Body): Promise<void> {
     const pending = this.#pending.get(id);
     if (pending === undefined || pending.connection.gone || body.length === 0) return;
     const { connection } = pending;
     // Not waited for: `retire` lets the connection go on when it is done.
-    pending.written = connection.stream.write(body).catch(() => {
+    pending.written = connection.stream.write(asBuffer(body)).catch(() => {
       connection.gone = true;
     });
     await Promise.resolve();

@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { RawRequest, Requests, Transport } from '../../api/communication.js';
+import type { Body, RawRequest, Requests, Transport } from '../../api/communication.js';
 import type { Endpoints, StoreConnection } from '../../api/endpoints.js';
 import { RequestQueue } from '../request-queue.js';
 
@@ -101,7 +101,7 @@ export class XenStoreTransport implements Transport {
     return value !== null;
   }
 
-  respond(request: RawRequest, body: Uint8Array): Promise<void> {
+  respond(request: RawRequest, body: Body): Promise<void> {
     const { id } = request;
     const path = `${ANSWERS}/${id}`;
     // One write creates the node with its value: a host that finds it empty would take that for the answer.
@@ -214,7 +214,7 @@ export class XenStoreTransport implements Transport {
 
   // Requests --------------------------------------------------------------------------------------------------------
 
-  #onEvent(below: string, value: Uint8Array | null | undefined): void {
+  #onEvent(below: string, value: Body | null | undefined): void {
     if (value !== undefined) this.#take(below, value);
     else if (below === '') void this.#scan();
     else {
@@ -261,7 +261,7 @@ export class XenStoreTransport implements Transport {
   }
 
   /** `body` is the node's value where it is known: null for a node that is gone. */
-  #take(id: string, body: Uint8Array | null | undefined): void {
+  #take(id: string, body: Body | null | undefined): void {
     if (this.#standing.has(id)) {
       const slot = this.#slots.find((candidate) => candidate.id === id);
       if (slot !== undefined) slot.changed = true;
@@ -280,11 +280,11 @@ export class XenStoreTransport implements Transport {
     else this.#fill(slot, body);
   }
 
-  #request(id: string, body: Uint8Array): RawRequest {
+  #request(id: string, body: Body): RawRequest {
     return { id, body, answered: this.#answeredBefore.delete(id) };
   }
 
-  #fill(slot: Slot, body: Uint8Array | null): void {
+  #fill(slot: Slot, body: Body | null): void {
     if (body === null) this.#standing.delete(slot.id);
     else slot.request = this.#request(slot.id, body);
     slot.done = true;
