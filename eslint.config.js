@@ -63,6 +63,7 @@ export default defineConfig(
         URL: 'readonly',
         Buffer: 'readonly',
         setTimeout: 'readonly',
+        AbortController: 'readonly',
       },
     },
   },
