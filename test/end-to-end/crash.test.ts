@@ -88,7 +88,7 @@ async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string,
 
 for (const { command, form = '', message = '', file, value } of SCENARIOS) {
   const title = `killed at every step of ${command}${form}, the agent answers once and leaves files whole`;
-  test(title, { timeout: 600_000 }, async (t) => {
+  test(title, { timeout: 1_200_000 }, async (t) => {
     using home = newScratch();
     await using store = await startXenstored('c', home.directory);
     const dom0 = new Dom0(localTools(store.socket), DOMAIN);
