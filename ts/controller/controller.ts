@@ -118,7 +118,7 @@ export class Controller implements Disposable {
       answer.wake();
     });
     try {
-      await this.#store.write(`data/host/${id}`, typeof body === 'string' ? Buffer.from(body) : body);
+      await this.#store.write(`data/host/${id}`, body);
       for (;;) {
         const raw = await this.#store.read(`data/guest/${id}`);
         if (raw !== null) return { ...parseAnswer(raw), elapsedMs: performance.now() - started, raw: raw.toString() };
