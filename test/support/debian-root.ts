@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 const CACHE = resolve('.cache');
@@ -61,13 +61,16 @@ export function debianRoot(suite = ownSuite(), kind: RootKind = 'full'): string 
   const root = `${CACHE}/${kind}-${suite}`;
   if (existsSync(root)) return root;
   mkdirSync(CACHE, { recursive: true });
-  // Test files run side by side: the first that is ready wins.
-  const partial = `${root}.${process.pid}`;
   console.error(`making a root of ${suite} (${kind}) for the tests, once`);
   // Where an older debootstrap does not know a release, all of Debian's are made alike.
   const script = existsSync(`/usr/share/debootstrap/scripts/${suite}`) ? [] : ['sid'];
   const packages = PACKAGES[kind].filter((name) => name !== 'systemd-resolved' || suite !== 'jammy');
-  run('debootstrap', [
+  // Test files run side by side: who comes second waits for the first, and finds it made.
+  const once = 'root=$0 partial=$1; shift; [ -e "$root" ] || { debootstrap "$@" && mv "$partial" "$root"; }';
+  const partial = `${root}.${process.pid}`;
+  run('flock', [
+    `${root}.lock`,
+    ...['sh', '-c', once, root, partial],
     '--variant=minbase',
     ...(SUITES['jammy']?.includes(suite) === true ? ['--components=main,universe'] : []),
     `--include=${packages.join(',')}`,
@@ -76,8 +79,6 @@ export function debianRoot(suite = ownSuite(), kind: RootKind = 'full'): string 
     mirror(),
     ...script,
   ]);
-  if (existsSync(root)) rmSync(partial, { recursive: true });
-  else renameSync(partial, root);
   return root;
 }
 

@@ -23,6 +23,8 @@ import { xenPrograms } from '../xenstored.js';
 
 const SOURCES = resolve('test/support/xen');
 const CACHE = resolve('.cache/xen');
+/** Of this process alone, because test files run side by side. */
+const MADE = join(CACHE, `made-${process.pid}`);
 const AGENT = '/usr/lib/guestwire';
 /** In the order that they have to be loaded in. */
 const DOM0_MODULES = ['xen-evtchn', 'xen-privcmd', 'xenfs', 'xen-gntdev', 'xen-gntalloc', 'xen-netback'];
@@ -79,10 +81,11 @@ interface Kernel {
 
 /** Builds everything anew but for what was downloaded. `report` gets a line for each image, with its size. */
 export function buildImages(report: (line: string) => void): Images {
+  makeRoom();
   const hypervisor = download('xen-hypervisor', () => `xen-hypervisor-${xenVersion()}-amd64`);
   const dom0 = kernelOf(download('dom0', () => newestKernel('linux-image-amd64')));
   const guest = kernelOf(download('guest', () => newestKernel('linux-image-cloud-amd64')));
-  const xen = join(CACHE, 'xen.bin');
+  const xen = join(MADE, 'xen.bin');
   const boot = readdirSync(join(hypervisor, 'boot')).find((name) => name.endsWith('.gz'));
   writeFileSync(xen, gunzipSync(readFileSync(join(hypervisor, 'boot', boot!))));
   const guestImage = archive('guest', guestTree(guest, XEN_GUEST), 'zstd');
@@ -93,10 +96,10 @@ export function buildImages(report: (line: string) => void): Images {
   put(tree, GUEST.tools, tools);
   const initrd = archive('dom0', tree, 'none');
   const size = (path: string): string => `${(statSync(path).size / 2 ** 20).toFixed(1)} MiB`;
-  const unpacked = execFileSync('du', ['-sm', join(CACHE, 'tree/guest')], { encoding: 'utf8' }).split('\t')[0];
+  const unpacked = execFileSync('du', ['-sm', join(MADE, 'tree/guest')], { encoding: 'utf8' }).split('\t')[0];
   report(
     `guest: kernel ${size(guest.image)}, image ${size(guestImage)} (${unpacked} MiB unpacked, ` +
-      `of which node ${size(join(CACHE, 'tree/guest/usr/bin/node'))})`,
+      `of which node ${size(join(MADE, 'tree/guest/usr/bin/node'))})`,
   );
   report(`dom0: kernel ${size(dom0.image)}, image ${size(initrd)} with the guest's and the tests' programs`);
   return { xen, kernel: dom0.image, initrd };
@@ -104,10 +107,21 @@ export function buildImages(report: (line: string) => void): Images {
 
 /** Builds the guest that QEMU starts by itself, without the hypervisor. `report` gets a line with its size. */
 export function buildKvmImages(report: (line: string) => void): KvmImages {
+  makeRoom();
   const kernel = kernelOf(download('guest', () => newestKernel('linux-image-cloud-amd64')));
   const initrd = archive(KVM_GUEST.name, guestTree(kernel, KVM_GUEST), 'zstd');
   report(`guest of KVM: image ${(statSync(initrd).size / 2 ** 20).toFixed(1)} MiB`);
   return { kernel: kernel.image, initrd };
+}
+
+/** Makes this process's directory, and takes away those of processes that have ended: some 700 MB each. */
+function makeRoom(): void {
+  mkdirSync(MADE, { recursive: true });
+  for (const name of readdirSync(CACHE)) {
+    const maker = /^made-(\d+)$/.exec(name)?.[1];
+    const ended = maker !== undefined && !existsSync(`/proc/${maker}`);
+    if (ended) rmSync(join(CACHE, name), { recursive: true, force: true });
+  }
 }
 
 /** A guest of kernel, busybox and agent. */
@@ -164,7 +178,7 @@ function dom0Tree(kernel: Kernel): string {
   putProgram(tree, join(dirname(libc!), 'libgcc_s.so.1'));
   for (const name of DOM0_MODULES) put(tree, `/lib/modules/${name}.ko`, kernel.module(name));
   putAgent(tree);
-  cpSync(join(CACHE, 'tree/tools'), tree, { recursive: true });
+  cpSync(join(MADE, 'tree/tools'), tree, { recursive: true });
   return tree;
 }
 
@@ -200,7 +214,7 @@ function putAgent(tree: string): void {
 }
 
 function emptyTree(name: string): string {
-  const tree = join(CACHE, 'tree', name);
+  const tree = join(MADE, 'tree', name);
   rmSync(tree, { recursive: true, force: true });
   mkdirSync(tree, { recursive: true });
   return tree;
@@ -232,7 +246,7 @@ function librariesOf(program: string): readonly string[] {
 
 /** A cpio archive, as the kernel unpacks it. */
 function archive(name: string, tree: string, compression: 'zstd' | 'none'): string {
-  const plain = join(CACHE, `${name}.cpio`);
+  const plain = join(MADE, `${name}.cpio`);
   const output = openSync(plain, 'w');
   try {
     const entries = execFileSync('find', ['.', '-mindepth', '1', '-print0'], { cwd: tree, maxBuffer: 1 << 26 });
@@ -254,8 +268,7 @@ function archive(name: string, tree: string, compression: 'zstd' | 'none'): stri
 function download(name: string, choose: () => string): string {
   const target = join(CACHE, 'packages', name);
   if (existsSync(target)) return target;
-  const partial = `${target}.partial`;
-  rmSync(partial, { recursive: true, force: true });
+  const partial = `${target}.${process.pid}`;
   mkdirSync(partial, { recursive: true });
   const chosen = choose();
   try {
@@ -269,7 +282,9 @@ function download(name: string, choose: () => string): string {
   const [file] = readdirSync(partial).filter((entry) => entry.endsWith('.deb'));
   execFileSync('dpkg-deb', ['-x', file!, '.'], { cwd: partial });
   rmSync(join(partial, file!));
-  renameSync(partial, target);
+  // The first that is ready wins.
+  if (existsSync(target)) rmSync(partial, { recursive: true });
+  else renameSync(partial, target);
   return target;
 }
 
