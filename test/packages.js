@@ -41,7 +41,7 @@ const installed = (name) => {
   return query.status === 0 && query.stdout.includes('ok installed');
 };
 const apt = (...args) =>
-  spawnSync('apt-get', args, {
+  spawnSync('apt-get', ['-o', 'Acquire::Retries=5', ...args], {
     stdio: ['ignore', 'inherit', 'inherit'],
     // RUNLEVEL=1: what is installed here is to be run by the tests, not by the machine.
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },

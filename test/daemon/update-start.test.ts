@@ -8,6 +8,7 @@ import { startUpdated } from '../../ts/daemon/update-start.js';
 import { fakeHost } from '../../ts/testing/fake-host.js';
 import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 
+const flush = (): Promise<void> => Promise.resolve();
 const SWITCHED = { previous: '1', next: '2', attempts: 0 };
 
 /** A machine on which version 2 runs, with what an update left. */
@@ -32,7 +33,7 @@ for (const [what, pending] of [
   test(`where ${what} the agent starts all the same, and says so`, async () => {
     const host = await machine(pending, { clean: full });
     const { lines, log } = recorder();
-    const settling = await startUpdated({ ...host, state: { ...host.state, write: full } }, log, () => undefined);
+    const settling = await startUpdated({ ...host, state: { ...host.state, write: full } }, { log, flush });
     await settling.stopped();
     assert.match(lines.join(''), /"code":"GW_FILE_FAILED".*"what an update left is left there"/);
   });
@@ -42,7 +43,7 @@ test('a stop is a stop, even when it cannot be noted that it was asked for', asy
   const host = await machine(SWITCHED);
   const state = { ...host.state };
   const { lines, log } = recorder();
-  const settling = await startUpdated({ ...host, state }, log, () => undefined);
+  const settling = await startUpdated({ ...host, state }, { log, flush });
   state.write = full;
   await settling.stopped();
   assert.match(lines.join(''), /"code":"GW_FILE_FAILED".*"this start counts against the version"/);
@@ -60,7 +61,7 @@ test('the log is written out before the version before takes the place of the pr
       },
     },
   );
-  await startUpdated(host, recorder().log, () => void happened.push('flush'));
+  await startUpdated(host, { log: recorder().log, flush: () => Promise.resolve(void happened.push('flush')) });
   assert.deepEqual(happened, ['link 1', 'flush', 'restart']);
 });
 
@@ -68,7 +69,7 @@ test('a version is confirmed although another update was under way when its time
   t.mock.timers.enable({ apis: ['setTimeout'] });
   let pruned: readonly string[] = [];
   const host = await machine(SWITCHED, { prune: (keep) => Promise.resolve(void (pruned = keep)) });
-  const settling = await startUpdated(host, recorder().log, () => undefined);
+  const settling = await startUpdated(host, { log: recorder().log, flush });
   settling.ready();
   await writePending(host.state, 'preparing');
   t.mock.timers.tick(10_000);

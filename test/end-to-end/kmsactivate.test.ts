@@ -1,13 +1,12 @@
 /** The agent as on a live Red Hat system: /etc and /usr/sbin are the test's own, in mounts of the agent's own. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUNDLE } from '../support/agent.js';
-import { wholeOrUndone } from '../support/cleanup.js';
+import { endOf, wholeOrUndone } from '../support/cleanup.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
 import { startXenstored } from '../support/xenstored.js';
@@ -26,7 +25,7 @@ class Guest implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    this.#ended = once(child, 'exit');
+    this.#ended = endOf(child);
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.log += text));
   }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { wholeOrUndone } from './cleanup.js';
+import { endOf, wholeOrUndone } from './cleanup.js';
 
 /** The bundle, as a guest runs it. */
 export const BUNDLE = 'dist/guestwire.js';
@@ -30,7 +30,7 @@ export class Agent implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
-    this.#ended = once(child, 'exit');
+    this.#ended = endOf(child);
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
   }
@@ -89,14 +89,17 @@ export class Agent implements AsyncDisposable {
   /** Resolves once `text` stands in the log, from a place in it on; rejects when the agent ends before, or stays silent for half a minute. */
   async logged(text: string, from = 0): Promise<void> {
     const signal = AbortSignal.timeout(PATIENCE);
-    while (!this.#log.includes(text, from)) {
-      if (!this.running) throw new Error(`the agent ended before it logged ${text}:\n${this.#log}`);
+    for (;;) {
+      const over = !this.running;
+      if (over) await this.#ended;
+      if (this.#log.includes(text, from)) return;
+      if (over) throw new Error(`the agent ended before it logged ${text}:\n${this.#log}`);
       if (signal.aborted) throw new Error(`the agent did not log ${text}:\n${this.#log}`);
       await Promise.race([once(this.#child.stdout!, 'data', { signal }).catch(() => undefined), this.#ended]);
     }
   }
 
-  /** Resolves once it has ended, for whatever reason, with its exit code or signal. */
+  /** Resolves once it has ended, for whatever reason, and its log is whole, with its exit code or signal. */
   async ended(): Promise<number | NodeJS.Signals> {
     await this.#ended;
     return this.#child.exitCode ?? this.#child.signalCode!;

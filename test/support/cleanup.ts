@@ -1,5 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How to undo what a setup has made, so that one that throws half-way leaves no process, socket or file behind. */
 export class Cleanup implements AsyncDisposable {
@@ -41,4 +42,17 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGKILL');
   await ended;
+}
+
+/** Milliseconds. */
+const OUTLIVED = 2000;
+
+/**
+ * Resolves once a program has ended and all that it printed has been read, which comes later than its end. Programs of
+ * its own that outlive it hold its output open; they are not waited for.
+ */
+export async function endOf(child: ChildProcess): Promise<void> {
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  await once(child, 'exit');
+  await Promise.race([closed, sleep(OUTLIVED, undefined, { ref: false })]);
 }

@@ -90,6 +90,7 @@ export function fetchSources(directory: string, ...packages: readonly string[]):
   writeFileSync(`${directory}/sources.list`, `deb-src ${mirror()} ${suite} ${components}\n`);
   const settings = {
     'APT::Sandbox::User': 'root',
+    'Acquire::Retries': '5',
     'Dir::Etc::SourceList': `${directory}/sources.list`,
     'Dir::Etc::SourceParts': '/dev/null',
     'Dir::State::Lists': `${directory}/lists`,

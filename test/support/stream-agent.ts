@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BUNDLE } from './agent.js';
-import { endProcess, wholeOrUndone } from './cleanup.js';
+import { endOf, endProcess, wholeOrUndone } from './cleanup.js';
 import { createScratch, type Scratch } from './scratch.js';
 import { StreamClient } from './stream-client.js';
 
@@ -74,7 +73,7 @@ export class StreamAgent implements AsyncDisposable {
 
   async stop(): Promise<number | null> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = once(this.#child, 'exit');
+      const ended = endOf(this.#child);
       this.#child.kill('SIGTERM');
       await ended;
     }

@@ -25,7 +25,7 @@ export const apply = subcommand({
       for (const error of recordErrors) print(`left alone: ${error}`);
       return recordErrors.length === 0 ? EXIT.ok : EXIT.failure;
     } finally {
-      flush();
+      await flush();
     }
   },
 });

@@ -10,7 +10,7 @@ import { Dispatcher } from '../daemon/dispatcher.js';
 import { Extensions } from '../daemon/extensions.js';
 import { createHooks } from '../daemon/hooks.js';
 import { FileJournal } from '../daemon/journal.js';
-import { createLog } from '../daemon/log.js';
+import { createLog, type Log } from '../daemon/log.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
 import { type Shutdown, listenForReload, listenForShutdown } from '../daemon/shutdown.js';
@@ -95,7 +95,8 @@ export const run = subcommand({
           program: process.argv[1] ?? '',
         },
       });
-      const update = trial === undefined && (await hasPending(host.state)) ? await updateStart(host, log, flush) : null;
+      const update =
+        trial === undefined && (await hasPending(host.state)) ? await updateStart(host, { log, flush }) : null;
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
       if (trial === undefined) await startNetwork(host, log, config);
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
@@ -151,7 +152,7 @@ export const run = subcommand({
       if (shutdown.asked) await update?.stopped();
       return outcome === 'finished' && served ? EXIT.ok : EXIT.failure;
     } finally {
-      flush();
+      await flush();
       // Whoever asked the agent to end meanwhile gets that, and the next start is the new version's.
       if (next !== null && !shutdown.asked) await next();
     }
@@ -193,9 +194,9 @@ function endWithInput(shutdown: Shutdown): void {
 // What follows is loaded only where there is something: most starts come after no update, and find a network that needs
 // nothing.
 
-async function updateStart(host: Host, log: Logger, flush: () => void): Promise<Settling> {
+async function updateStart(host: Host, log: Log): Promise<Settling> {
   const { startUpdated } = await import('../daemon/update-start.js');
-  return startUpdated(host, log, flush);
+  return startUpdated(host, log);
 }
 
 async function startNetwork(host: Host, log: Logger, config: Config): Promise<void> {

@@ -10,13 +10,17 @@ export interface LogOptions {
 
 export interface Log {
   readonly log: Logger;
-  /** Writes out what is still buffered. Safe to call at exit. */
-  readonly flush: () => void;
+  /**
+   * Resolves once all that was logged is written, or its reader has gone or has taken nothing for a second. Never rejects.
+   */
+  readonly flush: () => Promise<void>;
 }
 
 /** No log call passes these on purpose; if one ever does, they are not printed. */
 const SECRET_FIELDS = ['value', 'body', 'password', 'secret', 'key', 'content'];
 const CENSORED = '[secret]';
+/** Milliseconds. */
+const PATIENCE_WITH_READER = 1000;
 
 /** Lines go to stdout: journald, a container's log or a person reads them there. */
 export async function createLog({ level, format }: LogOptions): Promise<Log> {
@@ -34,20 +38,22 @@ export async function createLog({ level, format }: LogOptions): Promise<Log> {
       sync: true,
       translateTime: 'SYS:HH:MM:ss.l',
     });
-    return { log: pino(options, stream), flush: () => undefined };
+    return { log: pino(options, stream), flush: () => Promise.resolve() };
   }
   // Not synchronous: a line through a pipe would hold up the next answer by the time its reader takes to wake.
   const stream = destination({ dest: 1, sync: false });
   return {
     log: pino(options, stream),
-    flush: () => {
-      try {
-        stream.flushSync();
-      } catch {
-        // Whoever read the log has gone. So that the end of the process does not try again.
-        stream.destroy();
-      }
-    },
+    flush: () =>
+      new Promise((resolve) => {
+        const limit = setTimeout(resolve, PATIENCE_WITH_READER);
+        // Not flushSync: that leaves alone what a thread is writing just then, which another program in the place of
+        // this one would cut off.
+        stream.flush(() => {
+          clearTimeout(limit);
+          resolve();
+        });
+      }),
   };
 }
 

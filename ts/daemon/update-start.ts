@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Host } from '../api/host.js';
 import { type Pending, type Switched, readPending, removePending, writePending } from '../commands/update-state.js';
-import { describeError } from './log.js';
+import { describeError, type Log } from './log.js';
 
 /** A new version that was started so often and never served for long is put back. */
 const ATTEMPTS = 3;
@@ -22,16 +22,16 @@ const NOTHING: Settling = { ready: () => undefined, stopped: () => Promise.resol
  * Does not return when the version before has to come back: then that takes the place of this process, once `flush` has
  * written out the log. Never rejects: a full or read-only disk must not lock the owner out.
  */
-export async function startUpdated(host: Host, log: Logger, flush: () => void): Promise<Settling> {
+export async function startUpdated(host: Host, { log, flush }: Log): Promise<Settling> {
   try {
-    return await start(host, log, flush);
+    return await start(host, { log, flush });
   } catch (error) {
     log.error({ error: describeError(error) }, 'what an update left is left there');
     return NOTHING;
   }
 }
 
-async function start(host: Host, log: Logger, flush: () => void): Promise<Settling> {
+async function start(host: Host, { log, flush }: Log): Promise<Settling> {
   const pending = await readPending(host.state);
   if (pending === null || !host.live) return NOTHING;
   const running = await host.updates.installed().then(
@@ -43,7 +43,7 @@ async function start(host: Host, log: Logger, flush: () => void): Promise<Settli
     return NOTHING;
   }
   if (pending.attempts >= ATTEMPTS) {
-    await goBack(host, log, pending, flush);
+    await goBack(host, { log, flush }, pending);
     return NOTHING;
   }
   const counted = { ...pending, attempts: pending.attempts + 1 };
@@ -62,11 +62,11 @@ async function cleanUp(host: Host, log: Logger, pending: Pending, running: strin
   );
 }
 
-async function goBack(host: Host, log: Logger, { previous, next }: Switched, flush: () => void): Promise<void> {
+async function goBack(host: Host, { log, flush }: Log, { previous, next }: Switched): Promise<void> {
   try {
     await host.updates.link(previous);
     log.error({ from: next, to: previous, attempts: ATTEMPTS }, 'the version before comes back');
-    flush();
+    await flush();
     await host.updates.restart();
   } catch (error) {
     log.error({ to: previous, error: describeError(error) }, 'the version before cannot be started');

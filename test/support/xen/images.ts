@@ -272,7 +272,8 @@ function download(name: string, choose: () => string): string {
   mkdirSync(partial, { recursive: true });
   const chosen = choose();
   try {
-    execFileSync('apt-get', ['download', '-qq', chosen], { cwd: partial, stdio: ['ignore', 'ignore', 'pipe'] });
+    const args = ['-o', 'Acquire::Retries=5', 'download', '-qq', chosen];
+    execFileSync('apt-get', args, { cwd: partial, stdio: ['ignore', 'ignore', 'pipe'] });
   } catch (error) {
     throw new Error(
       `apt-get cannot download ${chosen}: the tests on the real hypervisor need Debian's packages; run apt-get update`,
