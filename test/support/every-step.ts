@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openStore, type StoreConnection } from '../../ts/host/store.js';
-import { Agent } from '../support/agent.js';
-import { Dom0, localTools } from '../support/dom0.js';
-import { killAt } from '../support/kill-at.js';
-import { ScratchRoot, VM_DATA } from '../support/scratch-root.js';
-import { startXenstored } from '../support/xenstored.js';
+import { Agent } from './agent.js';
+import { Dom0, localTools } from './dom0.js';
+import { killAt } from './kill-at.js';
+import { ScratchRoot, VM_DATA } from './scratch-root.js';
+import { startXenstored } from './xenstored.js';
 
 const DOMAIN = 7;
 /** System calls that leave something behind; strace counts each of them, and each thread, on its own. */
@@ -25,7 +25,7 @@ const STEPS = [
   'sendto',
 ] as const;
 
-interface Scenario {
+export interface Scenario {
   readonly command: string;
   /** Tells it from another one of the same command. */
   readonly form?: string;
@@ -35,29 +35,6 @@ interface Scenario {
   readonly file: string;
   readonly value: (dom0: Dom0) => unknown;
 }
-
-const SCENARIOS: readonly Scenario[] = [
-  {
-    command: 'file_inject',
-    file: 'etc/motd',
-    value: () => ({ b64_path: btoa('/etc/motd'), b64_file: btoa('the new content\n') }),
-  },
-  {
-    command: 'file_inject',
-    form: ' in parts',
-    message: '16 of 16 bytes',
-    file: 'etc/motd',
-    value: () => ({
-      b64_path: btoa('/etc/motd'),
-      b64_file: btoa('the new content\n'),
-      offset: 0,
-      total: 16,
-      sha256: createHash('sha256').update('the new content\n').digest('hex'),
-    }),
-  },
-  { command: 'password', file: 'etc/shadow', value: (dom0) => dom0.encryptedPassword('the new one', 'md5') },
-  { command: 'resetnetwork', file: 'etc/network/interfaces', value: () => '' },
-];
 
 function newScratch(): ScratchRoot {
   const scratch = new ScratchRoot();
@@ -86,7 +63,8 @@ async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string,
   return written;
 }
 
-for (const { command, form = '', message = '', file, value } of SCENARIOS) {
+/** A test that kills the agent at each step of a command, and starts it again. */
+export function killedAtEveryStep({ command, form = '', message = '', file, value }: Scenario): void {
   const title = `killed at every step of ${command}${form}, the agent answers once and leaves files whole`;
   test(title, { timeout: 1_200_000 }, async (t) => {
     using home = newScratch();
@@ -154,55 +132,3 @@ for (const { command, form = '', message = '', file, value } of SCENARIOS) {
     assert.ok(deaths >= STEPS.length - 1, `${deaths} deaths`);
   });
 }
-
-test('a store that was killed under requests comes back: none is answered twice', { timeout: 60_000 }, async () => {
-  using scratch = newScratch();
-  const options = { domain: DOMAIN, poll: 'loop' } as const;
-  await using first = await startXenstored('c', scratch.directory);
-  await using agent = await Agent.start({ store: first.socket, domain: DOMAIN, root: scratch.root });
-  const dom0 = new Dom0(localTools(first.socket), DOMAIN);
-  const ids: string[] = [];
-  const answered = new Map<string, number>();
-  const count = (path: string): void => {
-    const id = path.split('/')[2];
-    if (id !== undefined) answered.set(id, (answered.get(id) ?? 0) + 1);
-  };
-  {
-    using reader = openStore({ endpoint: first.socket, ...options }, () => undefined);
-    let killed = Promise.resolve();
-    const died = new Promise<void>((resolve) => {
-      void reader.watch('data/guest', (path) => {
-        count(path);
-        // In the middle of the burst: each command takes longer than this event.
-        if (answered.size > 0) killed = first.kill().then(resolve);
-      });
-    });
-    for (let number = 0; number < 20; number += 1) {
-      const value = { b64_path: btoa(`/opt/${number}`), b64_file: btoa(`content ${number}`) };
-      const id = `burst-${number}`;
-      ids.push(id);
-      // Written by our own client, because a process for each would give the agent time to keep up.
-      void reader.write(`data/host/${id}`, Buffer.from(JSON.stringify({ name: 'file_inject', value }))).catch(() => {
-        // Those that the store did not live to see.
-      });
-    }
-    await died;
-    await killed;
-  }
-  assert.ok(answered.size < ids.length, 'requests were under way');
-  rmSync(first.socket);
-  await using second = await startXenstored('c', scratch.directory);
-  assert.equal(second.socket, first.socket);
-  using reader = openStore({ endpoint: second.socket, ...options }, () => undefined);
-  await reader.watch('data/guest', count);
-  const waiting = await dom0.send('{"name": "version", "value": "agent"}');
-  assert.match(await dom0.answer(waiting), /"returncode":"0"/);
-  // Serial, so what was taken before the store died has ended too.
-  assert.equal((await dom0.call('injectfile', btoa('/etc/motd,x'))).kind, 'ok');
-  assert.deepEqual(await dom0.list('data/host'), []);
-  for (const [id, times] of answered) assert.equal(times, 1, id);
-  for (const [path, content] of scratch.files()) {
-    if (path.startsWith('opt/')) assert.equal(content, `content ${path.slice(4)}`);
-  }
-  assert.equal(await agent.stop(), 0);
-});

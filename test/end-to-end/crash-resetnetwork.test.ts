@@ -1,0 +1,3 @@
+import { killedAtEveryStep } from '../support/every-step.js';
+
+killedAtEveryStep({ command: 'resetnetwork', file: 'etc/network/interfaces', value: () => '' });
