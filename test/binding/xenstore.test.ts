@@ -325,8 +325,9 @@ for (const [kind, poll] of combinations) {
         process.on('uncaughtException', (error) => console.log('caught', error.message));
         let calls = 0;
         await store.watch('/data', () => { calls += 1; if (calls === 1) throw new Error('from the function'); console.log('again'); store.close(); });
+        // Another path than the first event's: xenstored sends one event for two alike of which none has left it yet.
         // The function may have closed the store before the answer is there.
-        await store.write('/data', Buffer.from('x')).catch((error) => { if (error.code !== 'XS_CLOSED') throw error; });`;
+        await store.write('/data/below', Buffer.from('x')).catch((error) => { if (error.code !== 'XS_CLOSED') throw error; });`;
       const result = await run(server.socket, poll, code);
       assert.deepEqual([result.code, result.stdout], [0, 'caught from the function\nagain\n'], result.stderr);
       const unhandled = await run(
