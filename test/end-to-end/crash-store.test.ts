@@ -11,6 +11,7 @@ const DOMAIN = 7;
 
 test('a store that was killed under requests comes back: none is answered twice', { timeout: 60_000 }, async () => {
   using scratch = new ScratchRoot();
+  scratch.write('etc/motd', 'the old content\n');
   const options = { domain: DOMAIN, poll: 'loop' } as const;
   await using first = await startXenstored('c', scratch.directory);
   await using agent = await Agent.start({ store: first.socket, domain: DOMAIN, root: scratch.root });
