@@ -12,6 +12,98 @@ export declare class FileLock {
   release(): void
 }
 
+/**
+ * The place of one file: the directory that holds it, or is to hold it, kept open until `close`. What is done here is
+ * done in that directory and nowhere else, whatever becomes of the path meanwhile.
+ */
+export declare class FilePlace {
+  /** Where it is, inside the root, with all links followed. */
+  get inside(): string
+  /**
+   * Who can change what stands in the directory: nobody but root, others too though the directory is root's, or the
+   * user to whom it belongs and with whose rights all is done.
+   */
+  get trust(): 'root' | 'shared' | 'owner'
+  /** The innermost directory that there was when this was opened. */
+  get anchor(): FileAnchor
+  /** How many directories above the file do not exist. */
+  get missing(): number
+  /** What stood there when it was looked at last; null for nothing. */
+  get target(): FileTarget | null
+  /** Looks anew at what stands there. */
+  look(): Promise<void>
+  /** Whether the file that stands there holds `content`. */
+  holds(content: Buffer): Promise<boolean>
+  /** The whole of the file that stands there; null when there is none. */
+  read(): Promise<Buffer | null>
+  /**
+   * Copies the file that stands there, with its attributes, into the new file `name` in a directory of the agent's
+   * own.
+   */
+  backUp(directory: string, name: string): Promise<void>
+  /** Takes from group and others what they may do in the directory that holds the file, unless that is the home itself. */
+  tighten(): Promise<void>
+  /** Makes the directories that are missing. */
+  make(mode: number): Promise<void>
+  /**
+   * Writes `content` to the new file `temp` beside the place, with all its marks, and to the disk; with `attributes`
+   * those of what stands at the place.
+   */
+  stage(temp: string, content: Buffer, marks: FileMarks, attributes: boolean): Promise<void>
+  /** As `stage`, with the content and the attributes that a backup kept. */
+  stageBackup(temp: string, directory: string, name: string, marks: FileMarks): Promise<void>
+  /** Whether the file that stands there holds what a backup does. */
+  holdsBackup(directory: string, name: string): Promise<boolean>
+  /**
+   * Moves the staged file `temp` to the place, and makes that durable. False where what stands there is a mount of its
+   * own, which cannot be replaced. With `checked` only if what stands there is still what was looked at.
+   */
+  put(temp: string, checked: boolean): Promise<boolean>
+  /** Writes into the file that stands there, where it is a mount of its own in a directory that is root's alone. */
+  writeInPlace(content: Buffer, marks: FileMarks): Promise<void>
+  /** As `writeInPlace`, with what a backup kept. */
+  writeBackupInPlace(directory: string, name: string, marks: FileMarks): Promise<void>
+  /** Removes a staged file; one that is not there is no error. */
+  unstage(temp: string): Promise<void>
+  /** Removes what stands there, if it is still what was looked at. */
+  remove(): Promise<void>
+  /** Makes a link that leads to `target` where nothing stands. */
+  link(target: string, owner?: FileOwner | undefined | null): Promise<void>
+  /** Lets go of the directories. Closing twice is quiet. */
+  close(): void
+}
+
+/** The files of one system. */
+export declare class FileTree {
+  /** Of the system under `root`, a path of this machine. */
+  constructor(root: string)
+  /**
+   * The whole of a regular file; null when there is none, or no directory that would hold it. Links are followed
+   * inside the root. `FILE_REFUSED` where a user could have prepared the way.
+   */
+  read(path: string): Promise<Buffer | null>
+  /** At most `length` bytes of a regular file from `offset` on, fewer only at its end; null when there is none. */
+  readPart(path: string, offset: number, length: number): Promise<Buffer | null>
+  /**
+   * As `read`, for a file of a user's own: `FILE_REFUSED` for what is not below the home, and for what the user could
+   * not have read there.
+   */
+  readInHome(path: string, home: FileHome): Promise<Buffer | null>
+  /** Names in a directory, sorted; none when there is no such directory. */
+  list(path: string): Promise<string[]>
+  /** What stands at `path` itself, a link not followed; null when there is nothing. */
+  status(path: string): Promise<FileStatus | null>
+  /** Where `path` leads when its links are followed, inside the root; null when there is nothing. */
+  resolve(path: string): Promise<string | null>
+  /**
+   * Goes down `path` and looks at what stands there. Errors have the system's code, such as `EACCES`, or
+   * `FILE_REFUSED` where a user could have prepared the way or the file.
+   */
+  place(path: string, options: FilePlaceOptions): Promise<FilePlace>
+  /** Removes a directory that is empty; one that is not, or is gone, is no error. A link on the way is `FILE_MOVED`. */
+  removeDirectory(path: string): Promise<void>
+}
+
 /** One party of key exchanges, one after the other, each with a private key of its own. */
 export declare class KeyExchange {
   /** No key yet. */
@@ -27,6 +119,14 @@ export declare class KeyExchange {
    * `DH_OUT_OF_RANGE`, and `DH_NOT_BEGUN` when there is no private key.
    */
   finish(peerPublicKey: string, secret: Uint8Array): number
+}
+
+/** A directory of the agent's own. `FILE_REFUSED` where others can change it. */
+export declare class PrivateDirectory {
+  /** The one at `path`, of this machine. */
+  constructor(path: string)
+  /** Writes a file, mode 0600: whole or not at all, and durable. */
+  write(name: string, content: Buffer): Promise<void>
 }
 
 /** One party of key exchanges, one after the other, each for one message from the host to the agent. */
@@ -131,11 +231,85 @@ export declare class XenStore {
 /** The commit that the addon was built from, or `unknown`. */
 export declare function commit(): string
 
-/** Gives `to` the extended attributes of `from`: the SELinux label, ACLs and the user's own. Links are not followed. */
-export declare function copyAttributes(from: string, to: string): void
-
 /** Every `error.code` of the addon. */
-export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'DH_BAD_LENGTH' | 'DH_LOW_ORDER' | 'SEAL_BROKEN' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED' | 'STREAM_FAILED'
+export type ErrorCode = 'XS_NOT_FOUND' | 'XS_REFUSED' | 'XS_INVALID_PATH' | 'XS_TOO_LARGE' | 'XS_CLOSED' | 'XS_IO' | 'XS_PROTOCOL' | 'XS_NO_ENDPOINT' | 'DH_NOT_A_DECIMAL' | 'DH_OUT_OF_RANGE' | 'DH_NOT_BEGUN' | 'DH_NO_ROOM' | 'DH_BAD_LENGTH' | 'DH_LOW_ORDER' | 'SEAL_BROKEN' | 'LOCK_TIMEOUT' | 'HASH_FAILED' | 'NETLINK_FAILED' | 'STREAM_FAILED' | 'FILE_REFUSED' | 'FILE_MOVED'
+
+/** The innermost directory on the way to a place that existed when the place was opened. */
+export interface FileAnchor {
+  /** Inside the root. */
+  path: string
+  /** Its number in its file system, decimal. */
+  inode: string
+  /** The user that it belongs to. */
+  uid: number
+}
+
+/** A user's home, for files that are the user's own. */
+export interface FileHome {
+  /** Inside the root. */
+  path: string
+  /** Whose it is. */
+  uid: number
+  /** That user's primary group. */
+  gid: number
+}
+
+/** The marks of a new file. */
+export interface FileMarks {
+  /** Permission bits. */
+  mode: number
+  /** Null for the home's user, or below a user's directory that user; else for whoever runs the agent. */
+  owner: FileOwner | null
+}
+
+/** Whose a file is. */
+export interface FileOwner {
+  /** The user. */
+  uid: number
+  /** The group. */
+  gid: number
+}
+
+/** How a place is looked for. */
+export interface FilePlaceOptions {
+  /**
+   * Whether a link at the end is followed, is what the path names, or is that while any other link on the way is
+   * `FILE_MOVED`.
+   */
+  last: 'follow' | 'keep' | 'exact'
+  /** The home that must hold the file. */
+  home: FileHome | null
+  /** What the way was when it was written down: `FILE_MOVED` where it is another. */
+  expected: FileAnchor | null
+}
+
+/** What stands at a path. */
+export interface FileStatus {
+  /** What it is. */
+  type: 'file' | 'directory' | 'link' | 'other'
+  /** Permission bits, such as 0o644. */
+  mode: number
+  /** The user that it belongs to. */
+  uid: number
+  /** The group that it belongs to. */
+  gid: number
+  /** Bytes. */
+  size: number
+  /** Of a link, where it leads. */
+  target: string | null
+}
+
+/** What stands at the place of a file. */
+export interface FileTarget {
+  /** Where a link leads; null for a regular file. */
+  link: string | null
+  /** Permission bits. */
+  mode: number
+  /** The user that it belongs to. */
+  uid: number
+  /** The group that it belongs to. */
+  gid: number
+}
 
 /** Hashes a password for crypt(3), with a fresh salt, on a thread of its own: it takes tens of milliseconds. */
 export declare function hashPassword(password: Buffer, scheme: HashScheme): Promise<string>

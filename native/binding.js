@@ -16,14 +16,16 @@ if (path === undefined) {
 const addon = createRequire(import.meta.url)(path);
 export const {
   FileLock,
+  FilePlace,
+  FileTree,
   KeyExchange,
+  PrivateDirectory,
   SealedExchange,
   StoreServer,
   VsockListener,
   Watch,
   XenStore,
   commit,
-  copyAttributes,
   hashPassword,
   networkApply,
   networkSnapshot,

@@ -1,6 +1,9 @@
 //! The codes that errors carry into JavaScript, as `error.code`.
 
+use std::borrow::Cow;
+
 use napi_derive::napi;
+use rustix::io::Errno;
 
 /// Every `error.code` of the addon.
 #[napi(string_enum)]
@@ -63,6 +66,12 @@ pub enum ErrorCode {
     /// A stream to the host could not be opened or listened for.
     #[napi(value = "STREAM_FAILED")]
     StreamFailed,
+    /// A user of the system could have prepared what stands at a path, or could gain by it.
+    #[napi(value = "FILE_REFUSED")]
+    FileRefused,
+    /// A path leads elsewhere than when it was written down.
+    #[napi(value = "FILE_MOVED")]
+    FileMoved,
 }
 
 impl ErrorCode {
@@ -88,6 +97,8 @@ impl ErrorCode {
             Self::HashFailed => "HASH_FAILED",
             Self::NetlinkFailed => "NETLINK_FAILED",
             Self::StreamFailed => "STREAM_FAILED",
+            Self::FileRefused => "FILE_REFUSED",
+            Self::FileMoved => "FILE_MOVED",
         }
     }
 }
@@ -100,3 +111,40 @@ impl AsRef<str> for ErrorCode {
 
 /// An error whose `code` JavaScript can tell apart.
 pub type CodedError = napi::Error<ErrorCode>;
+
+/// The name of a system's error, as Node's errors have it as `code`.
+pub fn system_code(errno: Errno) -> Cow<'static, str> {
+    let name = match errno {
+        Errno::ACCESS => "EACCES",
+        Errno::BUSY => "EBUSY",
+        Errno::DQUOT => "EDQUOT",
+        Errno::EXIST => "EEXIST",
+        Errno::FBIG => "EFBIG",
+        Errno::INVAL => "EINVAL",
+        Errno::IO => "EIO",
+        Errno::ISDIR => "EISDIR",
+        Errno::LOOP => "ELOOP",
+        Errno::MFILE => "EMFILE",
+        Errno::NAMETOOLONG => "ENAMETOOLONG",
+        Errno::NFILE => "ENFILE",
+        Errno::NODEV => "ENODEV",
+        Errno::NOENT => "ENOENT",
+        Errno::NOMEM => "ENOMEM",
+        Errno::NOSPC => "ENOSPC",
+        Errno::NOSYS => "ENOSYS",
+        Errno::NOTDIR => "ENOTDIR",
+        Errno::NOTEMPTY => "ENOTEMPTY",
+        Errno::NOTSUP => "ENOTSUP",
+        Errno::NXIO => "ENXIO",
+        Errno::OVERFLOW => "EOVERFLOW",
+        Errno::PERM => "EPERM",
+        Errno::ROFS => "EROFS",
+        Errno::STALE => "ESTALE",
+        Errno::TIMEDOUT => "ETIMEDOUT",
+        Errno::TXTBSY => "ETXTBSY",
+        Errno::WOULDBLOCK => "EAGAIN",
+        Errno::XDEV => "EXDEV",
+        other => return format!("E{}", other.raw_os_error()).into(),
+    };
+    name.into()
+}

@@ -1,6 +1,7 @@
 //! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
 
 mod error;
+pub mod files;
 mod js;
 pub mod key_exchange;
 pub mod network;

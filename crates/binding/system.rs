@@ -1,6 +1,5 @@
 //! What the agent needs of the system and Node does not offer.
 
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -54,49 +53,6 @@ pub fn replace_process(program: String, arguments: Vec<String>) -> Result<()> {
     unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
     let error = Command::new(&program).args(&arguments).exec();
     Err(Error::from_reason(format!("cannot run {program}: {error}")))
-}
-
-/// Attributes that are bound to one content or one place, and wrong on any other file.
-const BOUND_ATTRIBUTES: [&str; 3] = ["security.ima", "security.evm", "trusted.overlay."];
-
-/// Gives `to` the extended attributes of `from`: the SELinux label, ACLs and the user's own. Links are not followed.
-#[napi(catch_unwind)]
-pub fn copy_attributes(from: String, to: String) -> Result<()> {
-    let names = match xattr::list(&from) {
-        Err(error) if is_unsupported(&error) => return Ok(()),
-        names => names.map_err(|error| attribute_error("list", &from, &error))?,
-    };
-    for name in names.filter(|name| !is_bound(name)) {
-        let value =
-            xattr::get(&from, &name).map_err(|error| attribute_error("read", &from, &error))?;
-        // Absent when it was removed since it was listed.
-        let Some(value) = value else { continue };
-        // What is right already is left alone: a container may not be allowed to set even that.
-        if xattr::get(&to, &name).is_ok_and(|present| present.as_ref() == Some(&value)) {
-            continue;
-        }
-        match xattr::set(&to, &name, &value) {
-            Err(error) if is_unsupported(&error) => {}
-            result => result.map_err(|error| attribute_error("set", &to, &error))?,
-        }
-    }
-    Ok(())
-}
-
-fn is_bound(name: &OsStr) -> bool {
-    BOUND_ATTRIBUTES
-        .iter()
-        .any(|bound| name.as_bytes().starts_with(bound.as_bytes()))
-}
-
-fn is_unsupported(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(libc::ENOTSUP)
-}
-
-fn attribute_error(action: &str, path: &str, error: &io::Error) -> Error {
-    Error::from_reason(format!(
-        "cannot {action} the extended attributes of {path}: {error}"
-    ))
 }
 
 /// An exclusive lock on a whole file, as lckpwdf(3) takes on /etc/.pwd.lock.

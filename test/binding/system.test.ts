@@ -5,7 +5,7 @@ import { stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { copyAttributes, FileLock, hashPassword, notify, replaceProcess } from '#binding';
+import { FileLock, hashPassword, notify, replaceProcess } from '#binding';
 import { createScratch } from '../support/scratch.js';
 
 /** crypt(3) of this machine; the arguments go in by the environment, as they may hold anything. */
@@ -72,33 +72,6 @@ test('a lock excludes the programs that lock as lckpwdf does, both ways', async 
 test('a lock whose directory is missing is an error that names the file', async () => {
   await using scratch = await createScratch();
   await assert.rejects(FileLock.acquire(join(scratch.directory, 'no/lock'), 50), /no\/lock: No such file/);
-});
-
-test('extended attributes and ACLs are copied', async () => {
-  await using scratch = await createScratch();
-  const [from, to] = [join(scratch.directory, 'from'), join(scratch.directory, 'to')];
-  await writeFile(from, '');
-  await writeFile(to, '');
-  // An ACL as the kernel takes it: version 2, then tag, permissions and id of each entry; user 12345 may read.
-  const acl =
-    'import struct\nacl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in [(1,6,2**32-1),(2,4,12345),(4,4,2**32-1),(16,4,2**32-1),(32,0,2**32-1)])\n';
-  python(
-    `${acl}os.setxattr(sys.argv[1], "system.posix_acl_access", acl)\nos.setxattr(sys.argv[1], "user.note", b"a\\0b")`,
-    from,
-  );
-  copyAttributes(from, to);
-  const read =
-    'print(sorted(os.listxattr(sys.argv[1])), os.getxattr(sys.argv[1], "user.note"), os.getxattr(sys.argv[1], "system.posix_acl_access").hex())';
-  assert.equal(python(read, to), python(read, from));
-  assert.match(python(read, to), /posix_acl_access.*user\.note/);
-});
-
-test('copying attributes of a file that is missing is an error that names it', async () => {
-  await using scratch = await createScratch();
-  const missing = join(scratch.directory, 'missing');
-  assert.throws(() => {
-    copyAttributes(missing, missing);
-  }, /extended attributes of .*missing: No such file/);
 });
 
 test('without a service manager there is nobody to notify', () => {

@@ -188,7 +188,7 @@ test('once confirmed, a change is not rolled back', async () => {
   await commit.confirm();
   await commit.rollback();
   assert.equal(await readFile(path, 'utf8'), 'new');
-  assert.deepEqual(await recoverFiles(scratch.root, scratch.state), []);
+  assert.deepEqual((await recoverFiles(scratch.root, scratch.state)).restored, []);
   assert.equal(await readFile(path, 'utf8'), 'new');
 });
 
@@ -196,11 +196,11 @@ test('an unconfirmed change is put back at the next start, once', async () => {
   await using scratch = await createScratch();
   const path = await scratch.write('etc/f', 'old', 0o640);
   await createFiles(scratch.root, scratch.state).commit([write('/etc/f', 'new'), write('/etc/d/new', 'new')]);
-  assert.deepEqual(await recoverFiles(scratch.root, scratch.state), ['/etc/d/new', '/etc/f']);
+  assert.deepEqual((await recoverFiles(scratch.root, scratch.state)).restored, ['/etc/d/new', '/etc/f']);
   assert.equal(await readFile(path, 'utf8'), 'old');
   assert.equal(await modeOf(path), 0o640);
   assert.deepEqual(await tree(scratch.root), ['etc', 'etc/f']);
-  assert.deepEqual(await recoverFiles(scratch.root, scratch.state), []);
+  assert.deepEqual((await recoverFiles(scratch.root, scratch.state)).restored, []);
 });
 
 test('what somebody changed by hand after a crash is left alone', async () => {
@@ -208,7 +208,7 @@ test('what somebody changed by hand after a crash is left alone', async () => {
   const path = await scratch.write('etc/f', 'old');
   await createFiles(scratch.root, scratch.state).commit([write('/etc/f', 'new')]);
   await writeFile(path, 'by hand');
-  assert.deepEqual(await recoverFiles(scratch.root, scratch.state), []);
+  assert.deepEqual((await recoverFiles(scratch.root, scratch.state)).restored, []);
   assert.equal(await readFile(path, 'utf8'), 'by hand');
 });
 
@@ -220,7 +220,7 @@ test('changes on top of one another are undone newest first', async () => {
   // Names of change sets sort by the millisecond.
   await new Promise((resolve) => setTimeout(resolve, 5));
   await files.commit([write('/f', 'three')]);
-  assert.deepEqual(await recoverFiles(scratch.root, scratch.state), ['/f', '/f']);
+  assert.deepEqual((await recoverFiles(scratch.root, scratch.state)).restored, ['/f', '/f']);
   assert.equal(await readFile(path, 'utf8'), 'one');
 });
 

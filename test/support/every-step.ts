@@ -15,13 +15,17 @@ const DOMAIN = 7;
 const STEPS = [
   'openat',
   'mkdir',
+  'mkdirat',
   'write',
   'fsync',
   'fdatasync',
   'fchmod',
   'link',
   'rename',
+  'renameat',
+  'renameat2',
   'unlink',
+  'unlinkat',
   'sendto',
 ] as const;
 

@@ -77,8 +77,16 @@ export interface Files {
    * holds the lock of the same name calls `recover` first. Without it the start of the agent does.
    */
   commit(changes: readonly FileChange[], journal?: string): Promise<Commit>;
-  /** Puts back what a crash left unconfirmed in `journal`; gives the paths. */
-  recover(journal: string): Promise<readonly string[]>;
+  /** Puts back what a crash left unconfirmed in `journal`. */
+  recover(journal: string): Promise<Recovered>;
+}
+
+/** What became of changes that a crash left unconfirmed. */
+export interface Recovered {
+  /** The paths that are as before again. */
+  readonly restored: readonly string[];
+  /** Those that were left alone, because the way there is another now, or a user could have prepared it. */
+  readonly left: readonly { readonly path: string; readonly reason: string; readonly backup: string | null }[];
 }
 
 /** Files that were changed together and can still be put back. */

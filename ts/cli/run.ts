@@ -83,7 +83,7 @@ export const run = subcommand({
     let next = null as (() => Promise<void>) | null;
     try {
       const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
-      const { host, restored } = await createHost({
+      const { host, recovered } = await createHost({
         root,
         stateDirectory,
         live: values.root === undefined,
@@ -97,7 +97,9 @@ export const run = subcommand({
       });
       const update =
         trial === undefined && (await hasPending(host.state)) ? await updateStart(host, { log, flush }) : null;
+      const { restored, left } = recovered;
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
+      for (const file of left) log.error(file, 'a file of an interrupted change is left alone');
       if (trial === undefined) await startNetwork(host, log, config);
       await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
 

@@ -1,27 +1,26 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type Stats } from 'node:fs';
-import { lstat, mkdir, readdir, rm, rmdir, symlink, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { PinnedDirectory } from './pinned.js';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import {
-  moveOver,
-  type NewFile,
-  type Owner,
-  readIfThere,
-  readRegular,
-  stage,
-  syncDirectory,
-  writePrivate,
-} from './replace.js';
+  type FileAnchor,
+  type FileMarks,
+  type FileOwner,
+  type FilePlace,
+  type FileTree,
+  PrivateDirectory,
+} from '#binding';
+import type { Recovered } from '../api/index.js';
+import { reason } from './reason.js';
+import { syncDirectory } from './replace.js';
 import { absent, errorCode } from './root-path.js';
 
 /** What stood at a path before a change. */
 export type Before =
   | { readonly type: 'nothing' }
-  | { readonly type: 'link'; readonly target: string }
-  | { readonly type: 'file'; readonly backup: string; readonly mode: number; readonly owner: Owner };
+  | { readonly type: 'link'; readonly target: string; readonly owner?: FileOwner }
+  | { readonly type: 'file'; readonly backup: string; readonly mode: number; readonly owner: FileOwner };
 
-/** One path of a change set. Paths are inside the root, so that a copy of a system can be moved. */
+/** One path of a change set. Paths are inside the root and free of links, so that a copy of a system can be moved. */
 export interface JournalEntry {
   readonly path: string;
   readonly before: Before;
@@ -31,13 +30,16 @@ export interface JournalEntry {
   readonly after: string | null;
   /** The file is a mount of its own: it is written in place and may be half written after a crash. */
   inPlace: boolean;
-  /** The home that holds the file, free of links, whose user may swap what is in it at any time. */
-  readonly home?: string;
+  /** Who could change the directory; absent in manifests of version 1. */
+  readonly trust?: FilePlace['trust'];
+  /** Where others could, the innermost directory that was there: they may have put another one in its place. */
+  readonly anchor?: FileAnchor;
 }
 
 interface Manifest {
-  readonly version: 1;
-  state: 'open' | 'confirmed';
+  readonly version: 1 | 2;
+  /** `left`: a part of it could not be put back, because the way there is another now. */
+  state: 'open' | 'confirmed' | 'left';
   readonly created: string;
   readonly entries: readonly JournalEntry[];
   /** Directories that were made for the change, outermost first. */
@@ -47,25 +49,36 @@ interface Manifest {
 const MANIFEST = 'manifest.json';
 /** How many confirmed change sets stay as backups, where nothing else is said. */
 export const KEPT_SETS = 10;
+/** Errors that say that a path must not be followed; any other may have gone by the next start. */
+const NOT_TO_BE_FOLLOWED = ['FILE_REFUSED', 'FILE_MOVED', 'ELOOP', 'EISDIR', 'EINVAL'];
 
 /**
  * A change set on disk: what every file was, and whether the change was confirmed. It is complete before the first
  * file is touched; while it is open, the next start of the agent puts everything back.
  */
 export class FileJournal {
-  readonly #root: string;
+  readonly #tree: FileTree;
   readonly #directory: string;
   readonly #manifest: Manifest;
   readonly #keptSets: number;
+  /** Where the files are, as long as the program that changed them runs. */
+  readonly #places: ReadonlyMap<JournalEntry, FilePlace>;
 
-  private constructor(root: string, directory: string, manifest: Manifest, keptSets: number) {
-    this.#root = root;
+  private constructor(
+    tree: FileTree,
+    directory: string,
+    manifest: Manifest,
+    keptSets: number,
+    places: ReadonlyMap<JournalEntry, FilePlace>,
+  ) {
+    this.#tree = tree;
     this.#directory = directory;
     this.#manifest = manifest;
     this.#keptSets = keptSets;
+    this.#places = places;
   }
 
-  /** A new, empty folder for a change set; names sort by age. */
+  /** Where a change set is to be kept; backups go there before `open`. */
   static async createDirectory(stateDirectory: string): Promise<string> {
     const backups = join(stateDirectory, 'backup');
     await mkdir(backups, { recursive: true, mode: 0o700 });
@@ -76,41 +89,41 @@ export class FileJournal {
   }
 
   static async open(
-    root: string,
+    tree: FileTree,
     directory: string,
-    entries: readonly JournalEntry[],
+    entries: ReadonlyMap<JournalEntry, FilePlace>,
     directories: readonly string[],
     keptSets: number,
   ): Promise<FileJournal> {
     const created = new Date().toISOString();
-    const manifest: Manifest = { version: 1, state: 'open', created, entries, directories };
-    const journal = new FileJournal(root, directory, manifest, keptSets);
+    const manifest: Manifest = { version: 2, state: 'open', created, entries: [...entries.keys()], directories };
+    const journal = new FileJournal(tree, directory, manifest, keptSets, entries);
     await journal.#save();
     await syncDirectory(dirname(directory));
     return journal;
   }
 
   /** The change sets that a crash left open, newest first: the order in which they can be undone. */
-  static async findOpen(root: string, stateDirectory: string): Promise<readonly FileJournal[]> {
+  static async findOpen(tree: FileTree, stateDirectory: string): Promise<readonly FileJournal[]> {
     const backups = join(stateDirectory, 'backup');
     const journals: FileJournal[] = [];
     for (const name of (await setNames(backups)).reverse()) {
       const directory = join(backups, name);
-      const text = await readIfThere(join(directory, MANIFEST));
+      const text = await readFile(join(directory, MANIFEST), 'utf8').catch(absent);
       if (text === null) {
         // The crash came before the first change.
         await rm(directory, { recursive: true });
         continue;
       }
-      const manifest = parseManifest(text.toString('utf8'));
-      if (manifest?.state === 'open') journals.push(new FileJournal(root, directory, manifest, KEPT_SETS));
+      const manifest = parseManifest(text);
+      if (manifest?.state === 'open') journals.push(new FileJournal(tree, directory, manifest, KEPT_SETS, new Map()));
     }
     return journals;
   }
 
-  /** To be called before `entry`'s file is written in place. */
-  async markInPlace(entry: JournalEntry): Promise<void> {
-    entry.inPlace = true;
+  /** To be called before the file at `place` is written in place. */
+  async markInPlace(place: FilePlace): Promise<void> {
+    for (const [entry, at] of this.#places) if (at === place) entry.inPlace = true;
     await this.#save();
   }
 
@@ -120,7 +133,7 @@ export class FileJournal {
       await this.#save();
     } catch {
       // A full disk must not undo a good change at the next start: without its backup it cannot be undone.
-      await this.discard();
+      await this.#discard();
       return;
     }
     const backups = dirname(this.#directory);
@@ -130,105 +143,140 @@ export class FileJournal {
     }
   }
 
-  /**
-   * Puts every file back and forgets the set. `recovering` leaves files alone that were changed again since the
-   * crash: somebody repaired them by hand. Returns the paths that were put back.
-   */
-  async rollback(recovering = false): Promise<readonly string[]> {
-    const restored: string[] = [];
+  /** Puts every file back where it was and forgets the set. Throws for what cannot be put back. */
+  async rollback(): Promise<void> {
     for (const entry of this.#manifest.entries.toReversed()) {
-      await using place = await this.#parentOf(entry.path);
-      // Not there any more, or something else is: the user's own doing.
-      if (place === null) continue;
-      const real = join(place.path, basename(entry.path));
-      const temp = join(place.path, entry.temp);
-      // Looked for first: on a read-only file system even removing what is not there is refused.
-      if ((await lstat(temp).catch(absent)) !== null) await unlink(temp);
-      if (recovering && !(await this.#isOurs(entry, real))) continue;
-      if (await this.#restore(entry, real, temp)) restored.push(entry.path);
+      const place = this.#places.get(entry);
+      if (place === undefined) continue;
+      await place.look();
+      await place.unstage(entry.temp);
+      await this.#restore(entry, place);
     }
-    for (const path of this.#manifest.directories.toReversed()) {
-      await using place = await this.#parentOf(path);
-      if (place === null) continue;
-      await rmdir(join(place.path, basename(path))).catch((error: unknown) => {
-        if (errorCode(error) !== 'ENOTEMPTY') absent(error);
-      });
-    }
-    await this.discard();
-    return restored;
+    await this.#removeDirectories();
+    await this.#discard();
   }
 
-  async discard(): Promise<void> {
+  /**
+   * As `rollback`, for a set of an earlier run: leaves files alone that were changed again since the crash, as somebody
+   * repaired them by hand, and those to which the way is another now.
+   */
+  async recover(): Promise<Recovered> {
+    let recovered: Recovered = { restored: [], left: [] };
+    for (const entry of this.#manifest.entries.toReversed()) {
+      recovered = sum(recovered, await this.#recoverEntry(entry));
+    }
+    await this.#removeDirectories();
+    if (recovered.left.length === 0) await this.#discard();
+    else {
+      // The backups stay for whoever looks into it; a second try would come to the same.
+      this.#manifest.state = 'left';
+      await this.#save();
+    }
+    return recovered;
+  }
+
+  async #recoverEntry(entry: JournalEntry): Promise<Recovered> {
+    const { path } = entry;
+    let place: FilePlace | null = null;
+    try {
+      place = await this.#find(entry);
+      await place.unstage(entry.temp);
+      if (!(await isOurs(entry, place))) return { restored: [], left: [] };
+      return { restored: (await this.#restore(entry, place)) ? [path] : [], left: [] };
+    } catch (error) {
+      if (!NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '')) throw error;
+      const backup = entry.before.type === 'file' ? join(this.#directory, entry.before.backup) : null;
+      return { restored: [], left: [{ path, reason: reason(error), backup }] };
+    } finally {
+      place?.close();
+    }
+  }
+
+  /** Where a file of an earlier run's was. Throws where the way leads elsewhere now. */
+  async #find({ path, trust, anchor }: JournalEntry): Promise<FilePlace> {
+    const place = await this.#tree.place(path, { last: 'exact', home: null, expected: anchor ?? null });
+    const now = place.trust;
+    if (trust === undefined || place.missing > 0 || now === trust) return place;
+    place.close();
+    const who = { root: 'root alone', shared: 'others than root', owner: 'a user' };
+    const message = `${dirname(path)} could be changed by ${who[trust]} then, and by ${who[now]} now`;
+    throw Object.assign(new Error(message), { code: 'FILE_MOVED' });
+  }
+
+  /** Whether something was put back. */
+  async #restore({ before, temp }: JournalEntry, place: FilePlace): Promise<boolean> {
+    const { target } = place;
+    if (before.type === 'nothing') {
+      if (target === null) return false;
+      await place.remove();
+      return true;
+    }
+    // With its directory the file has gone: somebody's own doing.
+    if (place.missing > 0) return false;
+    if (before.type === 'link') {
+      if (target !== null) return false;
+      await place.link(before.target, before.owner);
+      return true;
+    }
+    const { backup, mode, owner } = before;
+    const marks: FileMarks = { mode, owner };
+    // Not moved yet: a rollback for want of space must not need any.
+    const isMarked = target?.link === null && target.mode === mode && sameOwner(target, owner);
+    if (isMarked && (await place.holdsBackup(this.#directory, backup))) return false;
+    await place.stageBackup(temp, this.#directory, backup, marks);
+    if (!(await place.put(temp, false))) {
+      await this.markInPlace(place);
+      await place.writeBackupInPlace(this.#directory, backup, marks);
+      await place.unstage(temp);
+    }
+    return true;
+  }
+
+  /** Those that were made for the change and are empty now. One to which the way is another now is left alone. */
+  async #removeDirectories(): Promise<void> {
+    for (const path of this.#manifest.directories.toReversed()) {
+      await this.#tree.removeDirectory(path).catch((error: unknown) => {
+        if (!NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '')) absent(error);
+      });
+    }
+  }
+
+  async #discard(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true });
     await syncDirectory(dirname(this.#directory));
   }
 
-  /** The directory above `path`, held open where it is in a user's home; null when that has gone. */
-  async #parentOf(path: string): Promise<({ readonly path: string } & AsyncDisposable) | null> {
-    const home = this.#manifest.entries.find((entry) => entry.home !== undefined && isBelow(path, entry.home))?.home;
-    const parent = dirname(path);
-    if (home === undefined) return { path: join(this.#root, parent), [Symbol.asyncDispose]: () => Promise.resolve() };
-    const place = await PinnedDirectory.open(this.#root, home, parent, null).catch(absent);
-    if (place === null || place.missing.length === 0) return place;
-    await place[Symbol.asyncDispose]();
-    return null;
-  }
-
-  async #isOurs(entry: JournalEntry, real: string): Promise<boolean> {
-    if (entry.inPlace) return true;
-    const status = await lstat(real).catch(absent);
-    if (status === null) return entry.after === null;
-    return status.isFile() && sha256(await readRegular(real)) === entry.after;
-  }
-
-  async #restore(entry: JournalEntry, real: string, temp: string): Promise<boolean> {
-    const { before } = entry;
-    const status = await lstat(real).catch(absent);
-    if (before.type === 'nothing') {
-      if (status === null) return false;
-      await unlink(real);
-    } else if (before.type === 'link') {
-      if (status !== null) return false;
-      await symlink(before.target, real);
-    } else {
-      const backup = join(this.#directory, before.backup);
-      const content = await readRegular(backup);
-      const attributesFrom = entry.home === undefined ? backup : null;
-      const file: NewFile = { content, mode: before.mode, owner: before.owner, attributesFrom };
-      // Not moved yet: a rollback for want of space must not need any.
-      if (status?.isFile() === true && sameMarks(status, file) && content.equals(await readRegular(real))) return false;
-      await stage(temp, file);
-      await moveOver(temp, real, file, async () => {
-        if (entry.home !== undefined) throw new Error('something is mounted on it');
-        await this.markInPlace(entry);
-      });
-    }
-    await syncDirectory(dirname(real));
-    return true;
-  }
-
   async #save(): Promise<void> {
-    await writePrivate(join(this.#directory, MANIFEST), `${JSON.stringify(this.#manifest, null, 2)}\n`);
+    const text = `${JSON.stringify(this.#manifest, null, 2)}\n`;
+    await new PrivateDirectory(this.#directory).write(MANIFEST, Buffer.from(text));
   }
 }
 
-function isBelow(path: string, directory: string): boolean {
-  return path.startsWith(directory === '/' ? '/' : `${directory}/`);
+export function sum(a: Recovered, b: Recovered): Recovered {
+  return { restored: [...a.restored, ...b.restored], left: [...a.left, ...b.left] };
 }
 
-function sameMarks(status: Stats, { mode, owner }: NewFile): boolean {
-  return (status.mode & 0o7777) === mode && status.uid === owner?.uid && status.gid === owner.gid;
+/** Whether what stands there is what the change made, or was about to make. */
+async function isOurs(entry: JournalEntry, place: FilePlace): Promise<boolean> {
+  if (entry.inPlace) return true;
+  if (place.target === null) return entry.after === null;
+  const content = await place.read();
+  return content !== null && sha256(content) === entry.after;
+}
+
+function sameOwner(a: FileOwner, b: FileOwner): boolean {
+  return a.uid === b.uid && a.gid === b.gid;
 }
 
 export function sha256(content: Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-/** Null for what this version of the agent did not write: better left alone than half understood. */
+/** Null for what this version of the agent cannot read: better left alone than half understood. */
 function parseManifest(text: string): Manifest | null {
   try {
     const manifest = JSON.parse(text) as Partial<Manifest> | null;
-    return manifest?.version === 1 ? (manifest as Manifest) : null;
+    return manifest?.version === 1 || manifest?.version === 2 ? (manifest as Manifest) : null;
   } catch {
     return null;
   }

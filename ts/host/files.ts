@@ -1,175 +1,162 @@
 import { randomBytes } from 'node:crypto';
-import { type Stats } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, readlink, unlink } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { AgentError, type Commit, type FileChange, type Files, type FileStatus, type Home } from '../api/index.js';
-import { FileJournal, type JournalEntry, KEPT_SETS, sha256 } from './file-journal.js';
-import { checkFile, PinnedDirectory, readInHome, resolveInHome } from './pinned.js';
-import { moveOver, type NewFile, readRegular, readRegularPart, stage, syncDirectory } from './replace.js';
+import { basename, dirname } from 'node:path';
+import { join } from 'node:path';
+import { type FileMarks, type FilePlace, FileTree, type FileTarget } from '#binding';
+import { AgentError, type Commit, type FileChange, type Files, type Recovered } from '../api/index.js';
+import { FileJournal, type JournalEntry, KEPT_SETS, type Before, sha256, sum } from './file-journal.js';
 import { reason } from './reason.js';
-import { absent, type ResolvedPath, resolveInRoot } from './root-path.js';
 
 const DEFAULT_DIRECTORY_MODE = 0o755;
-const PERMISSIONS = 0o7777;
 /** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */
 const TEMP_NAME_LENGTH = 40;
 
 /**
  * The files below `root`, as a chroot there would see them. Backups and the journal of changes are kept in
  * `stateDirectory`, which is a path of this machine, for root's eyes only; `keptSets` changes can be looked up there.
+ *
+ * How paths are gone down and files changed is the crate `files`' business; here is in which order, and how it is undone.
  */
 export function createFiles(root: string, stateDirectory: string, keptSets = KEPT_SETS): Files {
+  const tree = new FileTree(root);
   return {
-    read: (path) => read(root, path),
-    readInHome: (path, home) => readInHome(root, path, home),
-    readText: async (path) => (await read(root, path))?.toString('utf8') ?? null,
-    readPart: (path, offset, length) => readPart(root, path, offset, length),
-    list: (path) => list(root, path),
-    status: (path) => statusOf(root, path),
-    resolve: (path) => resolve(root, path),
-    commit: (changes, journal) =>
-      withPins((pins) => commit(root, join(stateDirectory, journal ?? ''), keptSets, changes, pins)),
+    read: (path) => tree.read(path),
+    readInHome: (path, home) => told(tree.readInHome(path, home)),
+    readText: async (path) => (await tree.read(path))?.toString('utf8') ?? null,
+    readPart: (path, offset, length) => tree.readPart(path, offset, length),
+    list: (path) => tree.list(path),
+    status: (path) => tree.status(path),
+    resolve: (path) => tree.resolve(path),
+    commit: (changes, journal) => commit(tree, join(stateDirectory, journal ?? ''), keptSets, changes),
     recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
 }
 
-/**
- * Puts back what a crash left half done or unconfirmed. To be called before the agent does anything else; returns
- * the paths inside the root that were put back.
- */
-export async function recoverFiles(root: string, stateDirectory: string): Promise<readonly string[]> {
-  const restored: string[] = [];
-  for (const journal of await FileJournal.findOpen(root, stateDirectory))
-    restored.push(...(await journal.rollback(true)));
-  return restored;
-}
-
-async function read(root: string, path: string): Promise<Buffer | null> {
-  try {
-    const { real, exists } = await resolveInRoot(root, path, 'follow');
-    return exists ? await readRegular(real) : null;
-  } catch (error) {
-    return absent(error);
+/** Puts back what a crash left half done or unconfirmed. To be called before the agent does anything else. */
+export async function recoverFiles(root: string, stateDirectory: string): Promise<Recovered> {
+  const tree = new FileTree(root);
+  let recovered: Recovered = { restored: [], left: [] };
+  for (const journal of await FileJournal.findOpen(tree, stateDirectory)) {
+    recovered = sum(recovered, await journal.recover());
   }
+  return recovered;
 }
 
-async function readPart(root: string, path: string, offset: number, length: number): Promise<Buffer | null> {
+/** With the system's error in words, for those who pass its message on. */
+async function told<T>(work: Promise<T>): Promise<T> {
   try {
-    const { real, exists } = await resolveInRoot(root, path, 'follow');
-    return exists ? await readRegularPart(real, offset, length) : null;
-  } catch (error) {
-    return absent(error);
+    return await work;
+  } catch (cause) {
+    throw new Error(reason(cause), { cause });
   }
-}
-
-async function list(root: string, path: string): Promise<readonly string[]> {
-  try {
-    const { real, exists } = await resolveInRoot(root, path, 'follow');
-    return exists ? (await readdir(real)).sort() : [];
-  } catch (error) {
-    absent(error);
-    return [];
-  }
-}
-
-async function resolve(root: string, path: string): Promise<string | null> {
-  try {
-    const resolved = await resolveInRoot(root, path, 'follow');
-    return resolved.exists ? resolved.inside : null;
-  } catch (error) {
-    return absent(error);
-  }
-}
-
-async function statusOf(root: string, path: string): Promise<FileStatus | null> {
-  try {
-    const resolved = await resolveInRoot(root, path, 'keep');
-    const status = resolved.exists ? await lstat(resolved.real) : null;
-    if (status === null) return null;
-    const { uid, gid, size } = status;
-    const target = status.isSymbolicLink() ? await readlink(resolved.real) : null;
-    return { type: typeOf(status), mode: permissions(status), uid, gid, size, target };
-  } catch (error) {
-    return absent(error);
-  }
-}
-
-function typeOf(status: Stats): FileStatus['type'] {
-  if (status.isFile()) return 'file';
-  if (status.isDirectory()) return 'directory';
-  return status.isSymbolicLink() ? 'link' : 'other';
-}
-
-function permissions(status: Stats): number {
-  return status.mode & PERMISSIONS;
 }
 
 /** A change with everything about it known, before anything is touched. */
 interface PlannedChange {
   readonly change: FileChange;
-  readonly resolved: ResolvedPath;
-  readonly current: Stats | null;
-  /** Where new content is staged. */
+  readonly place: FilePlace;
+  readonly current: FileTarget | null;
+  /** The name under which new content is staged. */
   readonly temp: string;
-  /** What holds a file in a home; null for any other. */
-  readonly pinned: Pin | null;
   /** Null for a removal. */
   readonly file: NewFile | null;
 }
 
-interface Pin {
-  readonly directory: PinnedDirectory;
-  /** The home, inside the root. */
-  readonly home: string;
-}
-
-interface PlannedDirectory {
-  readonly real: string;
-  readonly inside: string;
-  readonly mode: number;
-}
-
-/** Lets go of what `work` had to hold open. */
-async function withPins<T>(work: (pins: Pin[]) => Promise<T>): Promise<T> {
-  const pins: Pin[] = [];
-  try {
-    return await work(pins);
-  } finally {
-    for (const { directory } of pins) await directory[Symbol.asyncDispose]();
-  }
+interface NewFile {
+  readonly content: Buffer;
+  readonly marks: FileMarks;
 }
 
 async function commit(
-  root: string,
+  tree: FileTree,
   stateDirectory: string,
   keptSets: number,
   changes: readonly FileChange[],
-  pins: Pin[],
 ): Promise<Commit> {
+  const places: FilePlace[] = [];
+  const close = (): void => {
+    for (const place of places) place.close();
+  };
+  try {
+    const planned = await planChanges(tree, changes, places);
+    const [first] = planned;
+    if (first === undefined) {
+      close();
+      return { changed: [], confirm: nothing, rollback: nothing };
+    }
+    const journal = await atPath(first.change, () => openJournal(tree, stateDirectory, keptSets, planned));
+    await carryOut(planned, journal);
+    return settleOnce(
+      planned.map(({ change }) => change.path),
+      journal,
+      close,
+    );
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** What is to be done; files that are right already are left out. `places` gets all that has to be closed. */
+async function planChanges(
+  tree: FileTree,
+  changes: readonly FileChange[],
+  places: FilePlace[],
+): Promise<readonly PlannedChange[]> {
   const planned: PlannedChange[] = [];
   for (const change of changes) {
-    const plan = await atPath(change, () => planChange(root, change, pins));
+    const plan = await atPath(change, () => planChange(tree, change, places));
     if (plan === null) continue;
-    if (planned.some(({ resolved }) => resolved.inside === plan.resolved.inside)) {
+    if (planned.some(({ place }) => place.inside === plan.place.inside)) {
       throw new AgentError('GW_FILE_FAILED', [change.path, 'two changes lead to this file']);
     }
     planned.push(plan);
   }
-  const [first] = planned;
-  if (first === undefined) return { changed: [], confirm: nothing, rollback: nothing };
+  return planned;
+}
 
-  const { journal, entries } = await atPath(first.change, () => openJournal(root, stateDirectory, keptSets, planned));
+/** Null when the file is right already. */
+async function planChange(tree: FileTree, change: FileChange, places: FilePlace[]): Promise<PlannedChange | null> {
+  const writes = change.type === 'write';
+  const home = writes ? (change.home ?? null) : null;
+  const place = await tree.place(change.path, { last: writes ? 'follow' : 'keep', home, expected: null });
+  places.push(place);
+  const current = place.target;
+  const temp = `.${basename(place.inside).slice(0, TEMP_NAME_LENGTH)}.guestwire-${randomBytes(4).toString('hex')}`;
+  if (!writes) return current === null ? null : { change, place, current, temp, file: null };
+
+  if (change.leadsTo !== undefined && place.inside !== change.leadsTo) {
+    throw new Error(`it led to ${change.leadsTo} before, and now leads to ${place.inside}`);
+  }
+  await place.tighten();
+  const file = newFile(change, current);
+  if (current !== null && isMarked(current, file.marks) && (await place.holds(file.content))) return null;
+  return { change, place, current, temp, file };
+}
+
+function newFile(change: Extract<FileChange, { type: 'write' }>, current: FileTarget | null): NewFile {
+  const { content, mode, exactMode = false, owner, home } = change;
+  const whose = owner ?? home ?? current;
+  return {
+    content: Buffer.from(content),
+    marks: {
+      mode: current === null || exactMode ? mode : current.mode,
+      owner: whose === null ? null : { uid: whose.uid, gid: whose.gid },
+    },
+  };
+}
+
+function isMarked({ mode, uid, gid }: FileTarget, marks: FileMarks): boolean {
+  return mode === marks.mode && uid === marks.owner?.uid && gid === marks.owner.gid;
+}
+
+async function carryOut(planned: readonly PlannedChange[], journal: FileJournal): Promise<void> {
   try {
-    for (const plan of planned) await atPath(plan.change, () => prepare(root, plan));
-    for (const [plan, entry] of entries) await atPath(plan.change, () => apply(plan, entry, journal));
+    for (const plan of planned) await atPath(plan.change, () => prepare(plan));
+    for (const plan of planned) await atPath(plan.change, () => apply(plan, journal));
   } catch (error) {
     await undo(journal, error);
     throw error;
   }
-  return settleOnce(
-    planned.map(({ change }) => change.path),
-    journal,
-  );
 }
 
 /** A rollback that fails leaves the journal open: the next start of the agent tries again. */
@@ -184,185 +171,83 @@ async function undo(journal: FileJournal, because: unknown): Promise<void> {
   }
 }
 
-/** Null when the file is right already. */
-async function planChange(root: string, change: FileChange, pins: Pin[]): Promise<PlannedChange | null> {
-  if (change.type === 'write' && change.home !== undefined) return planInHome(root, change, change.home, pins);
-  const resolved = await resolveInRoot(root, change.path, change.type === 'write' ? 'follow' : 'keep');
-  if (change.type === 'write' && change.leadsTo !== undefined && resolved.inside !== change.leadsTo) {
-    throw new Error(`it led to ${change.leadsTo} before, and now leads to ${resolved.inside}`);
-  }
-  const current = resolved.exists ? await lstat(resolved.real) : null;
-  if (current?.isDirectory() === true) throw new Error('it is a directory');
-  if (current !== null && !current.isFile() && !current.isSymbolicLink()) throw new Error('it is not a regular file');
-  const name = basename(resolved.real).slice(0, TEMP_NAME_LENGTH);
-  const temp = join(dirname(resolved.real), `.${name}.guestwire-${randomBytes(4).toString('hex')}`);
-  const pinned = null;
-  if (change.type === 'remove')
-    return current === null ? null : { change, resolved, current, temp, pinned, file: null };
-
-  const content = Buffer.from(change.content);
-  const file: NewFile = {
-    content,
-    mode: current === null || change.exactMode === true ? change.mode : permissions(current),
-    // A directory with the set-gid bit would give a new file its own group.
-    owner: change.owner ?? {
-      uid: current?.uid ?? process.geteuid?.() ?? 0,
-      gid: current?.gid ?? process.getegid?.() ?? 0,
-    },
-    attributesFrom: current === null ? null : resolved.real,
-  };
-  if (current !== null && (await isRight(current, file, resolved.real))) return null;
-  return { change, resolved, current, temp, pinned, file };
-}
-
-async function isRight(current: Stats, { mode, owner, content }: NewFile, real: string): Promise<boolean> {
-  if (mode !== permissions(current) || current.uid !== owner?.uid || current.gid !== owner.gid) return false;
-  return (await readRegular(real)).equals(content);
-}
-
-/** As `planChange`, by way of directories that are held open. */
-async function planInHome(
-  root: string,
-  change: Extract<FileChange, { type: 'write' }>,
-  owner: Home,
-  pins: Pin[],
-): Promise<PlannedChange | null> {
-  const { home, parent, name } = await resolveInHome(root, change.path, owner.path);
-  const pinned: Pin = { directory: await PinnedDirectory.open(root, home, parent, owner), home };
-  pins.push(pinned);
-  const { directory } = pinned;
-  const tempName = `.${name.slice(0, TEMP_NAME_LENGTH)}.guestwire-${randomBytes(4).toString('hex')}`;
-  const current = directory.missing.length > 0 ? null : await lstat(join(directory.path, name)).catch(absent);
-  if (current !== null) checkFile(current, owner);
-  const mode = current === null || change.exactMode === true ? change.mode : permissions(current);
-  // Attributes are copied by name, which the user could give to something else meanwhile.
-  const file: NewFile = { content: Buffer.from(change.content), mode, owner, attributesFrom: null };
-  await directory.tighten();
-  if (current !== null && (await isRight(current, file, join(directory.path, name)))) return null;
-  // Names that hold only once the missing directories are made.
-  const resolved: ResolvedPath = {
-    get real() {
-      return join(directory.path, name);
-    },
-    inside: join(parent, name),
-    exists: current !== null,
-  };
-  return {
-    change,
-    resolved,
-    current,
-    get temp() {
-      return join(directory.path, tempName);
-    },
-    pinned,
-    file,
-  };
-}
-
-interface OpenJournal {
-  readonly journal: FileJournal;
-  readonly entries: ReadonlyMap<PlannedChange, JournalEntry>;
-}
-
 /** Backs everything up and writes down what is about to happen. */
 async function openJournal(
-  root: string,
+  tree: FileTree,
   stateDirectory: string,
   keptSets: number,
   planned: readonly PlannedChange[],
-): Promise<OpenJournal> {
+): Promise<FileJournal> {
   const directory = await FileJournal.createDirectory(stateDirectory);
-  const entries = new Map<PlannedChange, JournalEntry>();
+  const entries = new Map<JournalEntry, FilePlace>();
   const directories = new Set<string>();
   for (const plan of planned) {
-    const { resolved, file } = plan;
     const before = await backUp(plan, directory, String(entries.size));
-    const after = file === null ? null : sha256(file.content);
-    const entry: JournalEntry = { path: resolved.inside, before, temp: basename(plan.temp), after, inPlace: false };
-    entries.set(plan, plan.pinned === null ? entry : { ...entry, home: plan.pinned.home });
-    for (const missing of await missingDirectories(root, plan)) directories.add(missing.inside);
+    entries.set(entryOf(plan, before), plan.place);
+    for (const missing of missingDirectories(plan.place)) directories.add(missing);
   }
-  const journal = await FileJournal.open(root, directory, [...entries.values()], [...directories], keptSets);
-  return { journal, entries };
+  return FileJournal.open(tree, directory, entries, [...directories], keptSets);
 }
 
-async function backUp(
-  { resolved, current }: PlannedChange,
-  directory: string,
-  name: string,
-): Promise<JournalEntry['before']> {
+async function backUp({ place, current }: PlannedChange, directory: string, name: string): Promise<Before> {
   if (current === null) return { type: 'nothing' };
-  if (current.isSymbolicLink()) return { type: 'link', target: await readlink(resolved.real) };
-  const backup = join(directory, name);
-  const content = await readRegular(resolved.real);
-  await stage(backup, { content, mode: 0o600, owner: null, attributesFrom: resolved.real });
-  return { type: 'file', backup: name, mode: permissions(current), owner: { uid: current.uid, gid: current.gid } };
+  const { link, mode, uid, gid } = current;
+  if (link !== null) return { type: 'link', target: link, owner: { uid, gid } };
+  await place.backUp(directory, name);
+  return { type: 'file', backup: name, mode, owner: { uid, gid } };
+}
+
+function entryOf({ change, place, temp, file }: PlannedChange, before: Before): JournalEntry {
+  const after = file === null ? null : sha256(file.content);
+  const { inside, trust, anchor } = place;
+  // A directory that is made for the user of a home in one of root's is his.
+  const becomesHis = change.type === 'write' && (change.home?.uid ?? 0) !== 0 && place.missing > 0;
+  return {
+    ...{ path: inside, before, temp, after, inPlace: false, trust: becomesHis ? 'owner' : trust },
+    ...(trust === 'root' ? {} : { anchor }),
+  };
 }
 
 /** The directories above a file that have to be made, outermost first. */
-async function missingDirectories(root: string, plan: PlannedChange): Promise<PlannedDirectory[]> {
-  const { resolved, pinned } = plan;
-  const mode = directoryMode(plan);
-  if (pinned !== null) {
-    const { missing } = pinned.directory;
-    let inside = dirname(resolved.inside);
-    return missing
-      .map(() => {
-        const directory = { real: join(root, inside), inside, mode };
-        inside = dirname(inside);
-        return directory;
-      })
-      .reverse();
-  }
-  const missing: PlannedDirectory[] = [];
-  for (let inside = dirname(resolved.inside); inside !== '/'; inside = dirname(inside)) {
-    const real = join(root, inside);
-    if ((await lstat(real).catch(absent)) !== null) break;
-    missing.unshift({ real, inside, mode });
+function missingDirectories(place: FilePlace): readonly string[] {
+  const missing: string[] = [];
+  let directory = dirname(place.inside);
+  for (let left = place.missing; left > 0; left -= 1) {
+    missing.unshift(directory);
+    directory = dirname(directory);
   }
   return missing;
 }
 
-function directoryMode({ change }: PlannedChange): number {
-  return (change.type === 'write' ? change.directoryMode : undefined) ?? DEFAULT_DIRECTORY_MODE;
+async function prepare({ change, place, current, temp, file }: PlannedChange): Promise<void> {
+  if (file === null) return;
+  const directoryMode = change.type === 'write' ? change.directoryMode : undefined;
+  await place.make(directoryMode ?? DEFAULT_DIRECTORY_MODE);
+  await place.stage(temp, file.content, file.marks, current !== null);
 }
 
-async function prepare(root: string, plan: PlannedChange): Promise<void> {
-  if (plan.file === null) return;
-  if (plan.pinned !== null) {
-    await plan.pinned.directory.make(directoryMode(plan));
-    await stage(plan.temp, plan.file);
+async function apply({ place, temp, file }: PlannedChange, journal: FileJournal): Promise<void> {
+  if (file === null) {
+    await place.remove();
     return;
   }
-  for (const { real, mode } of await missingDirectories(root, plan)) {
-    await mkdir(real, { mode: 0o700 });
-    // Not by mkdir, whose mode the umask cuts down.
-    await chmod(real, mode);
-    await syncDirectory(dirname(real));
-  }
-  await stage(plan.temp, plan.file);
-}
-
-async function apply(plan: PlannedChange, entry: JournalEntry, journal: FileJournal): Promise<void> {
-  const { real } = plan.resolved;
-  if (plan.file === null) await unlink(real);
-  else {
-    await moveOver(plan.temp, real, plan.file, async () => {
-      // Not atomic, so the user could put something else in the file's place.
-      if (plan.pinned !== null) throw new Error('something is mounted on it');
-      await journal.markInPlace(entry);
-    });
-  }
-  await syncDirectory(dirname(real));
+  if (await place.put(temp, true)) return;
+  await journal.markInPlace(place);
+  await place.writeInPlace(file.content, file.marks);
+  await place.unstage(temp);
 }
 
 /** Of `confirm` and `rollback`, the first that is called counts; so a rollback may stand in a `finally`. */
-function settleOnce(changed: readonly string[], journal: FileJournal): Commit {
+function settleOnce(changed: readonly string[], journal: FileJournal, close: () => void): Commit {
   let settled = false;
   const settle = (act: () => Promise<unknown>) => async (): Promise<void> => {
     if (settled) return;
     settled = true;
-    await act();
+    try {
+      await act();
+    } finally {
+      close();
+    }
   };
   return { changed, confirm: settle(() => journal.confirm()), rollback: settle(() => journal.rollback()) };
 }

@@ -1,6 +1,6 @@
 import { machine, release, version } from 'node:os';
 import { AgentError } from '../api/errors.js';
-import type { Host, Kernel, Network, Processes, Store } from '../api/host.js';
+import type { Host, Kernel, Network, Processes, Recovered, Store } from '../api/host.js';
 import type { Updates } from '../api/updates.js';
 import { createAccounts } from './accounts.js';
 import { createFiles, recoverFiles } from './files.js';
@@ -23,16 +23,16 @@ export interface HostOptions {
 }
 
 /**
- * The machine that the commands work on, and the files that a crash had left half changed and are as before again.
+ * The machine that the commands work on, and what became of the files that a crash had left half changed.
  * For the one agent that serves a system: whoever else called it would undo a change that is under way.
  */
 export async function createHost(
   options: HostOptions,
-): Promise<{ readonly host: Host; readonly restored: readonly string[] }> {
-  const restored = await recoverFiles(options.root, options.stateDirectory);
+): Promise<{ readonly host: Host; readonly recovered: Recovered }> {
+  const recovered = await recoverFiles(options.root, options.stateDirectory);
   // In the way of other programs only, and of them not for sure: no reason not to start.
   await removeStaleLockFiles(options.root).catch(() => undefined);
-  return { host: openHost(options), restored };
+  return { host: openHost(options), recovered };
 }
 
 /** As {@link createHost}, for whoever only looks. */

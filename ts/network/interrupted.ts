@@ -29,8 +29,9 @@ export async function recoverNetwork(
   host: Host,
   { log, verifyTimeoutMs, programTimeoutMs }: ApplyOptions,
 ): Promise<void> {
-  const files = await host.files.recover(LOCK);
-  if (files.length > 0) log.warn({ files }, 'files of an interrupted change of the network put back');
+  const { restored, left } = await host.files.recover(LOCK);
+  if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change of the network put back');
+  for (const file of left) log.error(file, 'a file of an interrupted change of the network is left alone');
   const text = await host.state.read(INTERRUPTED);
   if (text === null) return;
   const change = parse(text);

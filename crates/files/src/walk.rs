@@ -1,0 +1,437 @@
+//! The way down a path: one name at a time, each directory held open, each link read from the descriptor that was
+//! judged.
+//!
+//! A step needs the owner of the directory that it leads to, so `openat2`, which takes many steps in one call, would
+//! not spare any of it; one `O_NOFOLLOW` step at a time is the same on all kernels and under all filters of system calls.
+//!
+//! The rules, after systemd's `CHASE_SAFE`:
+//! - A directory is root's alone if it and all above it are root's, and nobody else may write there.
+//! - In a directory of root's where others may write, such as `/tmp`, only root's links count.
+//! - Below a directory of a user's all is done with that user's rights, and the way leads only to what is his.
+//! - A link of a user's counts only if it leads into a directory of his.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::identity::{Identity, act, can_act, is_ours};
+use crate::read::read_all;
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+const MAX_LINK_LENGTH: usize = 4096;
+/// Group and others. An ACL that lets anybody write shows here too: its mask stands in the place of the group's bits.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const PASSWD: &str = "/etc/passwd";
+
+/// What becomes of a link that a path ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Last {
+    /// It is followed.
+    Follow,
+    /// It is what the path names.
+    Keep,
+    /// It is what the path names, and any other link on the way is [`Error::Moved`].
+    Exact,
+}
+
+/// Who can change what stands in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody but root, nor can anybody put another directory in its place.
+    Root,
+    /// Others too, though the directory is root's.
+    Shared,
+    /// This user: work in the directory is done with his rights.
+    Owner(u32),
+}
+
+/// A user's home, for files that are the user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Inside the root.
+    pub path: String,
+    /// Whose it is.
+    pub uid: u32,
+    /// That user's primary group.
+    pub gid: u32,
+}
+
+/// A directory that is held open.
+#[derive(Clone, Debug)]
+pub(crate) struct Directory {
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) name: OsString,
+    pub(crate) stat: Stat,
+    pub(crate) trust: Trust,
+}
+
+impl Directory {
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What a path ends with, where that is no directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub(crate) name: OsString,
+    /// `None` when there is nothing.
+    pub(crate) stat: Option<Stat>,
+    /// Where a link leads.
+    pub(crate) target: Option<OsString>,
+}
+
+/// What a walk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// What a user's rights show, he may be shown, wherever it stands.
+    Read,
+    Change,
+}
+
+/// A way down a path, as far as it has been gone.
+pub(crate) struct Walk {
+    path: String,
+    last: Last,
+    purpose: Purpose,
+    ahead: VecDeque<OsString>,
+    /// How many parts ahead came with the path itself, not with a link.
+    own: usize,
+    links: u32,
+    /// The root first.
+    pub(crate) steps: Vec<Directory>,
+    /// The user whose link was followed: from there on all must be his.
+    bound: Option<u32>,
+    /// Directories that do not exist, outermost first.
+    pub(crate) missing: Vec<OsString>,
+    pub(crate) leaf: Option<Leaf>,
+    pub(crate) identity: Option<Identity>,
+}
+
+/// Goes down `path` in the system under `root`, where absolute links start again at the root and `..` stops there. A
+/// missing part is no error, unless a link leads there. `home` tells the primary group of its user.
+pub(crate) fn walk(
+    root: &Path,
+    path: &str,
+    last: Last,
+    purpose: Purpose,
+    home: Option<&Home>,
+) -> Result<Walk> {
+    let mut walk = Walk::begin(root, path, last, purpose)?;
+    loop {
+        walk.identity = match walk.actor() {
+            Some(_) if !can_act() => None,
+            None => None,
+            Some(uid) if walk.identity.is_some_and(|known| known.uid == uid) => walk.identity,
+            Some(uid) => Some(Identity {
+                uid,
+                gid: match home {
+                    Some(home) if home.uid == uid => Some(home.gid),
+                    _ => primary_group(root, uid),
+                },
+            }),
+        };
+        let (next, arrived) = act(walk.identity, move || walk.advance())?;
+        walk = next;
+        if arrived {
+            return walk.concluded();
+        }
+    }
+}
+
+impl Walk {
+    fn begin(root: &Path, path: &str, last: Last, purpose: Purpose) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, root, flags, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        let trust = match stat.st_uid {
+            uid if !is_ours(uid) => Trust::Owner(uid),
+            _ if stat.st_mode & WRITABLE_BY_OTHERS != 0 => Trust::Shared,
+            _ => Trust::Root,
+        };
+        let ahead: VecDeque<OsString> = parts(OsStr::new(path)).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            last,
+            purpose,
+            own: ahead.len(),
+            ahead,
+            links: 0,
+            steps: vec![Directory {
+                fd: Arc::new(fd),
+                name: OsString::new(),
+                stat,
+                trust,
+            }],
+            bound: None,
+            missing: Vec::new(),
+            leaf: None,
+            identity: None,
+        })
+    }
+
+    /// The innermost directory that exists.
+    pub(crate) fn top(&self) -> Result<&Directory> {
+        self.steps
+            .last()
+            .ok_or_else(|| Error::path(Errno::NOENT, "there is no root"))
+    }
+
+    /// Whose rights the next step takes; `None` for our own.
+    fn actor(&self) -> Option<u32> {
+        match (self.bound, self.steps.last().map(|top| top.trust)) {
+            (Some(uid), _) | (None, Some(Trust::Owner(uid))) => Some(uid),
+            (None, _) => None,
+        }
+    }
+
+    /// Where it has come to, inside the root.
+    pub(crate) fn inside(&self) -> String {
+        let leaf = self.leaf.as_ref().map(|leaf| &leaf.name);
+        self.inside_with(self.missing.iter().chain(leaf))
+    }
+
+    /// Where the innermost directory that exists is, inside the root.
+    pub(crate) fn top_inside(&self) -> String {
+        self.inside_with(std::iter::empty())
+    }
+
+    fn inside_with<'a>(&'a self, more: impl Iterator<Item = &'a OsString>) -> String {
+        let names = self.steps.iter().skip(1).map(|step| &step.name).chain(more);
+        let path = names.fold(OsString::new(), |mut path, name| {
+            path.push("/");
+            path.push(name);
+            path
+        });
+        if path.is_empty() {
+            return "/".into();
+        }
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Goes on until the end, or until another user's rights are needed; says whether it is the end.
+    fn advance(mut self) -> Result<(Self, bool)> {
+        let actor = self.actor();
+        while let Some(part) = self.ahead.pop_front() {
+            self.step(part)?;
+            if self.actor() != actor {
+                return Ok((self, false));
+            }
+        }
+        Ok((self, true))
+    }
+
+    fn step(&mut self, part: OsString) -> Result<()> {
+        let from_link = self.ahead.len() >= self.own;
+        self.own = self.own.min(self.ahead.len());
+        if part == ".." {
+            if self.leaf.is_some() || !self.missing.is_empty() {
+                let message = format!("a part of {} does not exist", self.path);
+                return Err(Error::path(Errno::NOENT, message));
+            }
+            if self.steps.len() > 1 {
+                self.steps.pop();
+            }
+            return Ok(());
+        }
+        if let Some(Leaf { name, .. }) = self.leaf.take() {
+            // Only what is missing is followed by more.
+            self.missing.push(name);
+            self.leaf = Some(nothing(part));
+            return Ok(());
+        }
+        let Some((fd, stat)) = open_step(self.top()?.as_fd(), &part)? else {
+            self.leaf = Some(nothing(part));
+            if !from_link {
+                return Ok(());
+            }
+            let message = format!(
+                "a link in {} leads to {}, which does not exist",
+                self.path,
+                self.inside()
+            );
+            return Err(Error::path(Errno::NOENT, message));
+        };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.enter(part, fd, stat),
+            FileType::Symlink => self.follow(part, &fd, stat),
+            _ => {
+                self.leaf = Some(Leaf {
+                    name: part,
+                    stat: Some(stat),
+                    target: None,
+                });
+                if self.ahead.is_empty() {
+                    return Ok(());
+                }
+                let message = format!("{} is not a directory", self.inside());
+                Err(Error::path(Errno::NOTDIR, message))
+            }
+        }
+    }
+
+    fn enter(&mut self, name: OsString, fd: OwnedFd, stat: Stat) -> Result<()> {
+        let trust = match self.judged(&stat)? {
+            Ok(trust) => trust,
+            Err(wanted) => {
+                let inside = self.inside_with(std::iter::once(&name));
+                let owner = stat.st_uid;
+                let message = format!("{inside} belongs to uid {owner}, wanted {wanted}");
+                return Err(Error::Refused(message));
+            }
+        };
+        self.steps.push(Directory {
+            fd: Arc::new(fd),
+            name,
+            stat,
+            trust,
+        });
+        Ok(())
+    }
+
+    /// How far a directory below the innermost one can be trusted; else whose it ought to be.
+    fn judged(&self, stat: &Stat) -> Result<std::result::Result<Trust, u32>> {
+        let (uid, ours) = (stat.st_uid, is_ours(stat.st_uid));
+        if let Some(user) = self.bound
+            && uid != user
+            && !ours
+        {
+            return Ok(Err(user));
+        }
+        Ok(match self.top()?.trust {
+            Trust::Owner(user) if uid == user || (ours && self.purpose == Purpose::Read) => {
+                Ok(Trust::Owner(user))
+            }
+            Trust::Owner(user) => Err(user),
+            _ if !ours => Ok(Trust::Owner(uid)),
+            Trust::Root if stat.st_mode & WRITABLE_BY_OTHERS == 0 => Ok(Trust::Root),
+            Trust::Root | Trust::Shared => Ok(Trust::Shared),
+        })
+    }
+
+    fn follow(&mut self, name: OsString, fd: &OwnedFd, stat: Stat) -> Result<()> {
+        let target = OsString::from_vec(readlinkat(fd, "", Vec::new())?.into_bytes());
+        let inside = self.inside_with(std::iter::once(&name));
+        if self.last != Last::Follow && self.ahead.is_empty() {
+            self.leaf = Some(Leaf {
+                name,
+                stat: Some(stat),
+                target: Some(target),
+            });
+            return Ok(());
+        }
+        if self.last == Last::Exact {
+            return Err(Error::Moved(format!("{inside} is a link now")));
+        }
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            let message = format!("too many links in {}", self.path);
+            return Err(Error::path(Errno::LOOP, message));
+        }
+        self.bind(&inside, stat.st_uid)?;
+        if target.len() > MAX_LINK_LENGTH {
+            return Err(Error::path(Errno::NAMETOOLONG, "a link is too long"));
+        }
+        if target.as_bytes().starts_with(b"/") {
+            self.steps.truncate(1);
+        }
+        for part in parts(&target).collect::<Vec<_>>().into_iter().rev() {
+            self.ahead.push_front(part);
+        }
+        Ok(())
+    }
+
+    /// Judges a link by its owner and the directory that it stands in; from a user's link on, all has to be his.
+    fn bind(&mut self, link: &str, owner: u32) -> Result<()> {
+        let user = match self.top()?.trust {
+            Trust::Root | Trust::Shared if is_ours(owner) => return Ok(()),
+            Trust::Root => owner,
+            Trust::Shared => {
+                return Err(Error::Refused(format!(
+                    "the link {link} belongs to uid {owner}, and stands where others may write: wanted root's"
+                )));
+            }
+            Trust::Owner(user) if user == owner || is_ours(owner) => user,
+            Trust::Owner(user) => {
+                return Err(Error::Refused(format!(
+                    "the link {link} belongs to uid {owner}, wanted {user}"
+                )));
+            }
+        };
+        match self.bound {
+            Some(bound) if bound != user => Err(Error::Refused(format!(
+                "the link {link} belongs to uid {user}, and a link of uid {bound} leads to it"
+            ))),
+            _ => {
+                self.bound = Some(user);
+                Ok(())
+            }
+        }
+    }
+
+    fn concluded(self) -> Result<Self> {
+        let Some(user) = self.bound else {
+            return Ok(self);
+        };
+        let top = self.top()?;
+        if top.stat.st_uid == user {
+            return Ok(self);
+        }
+        Err(Error::Refused(format!(
+            "a link of uid {user} leads to {}, in a directory of uid {}",
+            self.inside(),
+            top.stat.st_uid
+        )))
+    }
+}
+
+fn nothing(name: OsString) -> Leaf {
+    Leaf {
+        name,
+        stat: None,
+        target: None,
+    }
+}
+
+/// Opens what `name` stands for, a link itself; `None` when there is nothing.
+fn open_step(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Option<(OwnedFd, Stat)>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // With DIRECTORY, which most steps are, the kernel mounts what an automounter has there.
+    let opened = match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP) => openat(directory, name, flags, Mode::empty()),
+        result => result,
+    };
+    match opened {
+        Ok(fd) => {
+            let stat = fstat(&fd)?;
+            Ok(Some((fd, stat)))
+        }
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
+    path.as_bytes()
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(|part| OsStr::from_bytes(part).to_owned())
+}
+
+/// The primary group of `uid` in the system's passwd(5); `None` where it is not there.
+fn primary_group(root: &Path, uid: u32) -> Option<u32> {
+    let text = read_all(root, PASSWD).ok()??;
+    text.split(|byte| *byte == b'\n').find_map(|line| {
+        let fields: Vec<&str> = std::str::from_utf8(line).ok()?.split(':').collect();
+        let user: u32 = fields.get(2)?.parse().ok()?;
+        (user == uid).then(|| fields.get(3)?.parse().ok()).flatten()
+    })
+}
