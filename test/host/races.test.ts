@@ -4,7 +4,7 @@
  * seconds.
  */
 import assert from 'node:assert/strict';
-import { chmod, chown, lstat, mkdir, readFile, readdir, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, readdir, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AgentError, type Commit, type FileChange } from '../../ts/api/index.js';
@@ -144,7 +144,7 @@ for (const { name, path, attack, settle } of RACES) {
     const files = createFiles(scratch.root, scratch.state);
     const attacker = await Attacker.start(compileAttacker(scratch.directory), ALICE, attack(scratch.root));
     const counts = { written: 0, refused: 0 };
-    let exchanges = 0;
+    let exchanges: number;
     try {
       for (let round = 0; round < ROUNDS || attacker.count < EXCHANGES; round += 1) {
         try {

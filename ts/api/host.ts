@@ -71,7 +71,10 @@ export interface Files {
   /**
    * Carries out `changes` together: stages every file before it moves any, keeps what was there as a backup in the
    * agent's state directory. A crash before `confirm` or `rollback` is rolled back at the next start.
-   * Throws AgentError GW_FILE_FAILED, with everything put back.
+   * Throws AgentError GW_FILE_FAILED, or GW_FILE_REFUSED where a user of the guest could have prepared the way or the
+   * file, with everything put back.
+   *
+   * Below a directory of a user's all is done with that user's rights, and what is new is his.
    *
    * `journal` names a journal of its own, for changes that several programs of ours make one after the other: whoever
    * holds the lock of the same name calls `recover` first. Without it the start of the agent does.
@@ -111,11 +114,14 @@ export type FileChange =
       readonly directoryMode?: number;
       /** Where the path must lead, for whoever has judged that place: links may be swapped in between. */
       readonly leadsTo?: string;
-      /** Whose the file is to be; without it a new one is the agent's own, and an existing one keeps its owner. */
+      /**
+       * Whose the file is to be; without it a new one is the agent's own, or that of the user below whose directory it
+       * stands, and an existing one keeps its owner.
+       */
       readonly owner?: { readonly uid: number; readonly gid: number };
       /**
        * The home that holds the file, as with `readInHome`: the file and the directories that have to be made become
-       * the user's, and the one that holds it is closed to others. No in-place writing, no attributes kept.
+       * the user's, and the one that holds it is closed to others.
        */
       readonly home?: Home;
     }

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { basename, dirname } from 'node:path';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { type FileMarks, type FilePlace, FileTree, type FileTarget } from '#binding';
 import { AgentError, type Commit, type FileChange, type Files, type Recovered } from '../api/index.js';
 import { FileJournal, type JournalEntry, KEPT_SETS, type Before, sha256, sum } from './file-journal.js';
 import { reason } from './reason.js';
+import { errorCode } from './root-path.js';
 
 const DEFAULT_DIRECTORY_MODE = 0o755;
 /** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */
@@ -262,6 +262,7 @@ async function atPath<T>(change: FileChange, work: () => Promise<T>): Promise<T>
     return await work();
   } catch (cause) {
     if (cause instanceof AgentError) throw cause;
-    throw new AgentError('GW_FILE_FAILED', [change.path, reason(cause)], { cause });
+    const code = errorCode(cause) === 'FILE_REFUSED' ? 'GW_FILE_REFUSED' : 'GW_FILE_FAILED';
+    throw new AgentError(code, [change.path, reason(cause)], { cause });
   }
 }
