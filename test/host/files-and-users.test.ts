@@ -134,7 +134,7 @@ suite('what is made below a home', () => {
     await link(await system.put('var/roots', 0), system.at('home/alice/linked'));
     for (const [name, why] of [
       ['bobs', /belongs to uid 1235/],
-      ['secret', /permission denied/],
+      ['secret', /belongs to uid 0 and has mode 0600/],
       ['suid', /mode 4755/],
       ['sgid', /mode 2755/],
       ['linked', /hard links/],

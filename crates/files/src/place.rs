@@ -22,7 +22,7 @@ use crate::marks::{
 };
 use crate::private::{PrivateDirectory, is_name, write_all};
 use crate::read::{MAX_HOME_FILE, open_file, read_from};
-use crate::walk::{Directory, Home, Last, Purpose, Trust, Walk, walk};
+use crate::walk::{Directory, Home, Last, Purpose, Trust, Walk, closed, is_closed_to, walk};
 
 /// Root's rights, on a thread that can be given up.
 const ROOT: Identity = Identity {
@@ -143,7 +143,7 @@ impl Place {
             check_expected(&walk, expected)?;
         }
         let (name, inside) = (leaf.name.clone(), walk.inside());
-        let there = leaf.stat.is_some();
+        let there = leaf.stat;
         let mut place = Self {
             steps: walk.steps,
             missing: walk.missing,
@@ -154,7 +154,9 @@ impl Place {
             home: options.home.clone(),
             target: None,
         };
-        if there {
+        if let Some(stat) = there {
+            // Twice: what cannot be opened is to be refused for the reason why it cannot.
+            place.judge(&stat)?;
             place.look()?;
             place.judge_target()?;
         }
@@ -713,24 +715,33 @@ impl Place {
     fn judge_target(&self) -> Result<()> {
         let Some(Target {
             kind: TargetKind::File(fd),
-            mode,
-            owner,
             ..
         }) = &self.target
         else {
             return Ok(());
         };
-        let stat = fstat(fd)?;
-        if let Some(home) = &self.home {
-            check_own_file(&stat, home.uid)?;
+        self.judge(&fstat(fd)?)?;
+        if self.identity.is_some() && has_capabilities(fd.as_fd())? {
+            return Err(Error::Refused(
+                "it gives capabilities to whoever runs it, in a user's directory".into(),
+            ));
         }
+        Ok(())
+    }
+
+    fn judge(&self, stat: &Stat) -> Result<()> {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(());
+        }
+        if let Some(home) = &self.home {
+            check_own_file(stat, home.uid)?;
+        }
+        let (owner, mode) = (Owner::of(stat), permissions(stat));
         let (wanted, where_) = match self.trust() {
             Trust::Root => return Ok(()),
             Trust::Shared => (0, "where others may write"),
             // What he may set himself, he may keep.
-            Trust::Owner(user) if owner.uid == user => {
-                return self.judge_rights(fd, *mode, *owner);
-            }
+            Trust::Owner(user) if owner.uid == user => return self.judge_rights(mode, owner),
             Trust::Owner(user) => (user, "in a directory of that user's"),
         };
         if stat.st_nlink > 1 {
@@ -739,7 +750,7 @@ impl Place {
         // Of root's in a user's directory, what he could have read himself.
         let is_shown = self.trust() == Trust::Shared || mode & READABLE_BY_OTHERS != 0;
         if is_ours(owner.uid) && is_shown {
-            return self.judge_rights(fd, *mode, *owner);
+            return self.judge_rights(mode, owner);
         }
         Err(Error::Refused(format!(
             "it belongs to uid {} and has mode {mode:04o}, {where_}: wanted one of uid {wanted}",
@@ -747,15 +758,7 @@ impl Place {
         )))
     }
 
-    fn judge_rights(&self, fd: &OwnedFd, mode: u32, owner: Owner) -> Result<()> {
-        if self.identity.is_none() {
-            return Ok(());
-        }
-        if has_capabilities(fd.as_fd())? {
-            return Err(Error::Refused(
-                "it gives capabilities to whoever runs it, in a user's directory".into(),
-            ));
-        }
+    fn judge_rights(&self, mode: u32, owner: Owner) -> Result<()> {
         let marks = Marks {
             mode,
             owner: Some(owner),
@@ -863,16 +866,8 @@ pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<()>
                 stat.st_uid, home.uid
             )));
         }
-        let wanted = if stat.st_gid == home.gid {
-            0o050
-        } else {
-            0o005
-        };
-        if stat.st_mode & wanted != wanted {
-            return Err(Error::Refused(format!(
-                "{name} belongs to root and is closed to uid {}",
-                home.uid
-            )));
+        if is_closed_to(stat, home) {
+            return Err(closed(&name, home));
         }
         if step.trust == Trust::Shared && !is_ours(home.uid) {
             return Err(Error::Refused(format!(

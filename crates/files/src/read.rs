@@ -177,11 +177,18 @@ fn with_file<T: Send + 'static>(
         None => {
             return Err(Error::path(Errno::ISDIR, format!("{path} is a directory")));
         }
-        Some(leaf) if leaf.stat.is_none() => return Ok(None),
-        Some(leaf) => leaf.name.clone(),
+        Some(leaf) => {
+            let Some(stat) = &leaf.stat else {
+                return Ok(None);
+            };
+            if let Some(home) = home {
+                check_own_file(stat, home.uid)?;
+            }
+            leaf.name.clone()
+        }
     };
     let directory = walk.top()?.fd.clone();
-    let shown = path.to_owned();
+    let shown = if home.is_some() { "it" } else { path }.to_owned();
     act(walk.identity, move || {
         match open_file(&directory, &name, &shown) {
             Ok((fd, stat)) => work(&fd, &stat).map(Some),

@@ -100,6 +100,8 @@ pub(crate) enum Purpose {
 /// A way down a path, as far as it has been gone.
 pub(crate) struct Walk {
     path: String,
+    /// The home that it has to end in.
+    home: Option<Home>,
     last: Last,
     purpose: Purpose,
     ahead: VecDeque<OsString>,
@@ -117,7 +119,8 @@ pub(crate) struct Walk {
 }
 
 /// Goes down `path` in the system under `root`, where absolute links start again at the root and `..` stops there. A
-/// missing part is no error, unless a link leads there. `home` tells the primary group of its user.
+/// missing part is no error, unless a link leads there. `home` tells the primary group of its user, and what errors are
+/// about.
 pub(crate) fn walk(
     root: &Path,
     path: &str,
@@ -125,7 +128,7 @@ pub(crate) fn walk(
     purpose: Purpose,
     home: Option<&Home>,
 ) -> Result<Walk> {
-    let mut walk = Walk::begin(root, path, last, purpose)?;
+    let mut walk = Walk::begin(root, path, last, purpose, home)?;
     loop {
         walk.identity = match walk.actor() {
             Some(_) if !can_act() => None,
@@ -148,7 +151,13 @@ pub(crate) fn walk(
 }
 
 impl Walk {
-    fn begin(root: &Path, path: &str, last: Last, purpose: Purpose) -> Result<Self> {
+    fn begin(
+        root: &Path,
+        path: &str,
+        last: Last,
+        purpose: Purpose,
+        home: Option<&Home>,
+    ) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, root, flags, Mode::empty())?;
         let stat = fstat(&fd)?;
@@ -160,6 +169,7 @@ impl Walk {
         let ahead: VecDeque<OsString> = parts(OsStr::new(path)).collect();
         Ok(Self {
             path: path.to_owned(),
+            home: home.cloned(),
             last,
             purpose,
             own: ahead.len(),
@@ -279,6 +289,13 @@ impl Walk {
     }
 
     fn enter(&mut self, name: OsString, fd: OwnedFd, stat: Stat) -> Result<()> {
+        if let Some(home) = &self.home
+            && self.actor() == Some(home.uid)
+            && is_closed_to(&stat, home)
+        {
+            let inside = self.inside_with(std::iter::once(&name));
+            return Err(closed(&inside, home));
+        }
         let trust = match self.judged(&stat)? {
             Ok(trust) => trust,
             Err(wanted) => {
@@ -385,12 +402,36 @@ impl Walk {
         if top.stat.st_uid == user {
             return Ok(self);
         }
+        if let Some(home) = &self.home {
+            return Err(Error::Refused(format!(
+                "a link leads out of the home {}, to {}",
+                home.path,
+                self.inside()
+            )));
+        }
         Err(Error::Refused(format!(
             "a link of uid {user} leads to {}, in a directory of uid {}",
             self.inside(),
             top.stat.st_uid
         )))
     }
+}
+
+/// Whether a directory of root's cannot be looked into by the user of a home. sshd reads as that user.
+pub(crate) fn is_closed_to(stat: &Stat, home: &Home) -> bool {
+    let wanted = if stat.st_gid == home.gid {
+        0o050
+    } else {
+        0o005
+    };
+    is_ours(stat.st_uid) && stat.st_uid != home.uid && stat.st_mode & wanted != wanted
+}
+
+pub(crate) fn closed(inside: &str, home: &Home) -> Error {
+    Error::Refused(format!(
+        "{inside} belongs to root and is closed to uid {}",
+        home.uid
+    ))
 }
 
 fn nothing(name: OsString) -> Leaf {
