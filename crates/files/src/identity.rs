@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 
 /// How long a file system may take to answer a call on behalf of a user: he may have mounted one that never does.
 const PATIENCE: Duration = Duration::from_secs(30);
-const STACK: usize = 256 * 1024;
+/// Of a thread's stack, bytes.
+pub(crate) const STACK: usize = 256 * 1024;
 /// The group `nogroup`, for a user whose primary group is not known: nothing of value is that group's.
 const NO_GROUP: u32 = 65534;
 /// As a group's or user's number it means "none", and so asks for the present one.

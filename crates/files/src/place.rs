@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::Builder;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, chownat, fchmod, fstat, fsync,
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid};
 
 use crate::error::{Error, Result};
-use crate::identity::{Identity, act, is_denial, is_ours};
+use crate::identity::{Identity, STACK, act, is_denial, is_ours};
 use crate::marks::{
     Attributes, Owner, SPECIAL, attributes, has_capabilities, own, permissions, set_attributes,
     set_mode,
@@ -104,6 +105,8 @@ pub enum Moved {
 }
 
 /// The place of one file.
+///
+/// Below a user's directory it is let go of on a thread of its own: a file system of the user's may hold up even that.
 #[derive(Debug)]
 pub struct Place {
     steps: Vec<Directory>,
@@ -649,8 +652,9 @@ impl Place {
     pub fn link(&self, target: &OsStr, owner: Option<Owner>) -> Result<()> {
         let (directory, name) = self.at()?;
         let target = target.to_owned();
-        // A link of root's counts everywhere, so that a user must not be given one.
-        let owner = owner.filter(|_| self.identity.is_none());
+        // By its name, which others could give to something else. And a link of root's counts in more places than a
+        // user's, so that a user must not be given one.
+        let owner = owner.filter(|_| self.trust() == Trust::Root);
         act(self.identity, move || {
             symlinkat(&target, &directory, &name)?;
             if let Some(Owner { uid, gid }) = owner {
@@ -730,8 +734,15 @@ impl Place {
     }
 
     fn judge(&self, stat: &Stat) -> Result<()> {
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Ok(());
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Symlink if self.trust() == Trust::Shared && !is_ours(stat.st_uid) => {
+                return Err(Error::Refused(format!(
+                    "it is a link of uid {}, where others may write: it could not be put back as it was",
+                    stat.st_uid
+                )));
+            }
+            _ => return Ok(()),
         }
         if let Some(home) = &self.home {
             check_own_file(stat, home.uid)?;
@@ -764,6 +775,17 @@ impl Place {
             owner: Some(owner),
         };
         self.owner_of_new(marks).map(drop)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.identity.is_none() {
+            return;
+        }
+        let held = (std::mem::take(&mut self.steps), self.target.take());
+        // Without a thread it is dropped with the closure that was to do it.
+        drop(Builder::new().stack_size(STACK).spawn(move || drop(held)));
     }
 }
 
