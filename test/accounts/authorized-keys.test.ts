@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { listKeys, mergeKeys, parseNewKey, type PublicKey, removeKeys } from '../../ts/accounts/authorized-keys.js';
+import { type Edited, listKeys, mergeKeys, parseNewKey, type PublicKey, removeKeys } from '../../ts/accounts/authorized-keys.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'gw-keys-'));
 after(() => {
@@ -51,7 +51,7 @@ const wrong = (text: string): string => {
   return parsed.wrong;
 };
 
-test('fingerprints and comments are those of ssh-keygen, for every type and behind options', () => {
+test('fingerprints and comments are those of ssh-keygen, for every type and behind options', async () => {
   const options = ['', 'no-pty ', 'command="echo \\"a b\\" # c",no-pty ', 'from="10.0.0.0/8,!10.1.2.3",restrict\t'];
   const lines = ALL.flatMap((line) => options.map((option) => `${option}${line}`));
   const path = join(directory, 'authorized_keys');
@@ -59,7 +59,7 @@ test('fingerprints and comments are those of ssh-keygen, for every type and behi
   const printed = execFileSync('ssh-keygen', ['-lf', path], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   const theirs = [...printed.matchAll(/^\d+ (SHA256:\S+) (.*) \(\S+\)$/gm)].map(([, hash, comment]) => [hash, comment]);
   assert.equal(theirs.length, ALL.length * options.length);
-  const ours = listKeys(readFileSync(path, 'latin1')).map(({ fingerprint, comment }) => [fingerprint, comment]);
+  const ours = (await listKeys(readFileSync(path, 'latin1'))).map(({ fingerprint, comment }) => [fingerprint, comment]);
   assert.deepEqual(ours, theirs);
 });
 
@@ -126,26 +126,118 @@ test('a new key cannot bring a second line with it', () => {
   }
 });
 
-test('merge keeps every line that is there, adds what is new at the end, once, and ends with a newline', () => {
+/** Without the list of keys, which the text tells. */
+const edited = async (edit: Promise<Edited>): Promise<Pick<Edited, 'text' | 'count'>> => {
+  const { text, count, keys } = await edit;
+  assert.deepEqual(
+    keys.map(({ line }) => line),
+    (await listKeys(text)).map(({ line }) => line),
+  );
+  return { text, count };
+};
+
+test('merge keeps every line that is there, adds what is new at the end, once, and ends with a newline', async () => {
   const there = `# mine \xe9\r\n\n  no-pty ${ED25519} \nnonsense\n${RSA}`;
   const again = ED25519.replace('alice@host', 'renamed');
-  const { text, count } = mergeKeys(there, [key(again), key(ECDSA[0]!), key(`restrict ${ECDSA[0]!}`), key(ECDSA[1]!)]);
+  const wanted = [key(again), key(ECDSA[0]!), key(`restrict ${ECDSA[0]!}`), key(ECDSA[1]!)];
+  const { text, count } = await edited(mergeKeys(there, wanted));
   assert.equal(text, `${there}\n${ECDSA[0]!}\n${ECDSA[1]!}\n`);
   assert.equal(count, 2);
-  assert.deepEqual(mergeKeys(text, ALL.slice(0, 4).map(key)), { text, count: 0 });
-  assert.deepEqual(mergeKeys('', [key(RSA)]), { text: `${RSA}\n`, count: 1 });
+  assert.deepEqual(await edited(mergeKeys(text, ALL.slice(0, 4).map(key))), { text, count: 0 });
+  assert.deepEqual(await edited(mergeKeys('', [key(RSA)])), { text: `${RSA}\n`, count: 1 });
 });
 
-test('a comment in UTF-8 comes into the file as it is', () => {
-  const { text } = mergeKeys('', [key(ED25519.replace('alice@host', 'Zoë'))]);
-  assert.equal(Buffer.from(text, 'latin1').toString('utf8'), `${ED25519.replace('alice@host', 'Zoë')}\n`);
+test('a comment in UTF-8 comes into the file as it is', async () => {
+  const wanted = key(ED25519.replace('alice@host', 'Zoë'));
+  const text = Buffer.from((await mergeKeys('', [wanted])).text, 'latin1').toString('utf8');
+  assert.equal(text, `${ED25519.replace('alice@host', 'Zoë')}\n`);
 });
 
-test('remove takes every line of a key, whatever its options and comment, and nothing else', () => {
-  const there = `# ${ED25519}\nno-pty ${ED25519}\n${RSA}\n\n${ED25519.replace('alice@host', 'again')}`;
-  assert.deepEqual(removeKeys(there, [key(ED25519), key(ECDSA[0]!)]), {
+test('remove takes every line of a key, whatever its options and comment, and nothing else', async () => {
+  const there = `# ${ED25519}\nno-pty ${ED25519}\n${RSA}\nexpiry-time="20200101" ${ED25519}\n\n${ED25519.replace('alice@host', 'again')}`;
+  assert.deepEqual(await edited(removeKeys(there, [key(ED25519), key(ECDSA[0]!)])), {
     text: `# ${ED25519}\n${RSA}\n\n`,
     count: 1,
   });
-  assert.deepEqual(removeKeys(`${RSA}\n`, [key(RSA)]), { text: '', count: 1 });
+  assert.deepEqual(await edited(removeKeys(`${RSA}\n`, [key(RSA)])), { text: '', count: 1 });
+});
+
+test('a key that signs certificates is another than the same key that logs in, to merge and to remove', async () => {
+  const authority = `cert-authority ${ED25519}`;
+  assert.deepEqual(await edited(mergeKeys(`${authority}\n`, [key(ED25519)])), {
+    text: `${authority}\n${ED25519}\n`,
+    count: 1,
+  });
+  const both = `${ED25519}\nCert-Authority,principals="x" ${ED25519}\n`;
+  assert.deepEqual(await edited(mergeKeys(both, [key(authority)])), { text: `${both}${authority}\n`, count: 1 });
+  assert.deepEqual(await edited(removeKeys(both, [key(ED25519)])), {
+    text: both.slice(ED25519.length + 1),
+    count: 1,
+  });
+  assert.deepEqual(await edited(removeKeys(both, [key(authority)])), { text: `${ED25519}\n`, count: 1 });
+});
+
+test('a line whose options may keep the key out is not there already, unless it says the same', async () => {
+  for (const options of [
+    'expiry-time="20200101"',
+    'expiry-time="209901010000Z"',
+    'from="10.0.0.0/8"',
+    'no-pty,FROM="!10.0.0.1,*"',
+    'principals="alice"',
+    'command="a",command="b"',
+    'expiry-time="tomorrow"',
+    'somethingnew',
+    'no-pty,',
+  ]) {
+    const there = `${options} ${ED25519}\n`;
+    assert.deepEqual(await edited(mergeKeys(there, [key(ED25519)])), { text: `${there}${ED25519}\n`, count: 1 }, options);
+    const [same] = await listKeys(there);
+    assert.deepEqual(await edited(mergeKeys(there, [same!])), { text: there, count: 0 }, options);
+  }
+  for (const options of ['no-pty', 'restrict,pty', 'command="a \\"b\\", c"', 'environment="A=from=b"']) {
+    const there = `${options} ${ED25519}\n`;
+    assert.deepEqual(await edited(mergeKeys(there, [key(ED25519)])), { text: there, count: 0 }, options);
+  }
+  const renewed = [`expiry-time="20990101" ${ED25519}`, `from="b" ${RSA}`];
+  const old = `expiry-time="20200101" ${ED25519}\nfrom="a" ${RSA}\n`;
+  assert.deepEqual(await edited(mergeKeys(old, renewed.map(key))), { text: `${old}${renewed.join('\n')}\n`, count: 2 });
+  // What has its place once: the order of options is nobody's business.
+  const [turned] = await listKeys(`from="a",no-pty ${RSA}`);
+  assert.equal((await mergeKeys(`no-pty,from="a" ${RSA}\n`, [turned!])).count, 0);
+});
+
+test('a new key with options for which sshd would pass over its line is refused with the reason', () => {
+  for (const [options, reason] of [
+    ['command="a",command="b"', 'the option command more than once'],
+    ['expiry-time="20991301"', 'an expiry-time that is no time'],
+    ['principals="a"', 'the option principals without cert-authority'],
+    ['no-pty,', 'options that end in a comma'],
+    ['command=a', 'options that are not of their form'],
+    ['command', 'an option command that is not of its form'],
+    ['pty="x"', 'an option pty that is not of its form'],
+  ] as const) {
+    assert.equal(wrong(`${options} ${ED25519}`), reason, options);
+  }
+});
+
+test('no name that JavaScript knows is a type of key', () => {
+  for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+    const blob = Buffer.concat([string(type), string(Buffer.alloc(32, 1))]).toString('base64');
+    assert.match(wrong(`${type} ${blob}`), /^(type|no type that is known)/);
+  }
+});
+
+test('a hundred thousand keys are read in pieces, between which others have their turn', async () => {
+  const line = (index: number): string => {
+    const bytes = Buffer.alloc(32);
+    bytes.writeUInt32BE(index);
+    return `ssh-ed25519 ${Buffer.concat([string('ssh-ed25519'), string(bytes)]).toString('base64')}`;
+  };
+  const text = Array.from({ length: 100_000 }, (_, index) => line(index)).join('\n');
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 1);
+  const keys = await listKeys(text);
+  clearInterval(timer);
+  assert.equal(keys.length, 100_000);
+  assert.ok(turns > 5, `others had ${turns} turns`);
 });

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as otherWork } from 'node:timers/promises';
+import { type KeyOptions, mayKeepOut, NO_OPTIONS, parseOptions, sameOptions } from './key-options.js';
 
 /** One key of sshd(8)'s authorized_keys. */
 export interface PublicKey {
@@ -6,8 +8,11 @@ export interface PublicKey {
   readonly line: string;
   readonly type: string;
   readonly comment: string;
-  /** Type and key: what makes two lines the same key, whatever their options and comments. */
+  /** Key, and whether it is an authority: what makes two lines the same key, whatever their options and comments. */
   readonly id: string;
+  readonly options: KeyOptions;
+  /** The key as RFC 4253 has it. */
+  readonly blob: Buffer;
   /** As `ssh-keygen -l` prints it. */
   readonly fingerprint: string;
 }
@@ -16,16 +21,18 @@ export interface PublicKey {
 type Parts = readonly (number | null)[];
 
 /** What sshd accepts by default; DSA it has given up. */
-const TYPES: Readonly<Record<string, Parts>> = {
-  'ssh-ed25519': [32],
-  'ssh-rsa': [null, null],
-  'ecdsa-sha2-nistp256': [8, 65],
-  'ecdsa-sha2-nistp384': [8, 97],
-  'ecdsa-sha2-nistp521': [8, 133],
-  'sk-ssh-ed25519@openssh.com': [32, null],
-  'sk-ecdsa-sha2-nistp256@openssh.com': [8, 65, null],
-};
+const TYPES: ReadonlyMap<string, Parts> = new Map<string, Parts>([
+  ['ssh-ed25519', [32]],
+  ['ssh-rsa', [null, null]],
+  ['ecdsa-sha2-nistp256', [8, 65]],
+  ['ecdsa-sha2-nistp384', [8, 97]],
+  ['ecdsa-sha2-nistp521', [8, 133]],
+  ['sk-ssh-ed25519@openssh.com', [32, null]],
+  ['sk-ecdsa-sha2-nistp256@openssh.com', [8, 65, null]],
+]);
 const MIN_RSA_BITS = 1024;
+/** How long a file of many keys is read before what waits has its turn. Milliseconds. */
+const TURN = 5;
 
 /** A key that is to come into the file, or what is wrong with it. */
 export function parseNewKey(text: string): PublicKey | { readonly wrong: string } {
@@ -35,49 +42,88 @@ export function parseNewKey(text: string): PublicKey | { readonly wrong: string 
   if (line === '' || line.startsWith('#')) return { wrong: 'no key' };
   const key = parseLine(line);
   if (key === null) return { wrong: whyNoKey(line) };
-  const parts = TYPES[key.type];
+  const parts = TYPES.get(key.type);
   if (parts === undefined) return { wrong: `type ${key.type}` };
-  const wrong = whyMalformed(Buffer.from(key.id.split(' ')[1] ?? '', 'base64'), key.type, parts);
+  const wrong = key.options.wrong ?? whyMalformed(key.blob, key.type, parts);
   return wrong === null ? key : { wrong };
 }
 
+/** A line of a file, with its end. */
+interface FileLine {
+  readonly text: string;
+  /** Null for what is no key to sshd. */
+  readonly key: PublicKey | null;
+}
+
 /** The keys of a file's text, in their order; what is no key to sshd is left out. */
-export function listKeys(text: string): readonly PublicKey[] {
-  return text.split('\n').flatMap((line) => parseLine(line.trim()) ?? []);
+export async function listKeys(text: string): Promise<readonly PublicKey[]> {
+  return keysIn(await readLines(text));
 }
 
 export interface Edited {
   readonly text: string;
   /** How many of the keys given made a difference. */
   readonly count: number;
+  /** The keys of the new text, in their order. */
+  readonly keys: readonly PublicKey[];
 }
 
-/** `keys` that are not there yet come at the end; every line that is there stays as it is. */
-export function mergeKeys(text: string, keys: readonly PublicKey[]): Edited {
-  const known = new Set(listKeys(text).map(({ id }) => id));
-  const fresh = keys.filter(({ id }) => !known.has(id) && known.add(id));
-  if (fresh.length === 0) return { text: text === '' ? '' : endLine(text), count: 0 };
-  return { text: `${text === '' ? '' : endLine(text)}${linesOf(fresh)}`, count: fresh.length };
+/** `keys` without those that say what one before them says. */
+export function distinctKeys(keys: readonly PublicKey[]): readonly PublicKey[] {
+  return [...new Map(keys.map((key) => [`${key.options.list.join(',')} ${key.id}`, key])).values()];
 }
 
-/** Every line of one of `keys` goes; the rest stays as it is. */
-export function removeKeys(text: string, keys: readonly PublicKey[]): Edited {
+/**
+ * `keys` that are not there yet come at the end; every line that is there stays as it is. A line is there already when
+ * it says the same, or when it is of the same key and none of its options can keep the key out.
+ */
+export async function mergeKeys(text: string, keys: readonly PublicKey[]): Promise<Edited> {
+  const present = keysIn(await readLines(text));
+  const byId = new Map<string, PublicKey[]>(keys.map(({ id }) => [id, []]));
+  for (const key of present) byId.get(key.id)?.push(key);
+  const fresh = keys.filter((key) => {
+    const same = byId.get(key.id) ?? [];
+    if (same.some(({ options }) => sameOptions(options, key.options) || !mayKeepOut(options))) return false;
+    same.push(key);
+    return true;
+  });
+  const before = text === '' ? '' : endLine(text);
+  return { text: `${before}${linesOf(fresh)}`, count: fresh.length, keys: [...present, ...fresh] };
+}
+
+/** Every line of one of `keys` goes, whatever its options; the rest stays as it is. */
+export async function removeKeys(text: string, keys: readonly PublicKey[]): Promise<Edited> {
   const unwanted = new Set(keys.map(({ id }) => id));
   const found = new Set<string>();
-  const lines = text.match(/[^\n]*\n|[^\n]+/g) ?? [];
-  const left = lines.filter((line) => {
-    const id = parseLine(line.trim())?.id;
-    if (id === undefined || !unwanted.has(id)) return true;
-    found.add(id);
+  const left = (await readLines(text)).filter(({ key }) => {
+    if (key === null || !unwanted.has(key.id)) return true;
+    found.add(key.id);
     return false;
   });
-  const rest = left.join('');
-  return { text: rest === '' ? '' : endLine(rest), count: found.size };
+  const rest = left.map((line) => line.text).join('');
+  return { text: rest === '' ? '' : endLine(rest), count: found.size, keys: keysIn(left) };
 }
 
 /** A file of `keys` and nothing else. */
-export function onlyKeys(keys: readonly PublicKey[]): Edited {
+export function onlyKeys(keys: readonly PublicKey[]): Promise<Edited> {
   return mergeKeys('', keys);
+}
+
+/** A file may hold a hundred thousand keys: what waits meanwhile, such as a request that is answered at once, goes first. */
+async function readLines(text: string): Promise<readonly FileLine[]> {
+  const lines: FileLine[] = [];
+  let since = performance.now();
+  for (const [line] of text.matchAll(/[^\n]*\n|[^\n]+/g)) {
+    lines.push({ text: line, key: parseLine(line.trim()) });
+    if (performance.now() - since < TURN) continue;
+    await otherWork();
+    since = performance.now();
+  }
+  return lines;
+}
+
+function keysIn(lines: readonly FileLine[]): readonly PublicKey[] {
+  return lines.flatMap(({ key }) => key ?? []);
 }
 
 function linesOf(keys: readonly PublicKey[]): string {
@@ -92,24 +138,36 @@ function endLine(text: string): string {
 /** As sshd does: a key, or options and a key. */
 function parseLine(line: string): PublicKey | null {
   if (line === '' || line.startsWith('#')) return null;
-  const plain = parseKey(line, line);
+  const plain = parseKey(line, line, '');
   if (plain !== null) return plain;
-  const options = optionsLength(line);
-  return options === null ? null : parseKey(line.slice(options).trimStart(), line);
+  const end = optionsLength(line);
+  return end === null ? null : parseKey(line.slice(end).trimStart(), line, line.slice(0, end));
 }
 
-function parseKey(text: string, line: string): PublicKey | null {
+function parseKey(text: string, line: string, optionsText: string): PublicKey | null {
   const [, type = '', base64 = '', comment = ''] = /^([a-z0-9@.-]+)[ \t]+(\S+)(?:[ \t]+(.*))?$/is.exec(text) ?? [];
   const blob = decode(base64);
   if (blob === null || stringAt(blob, 0)?.toString('latin1') !== type) return null;
-  const digest = createHash('sha256').update(blob).digest('base64').replace(/=+$/, '');
+  const options = optionsText === '' ? NO_OPTIONS : parseOptions(optionsText);
   return {
     line,
     type,
     comment: comment.trim(),
-    id: `${type} ${blob.toString('base64')}`,
-    fingerprint: `SHA256:${digest}`,
+    id: `${options.authority ? 'authority ' : ''}${base64}`,
+    options,
+    blob,
+    get fingerprint() {
+      return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+    },
   };
+}
+
+/** Bits of an RSA key; null for a key of another type. */
+export function rsaBits({ type, blob }: PublicKey): number | null {
+  if (type !== 'ssh-rsa') return null;
+  const exponent = stringAt(blob, 4 + type.length);
+  const modulus = exponent === null ? null : stringAt(blob, 8 + type.length + exponent.length);
+  return modulus === null ? 0 : bitLength(modulus);
 }
 
 /** Options end at the first blank outside of quotes; null when they do not end. */
@@ -137,7 +195,7 @@ function stringAt(blob: Buffer, offset: number): Buffer | null {
 }
 
 function whyNoKey(line: string): string {
-  const type = line.split(' ').find((word) => Object.hasOwn(TYPES, word));
+  const type = line.split(' ').find((word) => TYPES.has(word));
   if (type === undefined) return 'no type that is known';
   const base64 =
     line

@@ -12,6 +12,19 @@ export function findAccount(passwd: string, user: string): Account | null {
   return accounts(passwd).find((account) => account.user === user) ?? null;
 }
 
+/** Names of the user's groups by the text of group(5), the primary one among them. */
+export function groupsOf(group: string, { user, gid }: Account): readonly string[] {
+  return group.split('\n').flatMap((line) => {
+    const [name = '', , id = '', members = ''] = line.split(':');
+    return id === String(gid) || members.split(',').includes(user) ? [name] : [];
+  });
+}
+
+/** All who are somebody else than `account`. */
+export function otherAccounts(passwd: string, { uid }: Account): readonly Account[] {
+  return accounts(passwd).filter((account) => account.uid !== uid);
+}
+
 /** The first user in whose home `path` is the usual file of ssh keys. */
 export function ownerOfKeysFile(passwd: string, path: string): Account | null {
   return (

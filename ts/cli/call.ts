@@ -7,7 +7,10 @@ import { readLocalFile } from '../host/scratch.js';
 import { EXIT, UsageError, choice, domainId, integer, print, required, subcommand } from './command-line.js';
 
 /** nova's own limits, `agent_resetnetwork_timeout` and `agent_timeout`, in seconds; a download may take longer. */
-const TIMEOUTS: Readonly<Record<string, number>> = { resetnetwork: 60, agentupdate: 720 };
+const TIMEOUTS: ReadonlyMap<string, number> = new Map([
+  ['resetnetwork', 60],
+  ['agentupdate', 720],
+]);
 const DEFAULT_TIMEOUT = 30;
 
 export const call = subcommand({
@@ -54,7 +57,7 @@ export const call = subcommand({
     const form = passwordForm(name, values);
     const seconds =
       values.timeout === undefined
-        ? (TIMEOUTS[name] ?? DEFAULT_TIMEOUT)
+        ? (TIMEOUTS.get(name) ?? DEFAULT_TIMEOUT)
         : integer('--timeout', values.timeout, { min: 1, max: 86_400 });
     const options = { timeoutMs: seconds * 1000, ...form };
     const send = await prepare(name, args);

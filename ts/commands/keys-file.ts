@@ -1,6 +1,7 @@
 /** Writing a user's ssh keys: for `sshkeys`, and for hosts that inject the file whole. */
-import { AgentError, type Home, type Host, messageOf } from '../api/index.js';
-import { type Edited, type PublicKey, mergeKeys, parseNewKey } from '../accounts/authorized-keys.js';
+import { posix } from 'node:path';
+import { AgentError, type FileStatus, type Home, type Host, messageOf } from '../api/index.js';
+import { type PublicKey, mergeKeys, parseNewKey } from '../accounts/authorized-keys.js';
 import { type Account, ownerOfKeysFile, whyNoHome } from '../accounts/passwd.js';
 
 const PASSWD = '/etc/passwd';
@@ -11,6 +12,8 @@ const HOME_DIRECTORY_MODE = 0o700;
 /** Outside of a home, where users share the directory. */
 const SHARED_DIRECTORY_MODE = 0o755;
 const GROUP_OR_OTHERS_WRITE = 0o022;
+/** Besides what others may change, nothing that a file of text has. */
+const NEVER_KEPT = 0o7022;
 const NO_SUCH_PROGRAM = 127;
 
 /** A user's file of keys and where it stands. */
@@ -57,11 +60,18 @@ async function readBytes(host: Host, { account, path, home }: KeysFile): Promise
   }
 }
 
-/** Writes and reads back. */
+/**
+ * Writes and reads back. A file that sshd accepts keeps its owner and mode; another becomes the user's alone, as a new one
+ * is.
+ */
 export async function writeKeys(host: Host, file: KeysFile, content: Buffer): Promise<void> {
   const { account, path, home } = file;
-  const { uid, gid } = account;
-  const common = { type: 'write', path, content, mode: KEYS_MODE, exactMode: true, owner: { uid, gid } } as const;
+  const present = await host.files.status(await leadsTo(host, path));
+  const { mode, uid, gid } =
+    present !== null && isAccepted(present, account)
+      ? present
+      : { mode: KEYS_MODE, uid: account.uid, gid: account.gid };
+  const common = { type: 'write', path, content, mode, exactMode: true, owner: { uid, gid } } as const;
   const commit = await host.files.commit([
     home === null
       ? { ...common, directoryMode: SHARED_DIRECTORY_MODE }
@@ -80,6 +90,42 @@ export async function writeKeys(host: Host, file: KeysFile, content: Buffer): Pr
   if (commit.changed.length > 0) await restoreLabels(host, path, home);
 }
 
+/** Whether sshd takes keys from such a file, which it reads as the user. */
+function isAccepted({ type, mode, uid, gid }: FileStatus, account: Account): boolean {
+  if (type !== 'file' || (mode & NEVER_KEPT) !== 0) return false;
+  if (uid === account.uid) return (mode & 0o400) !== 0;
+  return uid === 0 && (mode & (gid === account.gid ? 0o040 : 0o004)) !== 0;
+}
+
+/**
+ * Why sshd with StrictModes takes no key from the file, or null: a directory on the way up to the home that somebody
+ * else may change. The one that holds the file is closed to others when the file is written.
+ */
+export async function whyDistrusted(host: Host, { account, path, home }: KeysFile): Promise<string | null> {
+  if (home === null) return null;
+  const top = await leadsTo(host, home.path);
+  const holding = posix.dirname(await leadsTo(host, path));
+  for (let directory = holding; directory !== '/'; directory = posix.dirname(directory)) {
+    const status = await host.files.status(directory);
+    const closed = directory === holding && directory !== top && status?.uid === account.uid;
+    if (status !== null && !closed) {
+      if (status.uid !== 0 && status.uid !== account.uid) return `${directory} belongs to uid ${status.uid}`;
+      if ((status.mode & GROUP_OR_OTHERS_WRITE) !== 0) {
+        return `${directory} has mode ${status.mode.toString(8)}, so others than the user may change it`;
+      }
+    }
+    if (directory === top) break;
+  }
+  return null;
+}
+
+/** Where a path leads, of which the end need not exist. */
+export async function leadsTo(host: Host, path: string): Promise<string> {
+  const real = await host.files.resolve(path);
+  if (real !== null || path === '/') return real ?? path;
+  return posix.join(await leadsTo(host, posix.dirname(path)), posix.basename(path));
+}
+
 /**
  * Writes a file that a host sends whole, when it is the usual file of a user's keys. False when `path` is another, or
  * when the user has no home yet: then it is a file like any other.
@@ -94,7 +140,7 @@ export async function injectKeys(host: Host, policy: KeysPolicy, path: string, c
     await writeKeys(host, file, content);
     return true;
   }
-  const { text }: Edited = mergeKeys(await readKeys(host, file), keysOf(content));
+  const { text } = await mergeKeys(await readKeys(host, file), keysOf(content));
   await writeKeys(host, file, Buffer.from(text, 'latin1'));
   return true;
 }

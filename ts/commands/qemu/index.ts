@@ -174,8 +174,8 @@ async function setUserPassword(
 }
 
 async function userKeys(host: Host, user: string): Promise<readonly string[]> {
-  const text = await readKeys(host, await locate(host, user));
-  return listKeys(text).map(({ line }) => Buffer.from(line, 'latin1').toString('utf8'));
+  const text = await readKeys(host, (await locate(host, user)).file);
+  return (await listKeys(text)).map(({ line }) => Buffer.from(line, 'latin1').toString('utf8'));
 }
 
 async function editKeys(
