@@ -92,6 +92,10 @@ test('putting back touches the lines that have the hash, and keeps what others c
   ]);
   assert.deepEqual(putBack(before, before, 'root', HASH), []);
   assert.deepEqual(putBack({ ...files, shadow: null }, before, 'root', HASH), []);
+  // chpasswd made a line where there was none.
+  assert.deepEqual(putBack(files, { ...before, shadow: 'bin:*:1::::::\n' }, 'root', HASH), [
+    { path: '/etc/shadow', text: 'bin:!:2::::::\n' },
+  ]);
   const master = MASTER.replace('root:$6$abcdefgh$old', () => `root:${HASH}`);
   assert.deepEqual(putBack({ ...NONE, master }, { ...NONE, master: MASTER }, 'root', HASH), [
     { path: '/etc/master.passwd', text: MASTER },

@@ -22,15 +22,32 @@ test('every form of an old hash is replaced whole, which unlocks the account', (
 
 test('a user without a line is an error, and so are missing files', () => {
   const cases = [
-    { files: shadow('daemon:*:1:0:99999:7:::\n'), file: '/etc/shadow' },
-    { files: shadow('#root:*:1:0:99999:7:::\nroots:*:::::::\n'), file: '/etc/shadow' },
-    { files: { passwd: 'root:x:0:0::/:/bin/sh\n', shadow: null }, file: '/etc/shadow' },
+    { files: { passwd: null, shadow: 'daemon:*:1:0:99999:7:::\n' }, file: '/etc/shadow' },
+    { files: { passwd: 'bin:x:1:1::/:\n', shadow: '#root:*:1:0:99999:7:::\nroots:*:::::::\n' }, file: '/etc/shadow' },
+    { files: { passwd: 'bin:x:1:1::/:\n', shadow: null }, file: '/etc/passwd' },
     { files: { passwd: null, shadow: null }, file: '/etc/passwd' },
   ];
   for (const { files, file } of cases) {
     const wanted = { code: 'GW_USER_UNKNOWN', message: `No user 'root' in ${file}` };
     assert.throws(() => setPasswordHash(files, 'root', HASH, '1'), wanted);
   }
+});
+
+test('a user whom passwd sends to the shadow file gets a line there, before the entries of NIS', () => {
+  for (const [before, after] of [
+    ['', `root:${HASH}:20000::::::\n`],
+    ['bin:*:1::::::\n', `bin:*:1::::::\nroot:${HASH}:20000::::::\n`],
+    ['bin:*:1::::::', `bin:*:1::::::\nroot:${HASH}:20000::::::\n`],
+    ['bin:*:1::::::\n-guest\n+::::::::', `bin:*:1::::::\nroot:${HASH}:20000::::::\n-guest\n+::::::::`],
+  ] as const) {
+    assert.deepEqual(setPasswordHash(shadow(before), 'root', HASH, '20000'), [{ path: '/etc/shadow', text: after }]);
+  }
+});
+
+test('where there is no shadow file the hash goes to passwd, whatever passwd says, as chpasswd has it', () => {
+  assert.deepEqual(setPasswordHash({ ...shadow(''), shadow: null }, 'root', HASH, '20000'), [
+    { path: '/etc/passwd', text: `root:${HASH}:0:0:root:/root:/bin/sh\n` },
+  ]);
 });
 
 test('the first of two lines is the one that counts', () => {

@@ -242,6 +242,23 @@ test('a hash of the host becomes the hash of the account, and a password is hash
   await assert.rejects(set('root', '$6$a:b$c', true), /a hash of crypt/);
 });
 
+test("a password in the base64 of Proxmox VE's, with a line feed in and behind it, is set whole", async () => {
+  await using self = await machine();
+  const hash = `$6$salt$${'h'.repeat(86)}`;
+  const base64 = Buffer.from(hash).toString('base64').replaceAll(/.{1,76}/g, '$&\n');
+  assert.equal(base64.split('\n').length, 3);
+  await self.run('guest-set-user-password', { username: 'root', password: base64, crypted: true });
+  assert.ok(readFileSync(self.at('etc/shadow'), 'utf8').startsWith(`root:${hash}:`));
+  // What QEMU's own agent would take for less than was meant.
+  for (const text of ['YWI', 'YWJjZ', 'YQ=', 'Y===', '=YWJ', 'YQ==Y===']) {
+    await assert.rejects(
+      self.run('guest-set-user-password', { username: 'root', password: text, crypted: true }),
+      /Invalid password: expected base64, got other characters/,
+      text,
+    );
+  }
+});
+
 test('empty lines among the keys, as libvirt sends them, are passed over', async () => {
   await using self = await machine();
   mkdirSync(self.at('root'));

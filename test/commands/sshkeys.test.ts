@@ -93,11 +93,120 @@ test('a user gets the first key in a directory and a file of his own, which no o
 test('a file that is there gets the right mode and owner, and its directory is closed', async () => {
   await using m = await machine();
   await m.own('home/alice/.ssh', null, 0o2777);
-  await m.own('home/alice/.ssh/authorized_keys', A, 0o644, 0);
+  await m.own('home/alice/.ssh/authorized_keys', A, 0o666, 0);
   assert.deepEqual(await m.send({ user: 'alice', action: 'merge', keys: [B, A] }), message('added 1, there already 1'));
   assert.deepEqual(marks(m.at('home/alice/.ssh')), ['2700', UID, GID]);
   assert.deepEqual(marks(m.at('home/alice/.ssh/authorized_keys')), ['600', UID, GID]);
   assert.equal(m.read('home/alice/.ssh/authorized_keys'), `${A}\n${B}\n`);
+});
+
+test('a file that sshd accepts keeps its mode, and outside of the home its owner', async () => {
+  await using m = await machine();
+  await m.own('home/alice/.ssh', null, 0o700);
+  await m.own('home/alice/.ssh/authorized_keys', `${A}\n`, 0o644);
+  await m.send({ user: 'alice', action: 'merge', keys: [B] });
+  assert.deepEqual(marks(m.at('home/alice/.ssh/authorized_keys')), ['644', UID, GID]);
+  await m.scratch.write('etc/ssh/sshd_config', 'AuthorizedKeysFile /etc/ssh/keys/%u\n');
+  await m.own('etc/ssh/keys/alice', `${A}\n`, 0o644, 0);
+  await m.send({ user: 'alice', action: 'merge', keys: [B] });
+  assert.equal(m.read('etc/ssh/keys/alice'), `${A}\n${B}\n`);
+  assert.deepEqual(marks(m.at('etc/ssh/keys/alice')), ['644', 0, 0]);
+  // sshd reads it as alice, who cannot.
+  chmodSync(m.at('etc/ssh/keys/alice'), 0o600);
+  await m.send({ user: 'alice', action: 'merge', keys: [C] });
+  assert.deepEqual(marks(m.at('etc/ssh/keys/alice')), ['600', UID, GID]);
+});
+
+test('a file that several users share is refused with the reason, by its pattern or by a link', async () => {
+  await using m = await machine();
+  const text = `${C}\n`;
+  const refused = async (config: string, why: string): Promise<void> => {
+    await m.scratch.write('etc/ssh/sshd_config', config);
+    for (const request of [
+      { action: 'merge', keys: [A] },
+      { action: 'replace', keys: [A] },
+      { action: 'remove', keys: [C] },
+    ]) {
+      const reply = await m.send({ user: 'alice', ...request });
+      assert.deepEqual(reply, { returncode: '500', message: `Refused the ssh keys of alice: ${why}` }, config);
+    }
+    assert.equal(m.read('etc/ssh/shared'), text);
+    assert.deepEqual(marks(m.at('etc/ssh/shared')), ['644', 0, 0]);
+  };
+  await m.own('etc/ssh/shared', text, 0o644, 0);
+  for (const pattern of ['/etc/ssh/shared', '/etc/ssh/%%u/../shared', '/etc/ssh/%u/../shared']) {
+    const named = pattern.includes('%%') ? '/etc/ssh/shared' : pattern.replace('%u/../', '');
+    await refused(
+      `AuthorizedKeysFile ${pattern}\n`,
+      `${named} is for all users: its AuthorizedKeysFile has no %u, %U or %h`,
+    );
+  }
+  mkdirSync(m.at('etc/ssh/keys'));
+  for (const name of ['alice', 'slash']) symlinkSync('../shared', m.at(`etc/ssh/keys/${name}`));
+  await refused(
+    'AuthorizedKeysFile /etc/ssh/keys/%u\n',
+    '/etc/ssh/keys/alice leads to the same file as that of slash',
+  );
+  // The user's own is there besides, and is the one to change.
+  await m.scratch.write('etc/ssh/sshd_config', 'AuthorizedKeysFile /etc/ssh/shared .ssh/authorized_keys\n');
+  assert.deepEqual(await m.send({ user: 'alice', action: 'merge', keys: [C] }), message('added 1, there already 0'));
+  assert.equal(m.read('home/alice/.ssh/authorized_keys'), text);
+  assert.deepEqual(
+    await m.send({ user: 'alice', action: 'remove', keys: [A, C] }),
+    message('removed 1, not there 1; but sshd finds 1 of them in /etc/ssh/shared too'),
+  );
+  assert.deepEqual(
+    await m.send({ user: 'alice', action: 'replace', keys: [A] }),
+    message('replaced 0 by 1; but sshd takes 1 more from /etc/ssh/shared'),
+  );
+  assert.equal(m.read('etc/ssh/shared'), text);
+});
+
+test('on a copy a Match that sets where keys are is an error with the reason, wherever it stands', async () => {
+  for (const [main, dropIn] of [
+    ['Match User alice\n  authorizedkeysfile .alice\n', ''],
+    ['Match User bob\nAuthorizedKeysFile /bob/%u\n', ''],
+    ['Match all\nAuthorizedKeysFile=.all\n', ''],
+    ['Include /etc/ssh/sshd_config.d/*.conf\n', 'Match Group wheel\nAuthorizedKeysFile .wheel\n'],
+    ['Match Address 10.0.0.0/8\nInclude sshd_config.d/1[0-9]-*.conf\n', 'AuthorizedKeysFile .ten\n'],
+  ] as const) {
+    await using m = await machine();
+    await m.scratch.write('etc/ssh/sshd_config', main);
+    await m.scratch.write('etc/ssh/sshd_config.d/10-keys.conf', dropIn);
+    const why =
+      'a Match block sets AuthorizedKeysFile, which only a sshd that runs can judge, and this is a copy of a system';
+    assert.deepEqual(
+      await m.send({ user: 'alice', action: 'merge', keys: [A] }),
+      { returncode: '500', message: `Refused the ssh keys of alice: ${why}` },
+      main,
+    );
+    assert.deepEqual(await tree(m.at('home/alice')), []);
+  }
+});
+
+test('a home that others may change is refused, because sshd would take no key from it', async () => {
+  await using m = await machine();
+  await m.own('home/alice/.ssh', null, 0o700);
+  await m.own('home/alice/.ssh/authorized_keys', `${C}\n`, 0o600);
+  chmodSync(m.at('home/alice'), 0o775);
+  const why = 'sshd would not take them: /home/alice has mode 775, so others than the user may change it';
+  for (const request of [{ action: 'merge', keys: [A] }, { action: 'replace', keys: [A] }]) {
+    const reply = await m.send({ user: 'alice', ...request });
+    assert.deepEqual(reply, { returncode: '500', message: `Refused the ssh keys of alice: ${why}` });
+  }
+  assert.equal(m.read('home/alice/.ssh/authorized_keys'), `${C}\n`);
+  assert.deepEqual(await m.send({ user: 'alice', action: 'remove', keys: [A] }), message('removed 0, not there 1'));
+  await m.scratch.write('etc/ssh/sshd_config', 'StrictModes no\n');
+  assert.deepEqual(await m.send({ user: 'alice', action: 'merge', keys: [A] }), message('added 1, there already 0'));
+});
+
+test('a name that JavaScript knows is no type of key', async () => {
+  await using m = await machine();
+  const blob = Buffer.concat([Buffer.from([0, 0, 0, 11]), Buffer.from('constructor'), Buffer.alloc(40)]);
+  assert.deepEqual(await m.send({ action: 'merge', keys: [`constructor ${blob.toString('base64')}`] }), {
+    returncode: '500',
+    message: 'Invalid key 1: expected an OpenSSH public key in one line, got type constructor',
+  });
 });
 
 test('marks are put right even where no key has to be added', async () => {
@@ -152,7 +261,11 @@ test('the file is where sshd looks for it', async () => {
   for (const [main, dropIn, path] of [
     ['AuthorizedKeysFile .keys/%u .ssh/authorized_keys\n', '', 'home/alice/.keys/alice'],
     ['authorizedkeysfile = "%h/my keys"\n', '', 'home/alice/my keys'],
-    ['Match User bob\nAuthorizedKeysFile /bob\n', '', 'home/alice/.ssh/authorized_keys'],
+    ['Match User bob\nPasswordAuthentication no\n', '', 'home/alice/.ssh/authorized_keys'],
+    ["AuthorizedKeysFile '.my keys/%u' none\n", '', 'home/alice/.my keys/alice'],
+    ['AuthorizedKeysFile none .second\n', '', 'home/alice/.second'],
+    ['AuthorizedKeysFile /home/alice/.ssh/mine\n', '', 'home/alice/.ssh/mine'],
+    ['Include /etc/ssh/*.d/[0-9]?-k*.conf\n', 'AuthorizedKeysFile .glob\n', 'home/alice/.glob'],
     [`${include}AuthorizedKeysFile .late\n`, 'AuthorizedKeysFile .early # first\n', 'home/alice/.early'],
     [`AuthorizedKeysFile .early\n${include}`, 'AuthorizedKeysFile .late\n', 'home/alice/.early'],
     ['AuthorizedKeysFile /etc/ssh/keys/%u-%%\n', '', 'etc/ssh/keys/alice-%'],

@@ -157,3 +157,23 @@ test("files are opened, read, written and closed as QEMU's own agent does", asyn
     assert.equal(readFileSync(join(root, 'new'), 'utf8'), 'hellohe and more');
   });
 });
+
+test("base64 is what QEMU's own agent takes for it, with the line feeds of Proxmox VE's", async () => {
+  await both(async (ask, sides) => {
+    const write = (text: string): string =>
+      `{"execute":"guest-file-write","arguments":{"handle":"HANDLE","buf-b64":${JSON.stringify(text)}}}`;
+    await ask('{"execute":"guest-file-open","arguments":{"path":"ROOT/new","mode":"w"}}');
+    // As Perl's encode_base64 makes it: 76 characters a line, and a line feed at the end.
+    for (const bytes of [0, 1, 2, 3, 56, 57, 58, 113, 114, 5000]) {
+      const base64 = Buffer.alloc(bytes, 'päßword').toString('base64');
+      await ask(write(base64.replaceAll(/.{1,76}/g, '$&\n')));
+    }
+    for (const text of ['\n', 'YQ\n==', 'YQ==\nYg==', 'YQ==YWI=YWJj', '\n\nYWJj\n\n', 'YWJj\nZA==\n']) await ask(write(text));
+    for (const text of ['YWJj\r\n', ' YWJj', 'YWJj\t', 'YW-_', 'YWJj!', 'YWJ\u0000', 'YWé=']) await ask(write(text));
+    await ask('{"execute":"guest-file-close","arguments":{"handle":"HANDLE"}}');
+    const [{ root }] = sides;
+    assert.ok(readFileSync(join(root, 'new')).length > 5000);
+    await ask('{"execute":"guest-file-open","arguments":{"path":"ROOT/new"}}');
+    await ask('{"execute":"guest-file-read","arguments":{"handle":"HANDLE","count":100000}}');
+  });
+});

@@ -9,6 +9,7 @@ import {
   type PasswordEdit,
   type PasswordFiles,
   setPasswordHash,
+  withoutLine,
 } from './shadow.js';
 
 /** Every file that may hold a user's hash; null where there is no such file. */
@@ -34,6 +35,19 @@ export function hashSystem(files: HashFiles): HashSystem {
   return files.shadow === null && files.master !== null ? 'master' : 'shadow';
 }
 
+/** Whether any file says that there is such a user: what may be set, the system's own program knows best. */
+export function isKnown(files: HashFiles, user: string): boolean {
+  if (files.tcb !== null) return true;
+  if (hashSystem(files) === 'master') return masterHash(files.master ?? '', user) !== null;
+  return field(files.passwd, user) !== null || field(files.shadow, user) !== null;
+}
+
+/** The file in which a user would be that is in none. */
+export function whereUnknown(files: HashFiles): string {
+  if (hashSystem(files) === 'master') return FILES.master;
+  return files.shadow === null ? FILES.passwd : FILES.shadow;
+}
+
 /** The user's hash where a login looks for it, or null when the user is in none of the files. */
 export function findHash(files: HashFiles, user: string): string | null {
   if (files.tcb !== null) return field(files.tcb, user);
@@ -57,12 +71,20 @@ export function setHash(files: HashFiles, user: string, hash: string, now: numbe
   return edits.filter(({ path, text }) => present[path] !== text);
 }
 
-/** What gives `user` the line as in `before` again, in the files where `hash` stands. A tcb file is not for us to write. */
+/**
+ * What gives `user` the line as in `before` again, or none if there was none, in the files where `hash` stands. A tcb file
+ * is not for us to write.
+ */
 export function putBack(files: HashFiles, before: HashFiles, user: string, hash: string): readonly PasswordEdit[] {
   return (['shadow', 'passwd', 'master'] as const).flatMap((name) => {
     const text = files[name];
     const line = lineOf(before[name], user);
-    if (text === null || line === null || field(text, user) !== hash) return [];
-    return [{ path: FILES[name], text: edit(text, user, () => line.split(':')) }];
+    if (text === null || field(text, user) !== hash) return [];
+    return [
+      {
+        path: FILES[name],
+        text: line === null ? withoutLine(text, user) : edit(text, user, () => line.split(':')),
+      },
+    ];
   });
 }

@@ -41,9 +41,10 @@ export function isLocked(hash: string): boolean {
 }
 
 /**
- * Gives `user` a new hash; all else stays as it is, byte for byte. The hash goes to the shadow file where the user
- * has a line there, else to passwd, on systems without shadow passwords. A user in both whose passwd line does not
- * point to the shadow file is made to point there: the C library looks at passwd first.
+ * Gives `user` a new hash; all else stays as it is, byte for byte. The hash goes where chpasswd(8) puts it: to the shadow
+ * file where the user has a line there, or where his passwd line points there, for which a line is made; else to passwd.
+ * A user in both whose passwd line does not point to the shadow file is made to point there: the C library looks at
+ * passwd first.
  *
  * Throws AgentError GW_USER_UNKNOWN.
  */
@@ -68,10 +69,13 @@ export function setPasswordHash(
     }
     return edits;
   }
-  if (files.passwd !== null && inPasswd !== null && inPasswd !== 'x') {
-    return [{ path: PASSWD, text: edit(files.passwd, user, (fields) => fields.with(1, hash)) }];
+  if (files.passwd === null || inPasswd === null) {
+    throw new AgentError('GW_USER_UNKNOWN', [user, files.shadow === null ? PASSWD : SHADOW]);
   }
-  throw new AgentError('GW_USER_UNKNOWN', [user, files.shadow !== null || inPasswd !== null ? SHADOW : PASSWD]);
+  if (files.shadow !== null && inPasswd === 'x') {
+    return [{ path: SHADOW, text: addLine(files.shadow, `${user}:${hash}:${lastChange}::::::`) }];
+  }
+  return [{ path: PASSWD, text: edit(files.passwd, user, (fields) => fields.with(1, hash)) }];
 }
 
 /** False for what would find NIS entries, comments, or two fields of a line at once. */
@@ -94,6 +98,22 @@ export function edit(text: string, user: string, change: (fields: string[]) => s
   const lines = text.split('\n');
   const index = lines.findIndex((line) => isLineOf(line, user));
   return lines.map((line, i) => (i === index ? change(line.split(':')).join(':') : line)).join('\n');
+}
+
+/** The text without the user's first line. */
+export function withoutLine(text: string, user: string): string {
+  const lines = text.split('\n');
+  const index = lines.findIndex((line) => isLineOf(line, user));
+  return index < 0 ? text : lines.toSpliced(index, 1).join('\n');
+}
+
+/** What comes behind the first entry of NIS counts for nobody whom NIS knows. */
+function addLine(text: string, line: string): string {
+  const lines = text.split('\n');
+  const nis = lines.findIndex((candidate) => /^[+-]/.test(candidate));
+  const end = lines.at(-1) === '' ? lines.length - 1 : lines.length;
+  const added = lines.toSpliced(nis < 0 ? end : nis, 0, line).join('\n');
+  return added.endsWith('\n') || nis >= 0 ? added : `${added}\n`;
 }
 
 function isLineOf(line: string, user: string): boolean {

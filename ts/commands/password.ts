@@ -8,7 +8,7 @@ import {
   type SealedExchange,
 } from '../crypto/sealed.js';
 import { describe } from './describe.js';
-import { checkPassword, setPassword } from './set-password.js';
+import { checkPassword, logPasswordSet, setPassword } from './set-password.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
@@ -59,10 +59,10 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
           const user = request.user ?? options.user;
           if (user !== options.user && !options.users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
           checkPassword(password);
-          await setPassword(host, { user, unlock: options.unlock, password, now });
+          const but = await setPassword(host, { user, unlock: options.unlock, password, now });
           key.drop();
-          log.info({ user }, 'password set');
-          return '';
+          logPasswordSet(log, user, but);
+          return but;
         },
       }),
     ],

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { AgentError, type Argv, type Host, messageOf, Secret } from '../api/index.js';
 import { chooseScheme } from '../accounts/hash-policy.js';
 import {
@@ -6,11 +7,13 @@ import {
   type HashFiles,
   type HashSystem,
   hashSystem,
+  isKnown,
   putBack,
   setHash,
-  tcbPath,
+  whereUnknown,
 } from '../accounts/password-files.js';
 import { isLocked, type PasswordEdit } from '../accounts/shadow.js';
+import { findObstacles, readHashFiles } from './login-facts.js';
 
 export interface NewPassword {
   readonly user: string;
@@ -54,12 +57,12 @@ export function checkPassword(password: Secret): void {
 }
 
 /**
- * Gives a user a new password: through the system's own program where the system is live and has it, else by writing
- * the files under the system's locks. Afterwards the hash stands where a login looks for it, or everything is as it was
+ * Gives a user a new password, and tells what keeps him from logging in all the same: empty when nothing does. Through the
+ * system's own program where the system is live and has it, else by writing the files under the system's locks. Afterwards the hash stands where a login looks for it, or everything is as it was
  * and an AgentError says why: GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED, GW_PASSWORD_UNSUPPORTED, GW_RUN_FAILED,
  * GW_FILE_FAILED.
  */
-export async function setPassword(host: Host, wanted: NewPassword): Promise<void> {
+export async function setPassword(host: Host, wanted: NewPassword): Promise<string> {
   const { user, password } = wanted;
   const files = await readHashFiles(host, user);
   checkAccount(files, wanted);
@@ -70,6 +73,15 @@ export async function setPassword(host: Host, wanted: NewPassword): Promise<void
   const hash = wanted.crypted === true ? password.reveal().toString('latin1') : await makeHash(host, files, wanted);
   if (hasTool) await setByTool(host, toolOf(system, user, hash), files, wanted, hash);
   else await setInFiles(host, wanted, hash);
+  const { refused, remarks } = await findObstacles(host, await readHashFiles(host, user), user, wanted.now());
+  const obstacles = [...refused, ...remarks];
+  return obstacles.length === 0 ? '' : `the password is set, but ${obstacles.join(', ')}`;
+}
+
+/** `but` is what `setPassword` gave. */
+export function logPasswordSet(log: Logger, user: string, but: string): void {
+  if (but === '') log.info({ user }, 'password set');
+  else log.warn({ user }, but);
 }
 
 async function makeHash(host: Host, files: HashFiles, { user, password }: NewPassword): Promise<string> {
@@ -84,10 +96,9 @@ async function makeHash(host: Host, files: HashFiles, { user, password }: NewPas
 }
 
 /** Throws GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED. */
-function checkAccount(files: HashFiles, { user, unlock, now }: NewPassword): void {
+function checkAccount(files: HashFiles, { user, unlock }: NewPassword): void {
+  if (!isKnown(files, user)) throw new AgentError('GW_USER_UNKNOWN', [user, whereUnknown(files)]);
   const present = findHash(files, user);
-  // A trial: whom the files do not know, it refuses.
-  if (files.tcb === null) setHash(files, user, '', now());
   if (unlock === 'never' && present !== null && isLocked(present)) throw new AgentError('GW_ACCOUNT_LOCKED', [user]);
 }
 
@@ -209,19 +220,6 @@ async function changeFiles(
 async function makeDatabases(host: Host): Promise<void> {
   const { code, stderr } = await host.processes.run(['pwd_mkdb', '-p', FILES.master], { timeout: TOOL_TIMEOUT });
   if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed(code, stderr)]);
-}
-
-async function readHashFiles(host: Host, user: string): Promise<HashFiles> {
-  const read = async (path: string): Promise<string | null> =>
-    (await host.files.read(path))?.toString('latin1') ?? null;
-  const tcb = tcbPath(user);
-  const [passwd, shadow, master, own] = await Promise.all([
-    read(FILES.passwd),
-    read(FILES.shadow),
-    read(FILES.master),
-    tcb === null ? null : read(tcb),
-  ]);
-  return { passwd, shadow, master, tcb: own };
 }
 
 async function readAll(host: Host, paths: readonly string[]): Promise<readonly string[]> {

@@ -16,7 +16,7 @@ import { listKeys } from '../../accounts/authorized-keys.js';
 import type { FileOptions } from '../file.js';
 import { newKey, readKeys } from '../keys-file.js';
 import type { PasswordOptions } from '../password.js';
-import { checkPassword, setPassword } from '../set-password.js';
+import { checkPassword, logPasswordSet, setPassword } from '../set-password.js';
 import { type Action, changeKeys, locate } from '../sshkeys.js';
 import { AGENT_VERSION } from '../version.js';
 import { type Arguments, type Spec, decodeBase64, readArguments } from './arguments.js';
@@ -58,8 +58,8 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
         { username: 'text', password: 'text', crypted: 'flag' },
         async ({ username, password, crypted }, { log }) => {
           using secret = new Secret(decodeBase64('password', password));
-          await setUserPassword(host, options.password, username, secret, crypted);
-          log.info({ user: username }, 'password set');
+          // This dialect has no place for what keeps the user from logging in all the same.
+          logPasswordSet(log, username, await setUserPassword(host, options.password, username, secret, crypted));
         },
       ),
       qemu('guest-ssh-get-authorized-keys', { username: 'text' }, async ({ username }) => ({
@@ -164,13 +164,13 @@ async function setUserPassword(
   user: string,
   password: Secret,
   crypted: boolean,
-): Promise<void> {
+): Promise<string> {
   if (user !== usual && !users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
   if (!crypted) checkPassword(password);
   else if (!HASH.test(password.reveal().toString('latin1'))) {
     throw new AgentError('GW_ARGUMENT_INVALID', ['password', 'a hash of crypt', 'other text']);
   }
-  await setPassword(host, { user, unlock, password, crypted, now });
+  return setPassword(host, { user, unlock, password, crypted, now });
 }
 
 async function userKeys(host: Host, user: string): Promise<readonly string[]> {
