@@ -4,7 +4,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type Edited, listKeys, mergeKeys, parseNewKey, type PublicKey, removeKeys } from '../../ts/accounts/authorized-keys.js';
+import {
+  type Edited,
+  listKeys,
+  mergeKeys,
+  parseNewKey,
+  type PublicKey,
+  removeKeys,
+} from '../../ts/accounts/authorized-keys.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'gw-keys-'));
 after(() => {
@@ -190,7 +197,11 @@ test('a line whose options may keep the key out is not there already, unless it 
     'no-pty,',
   ]) {
     const there = `${options} ${ED25519}\n`;
-    assert.deepEqual(await edited(mergeKeys(there, [key(ED25519)])), { text: `${there}${ED25519}\n`, count: 1 }, options);
+    assert.deepEqual(
+      await edited(mergeKeys(there, [key(ED25519)])),
+      { text: `${there}${ED25519}\n`, count: 1 },
+      options,
+    );
     const [same] = await listKeys(there);
     assert.deepEqual(await edited(mergeKeys(there, [same!])), { text: there, count: 0 }, options);
   }

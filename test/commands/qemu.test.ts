@@ -245,7 +245,9 @@ test('a hash of the host becomes the hash of the account, and a password is hash
 test("a password in the base64 of Proxmox VE's, with a line feed in and behind it, is set whole", async () => {
   await using self = await machine();
   const hash = `$6$salt$${'h'.repeat(86)}`;
-  const base64 = Buffer.from(hash).toString('base64').replaceAll(/.{1,76}/g, '$&\n');
+  const base64 = Buffer.from(hash)
+    .toString('base64')
+    .replaceAll(/.{1,76}/g, '$&\n');
   assert.equal(base64.split('\n').length, 3);
   await self.run('guest-set-user-password', { username: 'root', password: base64, crypted: true });
   assert.ok(readFileSync(self.at('etc/shadow'), 'utf8').startsWith(`root:${hash}:`));

@@ -143,10 +143,7 @@ test('a file that several users share is refused with the reason, by its pattern
   }
   mkdirSync(m.at('etc/ssh/keys'));
   for (const name of ['alice', 'slash']) symlinkSync('../shared', m.at(`etc/ssh/keys/${name}`));
-  await refused(
-    'AuthorizedKeysFile /etc/ssh/keys/%u\n',
-    '/etc/ssh/keys/alice leads to the same file as that of slash',
-  );
+  await refused('AuthorizedKeysFile /etc/ssh/keys/%u\n', '/etc/ssh/keys/alice leads to the same file as that of slash');
   // The user's own is there besides, and is the one to change.
   await m.scratch.write('etc/ssh/sshd_config', 'AuthorizedKeysFile /etc/ssh/shared .ssh/authorized_keys\n');
   assert.deepEqual(await m.send({ user: 'alice', action: 'merge', keys: [C] }), message('added 1, there already 0'));
@@ -190,7 +187,10 @@ test('a home that others may change is refused, because sshd would take no key f
   await m.own('home/alice/.ssh/authorized_keys', `${C}\n`, 0o600);
   chmodSync(m.at('home/alice'), 0o775);
   const why = 'sshd would not take them: /home/alice has mode 775, so others than the user may change it';
-  for (const request of [{ action: 'merge', keys: [A] }, { action: 'replace', keys: [A] }]) {
+  for (const request of [
+    { action: 'merge', keys: [A] },
+    { action: 'replace', keys: [A] },
+  ]) {
     const reply = await m.send({ user: 'alice', ...request });
     assert.deepEqual(reply, { returncode: '500', message: `Refused the ssh keys of alice: ${why}` });
   }
@@ -198,6 +198,61 @@ test('a home that others may change is refused, because sshd would take no key f
   assert.deepEqual(await m.send({ user: 'alice', action: 'remove', keys: [A] }), message('removed 0, not there 1'));
   await m.scratch.write('etc/ssh/sshd_config', 'StrictModes no\n');
   assert.deepEqual(await m.send({ user: 'alice', action: 'merge', keys: [A] }), message('added 1, there already 0'));
+});
+
+test('a megabyte of keys is listed in pieces, and what an answer cannot hold is counted', async () => {
+  await using m = await machine('alice');
+  await m.own('home/alice/.ssh', null, 0o700);
+  // The shortest lines that sshd's form allows.
+  await m.own('home/alice/.ssh/authorized_keys', 'a AAAAAWE=\n'.repeat(95_000), 0o600);
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 1);
+  const reply = await m.send({ action: 'list' });
+  clearInterval(timer);
+  assert.match(reply.message, /^(SHA256:[A-Za-z0-9+/]{43} a; ){33}94967 more$/);
+  assert.ok(turns > 5, `others had ${turns} turns`);
+});
+
+test('what keeps a user out of a copy of a system is in the answer', async () => {
+  await using m = await machine('alice');
+  await m.scratch.write('etc/shadow', 'alice:!:19700:::::18263:\n');
+  mkdirSync(m.at('bin'));
+  await m.scratch.write('bin/bash', '');
+  const expired = 'sshd will refuse: the account is locked, and UsePAM is no, the account expired on 2020-01-02';
+  const shell = 'its shell /bin/sh does not exist';
+  assert.deepEqual(
+    await m.send({ action: 'merge', keys: [A] }),
+    message(`added 1, there already 0; but ${expired}, ${shell}`),
+  );
+  await m.scratch.write('bin/sh', '', 0o755);
+  await m.scratch.write('etc/shadow', 'alice:*:19700::::::\n');
+  chmodSync(m.at('home'), 0o700);
+  const closed = '/home is closed to alice by its mode 700';
+  assert.deepEqual(
+    await m.send({ action: 'replace', keys: [A] }),
+    message(`replaced 1 by 1; but sshd will refuse: ${closed}`),
+  );
+  chmodSync(m.at('home'), 0o755);
+  await m.scratch.write('etc/passwd', PASSWD.replace('/alice/:/bin/sh', '/alice/:/usr/sbin/nologin'));
+  assert.deepEqual(
+    await m.send({ action: 'merge', keys: [A] }),
+    message('added 0, there already 1; but its shell /usr/sbin/nologin ends every login'),
+  );
+});
+
+test('root is let in as PermitRootLogin says, and the answer with it', async () => {
+  for (const [config, key, why] of [
+    ['PermitRootLogin no\n', A, 'PermitRootLogin is no'],
+    ['PermitRootLogin prohibit-password\n', A, null],
+    ['PermitRootLogin forced-commands-only\n', A, 'the key: PermitRootLogin is forced-commands-only, and it has no command'],
+    ['PermitRootLogin forced-commands-only\n', `command="x" ${A}`, null],
+    ['PermitRootLogin no\nMatch Address 10.0.0.0/8\nPermitRootLogin yes\n', A, null],
+  ] as const) {
+    await using m = await machine();
+    await m.scratch.write('etc/ssh/sshd_config', config);
+    const but = why === null ? '' : `; but sshd will refuse: ${why}`;
+    assert.deepEqual(await m.send({ action: 'merge', keys: [key] }), message(`added 1, there already 0${but}`), config);
+  }
 });
 
 test('a name that JavaScript knows is no type of key', async () => {

@@ -168,7 +168,8 @@ test("base64 is what QEMU's own agent takes for it, with the line feeds of Proxm
       const base64 = Buffer.alloc(bytes, 'päßword').toString('base64');
       await ask(write(base64.replaceAll(/.{1,76}/g, '$&\n')));
     }
-    for (const text of ['\n', 'YQ\n==', 'YQ==\nYg==', 'YQ==YWI=YWJj', '\n\nYWJj\n\n', 'YWJj\nZA==\n']) await ask(write(text));
+    for (const text of ['\n', 'YQ\n==', 'YQ==\nYg==', 'YQ==YWI=YWJj', '\n\nYWJj\n\n', 'YWJj\nZA==\n'])
+      await ask(write(text));
     for (const text of ['YWJj\r\n', ' YWJj', 'YWJj\t', 'YW-_', 'YWJj!', 'YWJ\u0000', 'YWé=']) await ask(write(text));
     await ask('{"execute":"guest-file-close","arguments":{"handle":"HANDLE"}}');
     const [{ root }] = sides;

@@ -20,6 +20,18 @@ export function groupsOf(group: string, { user, gid }: Account): readonly string
   });
 }
 
+/**
+ * Whether the group of this number is the user's alone, as Debian's sshd judges: it is his primary one and nobody else's,
+ * and has no other member.
+ */
+export function isPrivateGroup(passwd: string, group: string, gid: number, { user, uid }: Account): boolean {
+  const line = group.split('\n').find((candidate) => candidate.split(':')[2] === String(gid));
+  const members = (line?.split(':')[3] ?? '').split(',').filter((name) => name !== '');
+  const primary = accounts(passwd).filter((account) => account.gid === gid);
+  if (line === undefined || members.length + primary.length === 0) return false;
+  return primary.every((account) => account.uid === uid) && members.every((name) => name === user);
+}
+
 /** All who are somebody else than `account`. */
 export function otherAccounts(passwd: string, { uid }: Account): readonly Account[] {
   return accounts(passwd).filter((account) => account.uid !== uid);

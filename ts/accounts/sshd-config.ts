@@ -62,7 +62,9 @@ export function parseSshdOutput(output: string, statements: readonly Statement[]
 export function keysFiles(settings: SshdSettings): readonly string[] {
   const patterns = settings.get('authorizedkeysfile') ?? DEFAULT_FILES;
   // sshd runs as root when it reads its configuration: this is root's home, for all users.
-  return patterns.filter((pattern) => pattern.toLowerCase() !== 'none').map((pattern) => pattern.replace(/^~\//, '/root/'));
+  return patterns
+    .filter((pattern) => pattern.toLowerCase() !== 'none')
+    .map((pattern) => pattern.replace(/^~\//, '/root/'));
 }
 
 /** Where sshd looks for the user's keys by a pattern. What is not absolute starts at the home. */

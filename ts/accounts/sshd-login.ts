@@ -35,10 +35,7 @@ export function whyNoKeyLogin(settings: SshdSettings, { user, uid, groups, hash 
     [list('allowusers').length > 0 && !list('allowusers').some(means), `AllowUsers does not name ${user}`],
     [inGroups('denygroups'), `DenyGroups names a group of ${user}`],
     [list('allowgroups').length > 0 && !inGroups('allowgroups'), `AllowGroups names no group of ${user}`],
-    [
-      hash?.startsWith('!') === true && !is('usepam', 'yes'),
-      'the account is locked, and UsePAM is no',
-    ],
+    [hash?.startsWith('!') === true && !is('usepam', 'yes'), 'the account is locked, and UsePAM is no'],
   ];
   return reasons.filter(([holds]) => holds).map(([, reason]) => reason);
 }
@@ -67,7 +64,11 @@ export function whyKeyKeptOut(
     uid === 0 && first(settings, 'permitrootlogin') === 'forced-commands-only' && !open.some(isForced)
       ? ['PermitRootLogin is forced-commands-only, and it has no command']
       : [];
-  const refused = [...whyAlgorithm(settings, key), ...(open.length === 0 ? ['its expiry-time has come'] : []), ...unforced];
+  const refused = [
+    ...whyAlgorithm(settings, key),
+    ...(open.length === 0 ? ['its expiry-time has come'] : []),
+    ...unforced,
+  ];
   const remarks = [
     ...(key.options.unknown === null ? [] : [`its option ${key.options.unknown} may be unknown to sshd`]),
     ...(counts === undefined ? [] : whyOtherOptions(key, counts)),

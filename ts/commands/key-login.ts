@@ -56,17 +56,14 @@ async function whyClosed(host: Host, account: Account, path: string): Promise<re
     const status = await host.files.status(directory);
     if (status === null) return [];
     const { uid, mode } = status;
-    if ((mode & (uid === account.uid ? OWNER_ENTERS : OTHERS_ENTER)) === 0) return [`${directory} is closed to ${account.user} by its mode ${mode.toString(8)}`];
+    if ((mode & (uid === account.uid ? OWNER_ENTERS : OTHERS_ENTER)) === 0)
+      return [`${directory} is closed to ${account.user} by its mode ${mode.toString(8)}`];
   }
   return [];
 }
 
 /** A list of keys as text; of the binary form nobody is asked. */
-async function whyRevoked(
-  host: Host,
-  settings: SshdSettings,
-  keys: readonly PublicKey[],
-): Promise<readonly string[]> {
+async function whyRevoked(host: Host, settings: SshdSettings, keys: readonly PublicKey[]): Promise<readonly string[]> {
   const path = settings.get('revokedkeys')?.[0] ?? 'none';
   if (path === 'none') return [];
   const text = (await host.files.read(path))?.toString('latin1') ?? null;

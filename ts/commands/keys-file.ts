@@ -2,7 +2,7 @@
 import { posix } from 'node:path';
 import { AgentError, type FileStatus, type Home, type Host, messageOf } from '../api/index.js';
 import { type PublicKey, mergeKeys, parseNewKey } from '../accounts/authorized-keys.js';
-import { type Account, ownerOfKeysFile, whyNoHome } from '../accounts/passwd.js';
+import { type Account, isPrivateGroup, ownerOfKeysFile, whyNoHome } from '../accounts/passwd.js';
 
 const PASSWD = '/etc/passwd';
 const ROOTS_KEYS = '/root/.ssh/authorized_keys';
@@ -12,6 +12,7 @@ const HOME_DIRECTORY_MODE = 0o700;
 /** Outside of a home, where users share the directory. */
 const SHARED_DIRECTORY_MODE = 0o755;
 const GROUP_OR_OTHERS_WRITE = 0o022;
+const GROUP_WRITE = 0o020;
 /** Besides what others may change, nothing that a file of text has. */
 const NEVER_KEPT = 0o7022;
 const NO_SUCH_PROGRAM = 127;
@@ -110,13 +111,21 @@ export async function whyDistrusted(host: Host, { account, path, home }: KeysFil
     const closed = directory === holding && directory !== top && status?.uid === account.uid;
     if (status !== null && !closed) {
       if (status.uid !== 0 && status.uid !== account.uid) return `${directory} belongs to uid ${status.uid}`;
-      if ((status.mode & GROUP_OR_OTHERS_WRITE) !== 0) {
+      const open = status.mode & GROUP_OR_OTHERS_WRITE;
+      if (open !== 0 && !(open === GROUP_WRITE && (await takesPrivateGroup(host, status.gid, account)))) {
         return `${directory} has mode ${status.mode.toString(8)}, so others than the user may change it`;
       }
     }
     if (directory === top) break;
   }
   return null;
+}
+
+/** Debian's sshd lets the user's private group write, for systems whose umask does. */
+async function takesPrivateGroup(host: Host, gid: number, account: Account): Promise<boolean> {
+  const release = (await host.files.readText('/etc/os-release')) ?? (await host.files.readText('/usr/lib/os-release'));
+  if (release === null || !/^ID(_LIKE)?=.*\b(debian|ubuntu)\b/m.test(release)) return false;
+  return isPrivateGroup((await readPasswd(host)).text, (await host.files.readText('/etc/group')) ?? '', gid, account);
 }
 
 /** Where a path leads, of which the end need not exist. */

@@ -1,7 +1,13 @@
 /** What of the machine says whether a user can log in at all. */
 import { posix } from 'node:path';
 import type { Host } from '../api/index.js';
-import { type LoginFacts, loginObstacles, type LoginObstacles, NOLOGIN_FILES, shellOf } from '../accounts/login-state.js';
+import {
+  type LoginFacts,
+  loginObstacles,
+  type LoginObstacles,
+  NOLOGIN_FILES,
+  shellOf,
+} from '../accounts/login-state.js';
 import { findAccount } from '../accounts/passwd.js';
 import { FILES, type HashFiles, hashSystem, tcbPath } from '../accounts/password-files.js';
 import { lineOf } from '../accounts/shadow.js';

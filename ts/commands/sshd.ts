@@ -50,7 +50,9 @@ export async function askSshd(host: Host, { user }: Account): Promise<Sshd> {
   // sshd takes a comma for the end of the name.
   if (user.includes(',')) throw refused(user, 'its name has a comma, so sshd cannot be asked about it');
   const answer = await run(host, program, user, '');
-  const said = /'rdomain' not in connection test/.test(answer.text) ? await run(host, program, user, ',rdomain=') : answer;
+  const said = answer.text.includes("'rdomain' not in connection test")
+    ? await run(host, program, user, ',rdomain=')
+    : answer;
   if (said.ok) return { settings: parseSshdOutput(said.text, statements), remarks: [] };
   if (!NOT_READY.test(said.text)) throw refused(user, `sshd does not tell where it looks for keys: ${said.text}`);
   // The directory comes with the service; keys of the host are made before the first login, or there is none.

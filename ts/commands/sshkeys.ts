@@ -117,7 +117,8 @@ export async function changeKeys(
   // A user without a file is not given an empty one.
   if (edited.text !== before || edited.text !== '') await writeKeys(host, file, Buffer.from(edited.text, 'latin1'));
   log.info({ user, action, path: file.path, count: edited.count }, 'ssh keys changed');
-  const buts = action === 'remove' ? await stillThere(host, place, keys) : await keptOut(host, place, action, keys, edited);
+  const buts =
+    action === 'remove' ? await stillThere(host, place, keys) : await keptOut(host, place, action, keys, edited);
   if (buts.length > 0) log.warn({ user, action, buts }, 'ssh keys do not do all that was asked');
   return [await summary(action, before, keys, edited.count), ...buts].join('; but ');
 }
@@ -147,9 +148,7 @@ async function keptOut(
   edited: Edited,
 ): Promise<readonly string[]> {
   const { refused, remarks } =
-    keys.length === 0
-      ? { refused: [], remarks: [] }
-      : await keyObstacles(host, file, sshd.settings, keys, edited.keys);
+    keys.length === 0 ? { refused: [], remarks: [] } : await keyObstacles(host, file, sshd.settings, keys, edited.keys);
   const left = action === 'replace' ? await keysElsewhere(host, file.account, others, () => true) : [];
   return [
     ...sshd.remarks,
