@@ -244,7 +244,11 @@ test('root is let in as PermitRootLogin says, and the answer with it', async () 
   for (const [config, key, why] of [
     ['PermitRootLogin no\n', A, 'PermitRootLogin is no'],
     ['PermitRootLogin prohibit-password\n', A, null],
-    ['PermitRootLogin forced-commands-only\n', A, 'the key: PermitRootLogin is forced-commands-only, and it has no command'],
+    [
+      'PermitRootLogin forced-commands-only\n',
+      A,
+      'the key: PermitRootLogin is forced-commands-only, and it has no command',
+    ],
     ['PermitRootLogin forced-commands-only\n', `command="x" ${A}`, null],
     ['PermitRootLogin no\nMatch Address 10.0.0.0/8\nPermitRootLogin yes\n', A, null],
   ] as const) {

@@ -446,18 +446,20 @@ test('what sshd says of a configuration that it does not take is the error', asy
 });
 
 test('before sshd is ready to run, its files tell where keys are, unless a Match does', async () => {
-  for (const [missing, but] of [
-    ['run/sshd', ''],
-    ['etc/ssh/host_key', '; but sshd has no host keys yet'],
-    ['usr/sbin/sshd', '; but no sshd was found on this system'],
+  for (const [missing, file, but] of [
+    ['run/sshd', '.early', ''],
+    ['etc/ssh/host_key', '.early', '; but sshd has no host keys yet'],
+    ['etc/ssh/sshd_config', '.ssh/authorized_keys', '; but sshd has no configuration yet'],
+    ['usr/sbin/sshd', '.early', '; but no sshd was found on this system'],
   ] as const) {
     await using asked = await live('AuthorizedKeysFile .early\n');
     const { scratch } = asked;
     const key = newKey(scratch, 'key');
     rmSync(join(scratch.root, missing), { recursive: true });
     assert.deepEqual(await asked.send('merge', [key]), { returncode: '0', message: `${added.message}${but}` });
-    assert.equal(readFileSync(join(scratch.root, 'home/alice/.early'), 'utf8'), `${key}\n`);
+    assert.equal(readFileSync(join(scratch.root, 'home/alice', file), 'utf8'), `${key}\n`);
     await scratch.write('etc/ssh/sshd_config', 'HostKey /etc/ssh/host_key\nMatch User alice\nAuthorizedKeysFile .a\n');
+    if (missing === 'etc/ssh/sshd_config') rmSync(join(scratch.root, 'etc/ssh/host_key'));
     const refused = await asked.send('merge', [key]);
     assert.equal(refused.returncode, '500');
     assert.match(refused.message, /a Match block sets AuthorizedKeysFile/);

@@ -135,7 +135,8 @@ export class LoginSystem implements AsyncDisposable {
     const { code, output } = await this.#spawn(su, `${password}\n`).ended;
     if (code === 0 && output.includes('let in')) return true;
     // Refused by PAM, by su itself, or by what is in the shell's place.
-    if (/Authentication failure|incorrect password|has expired|account is currently not available/.test(output)) return false;
+    if (/Authentication failure|incorrect password|has expired|account is currently not available/.test(output))
+      return false;
     if (/[Nn]o such file|not found|[Pp]ermission denied|can't execute/.test(output)) return false;
     if (/^(Password: )?$/.test(output.trimStart())) return false;
     throw new Error(`su ${user} ended with ${String(code)}: ${output}`);

@@ -32,8 +32,12 @@ const CONFIGS = ['/etc/ssh/sshd_config', '/usr/etc/ssh/sshd_config'];
 const MAX_INCLUDES = 16;
 /** Where a connection is said to come from: an address of nobody's, RFC 5737. */
 const CONNECTION = 'host=guestwire.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22';
-/** It has no word in the configuration; it is missing until the service starts. */
-const NOT_READY = /no hostkeys available|Missing privilege separation directory/;
+/** What is missing until the service starts for the first time, and what an answer says of it: nothing of the directory. */
+const NOT_READY = [
+  [/Missing privilege separation directory/, []],
+  [/no hostkeys available/, ['sshd has no host keys yet']],
+  [/sshd_config: No such file or directory/, ['sshd has no configuration yet']],
+] as const;
 const SSHD_TIMEOUT = 20_000;
 
 /**
@@ -54,13 +58,12 @@ export async function askSshd(host: Host, { user }: Account): Promise<Sshd> {
     ? await run(host, program, user, ',rdomain=')
     : answer;
   if (said.ok) return { settings: parseSshdOutput(said.text, statements), remarks: [] };
-  if (!NOT_READY.test(said.text)) throw refused(user, `sshd does not tell where it looks for keys: ${said.text}`);
-  // The directory comes with the service; keys of the host are made before the first login, or there is none.
-  const remarks = said.text.includes('no hostkeys available') ? ['sshd has no host keys yet'] : [];
-  return fromFiles(user, statements, said.text, remarks);
+  const missing = NOT_READY.find(([message]) => message.test(said.text));
+  if (missing === undefined) throw refused(user, `sshd does not tell where it looks for keys: ${said.text}`);
+  return fromFiles(user, statements, said.text, missing[1]);
 }
 
-/** Where an sshd that runs for some connections only looks elsewhere than for others. */
+/** What the files say, unless it is for some connections only. */
 function fromFiles(user: string, statements: readonly Statement[], why: string, remarks: readonly string[]): Sshd {
   if (statements.some(({ keyword, conditional }) => conditional && keyword === 'authorizedkeysfile')) {
     throw refused(user, `a Match block sets AuthorizedKeysFile, which only a sshd that runs can judge, and ${why}`);
