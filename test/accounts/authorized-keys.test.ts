@@ -252,3 +252,14 @@ test('a hundred thousand keys are read in pieces, between which others have thei
   assert.equal(keys.length, 100_000);
   assert.ok(turns > 5, `others had ${turns} turns`);
 });
+
+test('a line of a quarter of a million options is read in time that grows with its length alone', async () => {
+  const time = async (count: number): Promise<number> => {
+    const start = performance.now();
+    assert.equal((await listKeys(`${'pty,'.repeat(count)}pty ${ED25519}`)).length, 1);
+    return performance.now() - start;
+  };
+  await time(1000);
+  const [short, long] = [await time(16_000), await time(256_000)];
+  assert.ok(long < short * 100 + 500, `16,000 took ${short} ms, 256,000 took ${long} ms`);
+});

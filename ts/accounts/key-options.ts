@@ -63,7 +63,10 @@ export function parseOptions(text: string): KeyOptions {
     if (whole === '' || (end < text.length && text[end] !== ',')) wrong = 'options that are not of their form';
     else if (!known && (FLAGS.has(key) || VALUED.has(key))) wrong = `an option ${key} that is not of its form`;
     else if (!known) unknown ??= key;
-    values.set(key, [...(values.get(key) ?? []), (quoted ?? '').replaceAll('\\"', '"')]);
+    const value = (quoted ?? '').replaceAll('\\"', '"');
+    const before = values.get(key);
+    if (before === undefined) values.set(key, [value]);
+    else before.push(value);
     if (end === text.length - 1) wrong ??= 'options that end in a comma';
     at = end + 1;
   }

@@ -104,7 +104,9 @@ export function matchesGlob(pattern: string, name: string): boolean {
 
 /** Whether `pattern`, with `*` and `?`, means `text`, as sshd has it. */
 export function matchesPattern(pattern: string, text: string): boolean {
-  const source = pattern.replaceAll(/[^]/g, (char) => ({ '*': '.*', '?': '.' })[char] ?? escaped(char));
+  const source = escaped(pattern)
+    .replaceAll(String.raw`\*`, '.*')
+    .replaceAll(String.raw`\?`, '.');
   return new RegExp(`^${source}$`, 's').test(text);
 }
 

@@ -216,7 +216,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
       // Without SELinux in the kernel the real restorecon does nothing and succeeds: a program of this name has to fail.
       await guest.startLive(`
         mount -t tmpfs tmpfs /sys/fs; mkdir /sys/fs/selinux; echo 1 > /sys/fs/selinux/enforce
-        mount -t tmpfs tmpfs /root; mount -t tmpfs tmpfs /usr/local/sbin
+        mount -t tmpfs -o mode=700 tmpfs /root; mount -t tmpfs tmpfs /usr/local/sbin
         printf '#!/bin/sh\\necho no policy >&2; exit 1\\n' > /usr/local/sbin/restorecon
         chmod 755 /usr/local/sbin/restorecon`);
       const keys = ['ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA0bT6vHcN0HIbEuyD6x0lqyO0vTfcp2FJ7vBPBLsk0v'];
