@@ -175,7 +175,10 @@ fn with_file<T: Send + 'static>(
     }
     let name = match &walk.leaf {
         None => {
-            return Err(Error::path(Errno::ISDIR, format!("{path} is a directory")));
+            return Err(Error::path(
+                Errno::INVAL,
+                format!("{path} is not a regular file"),
+            ));
         }
         Some(leaf) => {
             let Some(stat) = &leaf.stat else {

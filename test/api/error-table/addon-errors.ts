@@ -2,10 +2,20 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { chmod, lchown, mkdir, symlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { FileLock, KeyExchange, networkApply, openPort, SealedExchange, StoreServer, XenStore } from '#binding';
+import {
+  FileLock,
+  FileTree,
+  KeyExchange,
+  networkApply,
+  openPort,
+  SealedExchange,
+  StoreServer,
+  XenStore,
+} from '#binding';
 import { createScratch } from '../../support/scratch.js';
 import type { AddonEntry } from './entry.js';
 
@@ -154,6 +164,27 @@ export const ADDON_ENTRIES: Readonly<Record<string, AddonEntry>> = {
   STREAM_FAILED: {
     says: /^opening \/dev\/virtio-ports\/absent: No such file or directory/,
     provoke: () => openPort('/dev/virtio-ports/absent'),
+  },
+
+  FILE_REFUSED: {
+    says: /^the link \/tmp\/f belongs to uid 65534, and stands where others may write: wanted root's$/,
+    async provoke() {
+      await using scratch = await createScratch();
+      await mkdir(join(scratch.root, 'tmp'));
+      await chmod(join(scratch.root, 'tmp'), 0o1777);
+      await symlink('/etc/f', join(scratch.root, 'tmp/f'));
+      await lchown(join(scratch.root, 'tmp/f'), 65534, 65534);
+      await new FileTree(scratch.root).read('/tmp/f');
+    },
+  },
+
+  FILE_MOVED: {
+    says: /^\/link is a link now$/,
+    async provoke() {
+      await using scratch = await createScratch();
+      await symlink('etc', join(scratch.root, 'link'));
+      await new FileTree(scratch.root).place('/link/f', { last: 'exact', home: null, expected: null });
+    },
   },
 
   LOCK_TIMEOUT: {
