@@ -50,8 +50,8 @@ export class MemoryXenStore {
   }
 }
 
-export function storeError(code: string): Error {
-  return Object.assign(new Error(code), { code });
+export function storeError(code: string, message = code): Error {
+  return Object.assign(new Error(message), { code });
 }
 
 class MemoryConnection implements StoreConnection {

@@ -38,6 +38,13 @@ export interface Transport extends AsyncDisposable {
   stillWanted(request: RawRequest): Promise<boolean>;
 
   /**
+   * Makes sure that the answer will have a place, before the request changes anything. False when there is none now:
+   * the request is left where it is, and asked about again. Rejects when there never will be one. Only wires on which an
+   * answer takes up a place have it; of a plugin's it is not asked.
+   */
+  reserve?(request: RawRequest): Promise<boolean>;
+
+  /**
    * Publishes the answer; an empty one means that there is to be none. Resolves once the host can see it, or once the
    * answer is on its way to a host that may be slow to read: what waits for the host here holds up every other wire.
    */

@@ -65,6 +65,8 @@ export class AgentError extends Error {
   readonly code: AgentErrorCode;
   /** What the host is sent, as the decimal text it compares with. */
   readonly returncode: string;
+  /** What stands in the places of the template's `%s`. */
+  readonly args: readonly string[];
   readonly [MARK] = true;
 
   static override [Symbol.hasInstance](value: unknown): value is AgentError {
@@ -80,6 +82,7 @@ export class AgentError extends Error {
       options,
     );
     this.code = code;
+    this.args = args;
     this.returncode = String(returncode);
   }
 }

@@ -1,11 +1,16 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Command, CommandContext } from '../api/command.js';
 import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
+import { Repeated } from '../communication/repeated.js';
 import type { Journal } from './journal.js';
 import type { AfterHooks, Hooks } from './hooks.js';
 import { describeError } from './log.js';
+import { reasonOf } from './reason.js';
 
+/** How often to look whether there is a place for answers again. */
+const PLACE_RETRY_MS = 2000;
 /** A request that waited longer may have been withdrawn: nova's plugin deletes it when its time is up. */
 const RECHECK_AFTER_MS = 1000;
 
@@ -28,7 +33,13 @@ interface Wire {
   readonly codec: Codec;
   readonly signal: AbortSignal;
   readonly underWay: Set<Promise<void>>;
+  /** Serial requests whose answers have no place yet, in order. */
+  readonly held: Job[];
+  readonly told: Told;
 }
+
+/** What the log has of a wire, as often as it is worth it and not as often as the host asks. */
+type Told = Readonly<Record<'refused' | 'failed' | 'withdrawn' | 'unanswered' | 'unretired', Repeated>>;
 
 /** A request that has been understood, and a command to carry it out. */
 interface Job {
@@ -46,9 +57,16 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   /** One for all wires: they work on one machine. */
   #serial: Promise<void> = Promise.resolve();
+  readonly #unrecorded: Repeated;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#unrecorded = new Repeated({
+      log: options.log,
+      level: 'error',
+      message: 'journal cannot be written',
+      ending: 'journal can be written again',
+    });
   }
 
   /**
@@ -57,7 +75,8 @@ export class Dispatcher {
    * name of its own.
    */
   async serve(transport: Transport, codec: Codec, signal: AbortSignal, name = ''): Promise<void> {
-    const wire: Wire = { name, transport, codec, signal, underWay: new Set() };
+    const told = createTold(this.#options.log);
+    const wire: Wire = { name, transport, codec, signal, underWay: new Set(), held: [], told };
     try {
       const requests = transport.requests(signal);
       const take = (raw: RawRequest): void => {
@@ -68,6 +87,7 @@ export class Dispatcher {
     } finally {
       // Also when no more can be taken: what was taken is still to be answered, before the wire is closed.
       await Promise.all(wire.underWay);
+      for (const repeated of Object.values(told)) repeated[Symbol.dispose]();
     }
   }
 
@@ -78,6 +98,10 @@ export class Dispatcher {
       track(this.#carryOut(job, wire, job.arrived), wire);
       return;
     }
+    this.#enqueue(job, wire);
+  }
+
+  #enqueue(job: Job, wire: Wire): void {
     this.#serial = this.#serial.then(() => this.#takeTurn(job, wire));
     track(this.#serial, wire);
   }
@@ -104,7 +128,7 @@ export class Dispatcher {
       refusal = asAgentError(error);
     }
     const settled = this.#settle(raw, asReply(refusal), wire, earlier !== null).then(() => {
-      this.#options.log.warn({ ...named(raw, wire), code: refusal.code }, 'request refused');
+      wire.told.refused.tell(reasonOf(refusal), { ...named(raw, wire), code: refusal.code });
     });
     track(settled, wire);
     return null;
@@ -113,19 +137,40 @@ export class Dispatcher {
   async #takeTurn(job: Job, wire: Wire): Promise<void> {
     if (wire.signal.aborted) return;
     const { raw, command, arrived } = job;
-    const { journal, log } = this.#options;
+    const { journal } = this.#options;
     if (milliseconds(arrived, now()) > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, wire.transport))) {
-      log.warn({ ...named(raw, wire), command: command.name }, 'request was withdrawn before its turn');
+      wire.told.withdrawn.tell(`no answer to ${command.name} is wanted any more`, named(raw, wire));
       return;
     }
-    try {
-      await journal.started(journalId(raw, wire), command.name);
-    } catch (error) {
-      // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the
-      // memory across a crash in the middle of this one command.
-      log.error({ ...named(raw, wire), error: describeError(error) }, 'journal cannot be written');
-    }
+    if (!(await this.#hasPlace(job, wire))) return;
+    // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the memory
+    // across a crash in the middle of this one command.
+    await this.#record(() => journal.started(journalId(raw, wire), command.name), raw, wire);
     await this.#carryOut(job, wire, now());
+  }
+
+  /** Whether the answer will have a place. What has none waits, and what comes after it on its wire; others pass. */
+  async #hasPlace(job: Job, wire: Wire): Promise<boolean> {
+    const { transport, held, told, signal } = wire;
+    if (transport.reserve === undefined) return true;
+    try {
+      if (held.length === 0 && (await transport.reserve(job.raw))) return true;
+    } catch (error) {
+      told.unanswered.tell(reasonOn(job.raw, error), named(job.raw, wire));
+      await this.#finish(job.raw, wire, false);
+      return false;
+    }
+    held.push(job);
+    if (held.length > 1) return false;
+    const again = sleep(PLACE_RETRY_MS, undefined, { signal }).then(
+      () => {
+        for (const waiting of held.splice(0)) this.#enqueue(waiting, wire);
+      },
+      // Who stops leaves them to the next run.
+      () => undefined,
+    );
+    track(again, wire);
+    return false;
   }
 
   async #stillWanted(raw: RawRequest, transport: Transport): Promise<boolean> {
@@ -137,7 +182,7 @@ export class Dispatcher {
   }
 
   async #carryOut(job: Job, wire: Wire, started: Instant): Promise<void> {
-    const { raw, command, value, arrived } = job;
+    const { raw, command, value } = job;
     const { log, hooks } = this.#options;
     const context = new Context(job, wire, log);
     let reply: Reply;
@@ -156,31 +201,44 @@ export class Dispatcher {
     const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
     const ran = now();
     await settled;
-    const fields = {
-      ...about(job, wire),
-      returncode: reply.returncode,
-      waitedMs: milliseconds(arrived, started),
-      ranMs: milliseconds(started, ran),
-      totalMs: milliseconds(arrived, now()),
-    };
-    if (failure === null) log.info(fields, 'command finished');
-    else {
-      const { code } = asAgentError(failure);
-      log.error({ ...fields, code, error: describeError(failure) }, 'command failed');
-    }
+    this.#tell({ job, wire, failure, returncode: reply.returncode, started, ran });
     // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
     await after?.(reply.returncode);
     // Before this turn ends: the next request in line is then left to whoever comes.
     if (context.next !== null) this.#options.handOver?.(context.next);
   }
 
+  /** Commands that only tell something come as often as the host likes; the others are what was done to the machine. */
+  #tell({ job, wire, failure, returncode, started, ran }: Outcome): void {
+    const { log } = this.#options;
+    const { command, arrived } = job;
+    const isSerial = command.lane === 'serial';
+    if (failure === null && !isSerial && !log.isLevelEnabled('debug')) return;
+    const fields = {
+      ...about(job, wire),
+      returncode,
+      waitedMs: milliseconds(arrived, started),
+      ranMs: milliseconds(started, ran),
+      totalMs: milliseconds(arrived, now()),
+    };
+    if (failure === null) {
+      log[isSerial ? 'info' : 'debug'](fields, 'command finished');
+      return;
+    }
+    const reason = reasonOf(failure);
+    const { code } = asAgentError(failure);
+    const failed = { ...fields, code, error: describeError(failure) };
+    if (isSerial) log.error({ ...failed, reason }, 'command failed');
+    else wire.told.failed.tell(reason, failed);
+  }
+
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */
   async #settle(raw: RawRequest, reply: Reply, wire: Wire, journaled: boolean): Promise<void> {
-    const { log } = this.#options;
     try {
       await wire.transport.respond(raw, this.#encode(reply, raw, wire));
+      wire.told.unanswered.over();
     } catch (error) {
-      log.error({ ...named(raw, wire), error: describeError(error) }, 'answer cannot be published');
+      wire.told.unanswered.tell(reasonOn(raw, error), { ...named(raw, wire), error: describeError(error) });
     }
     if (journaled) await this.#record(() => this.#options.journal.answered(journalId(raw, wire)), raw, wire);
     await this.#finish(raw, wire, journaled);
@@ -192,7 +250,11 @@ export class Dispatcher {
     try {
       return codec.encode(reply, raw.body);
     } catch (error) {
-      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'answer cannot be encoded');
+      const { log } = this.#options;
+      log.error(
+        { ...named(raw, wire), reason: reasonOf(error), error: describeError(error) },
+        'answer cannot be encoded',
+      );
       return codec.encode(asReply(asAgentError(error)), raw.body);
     }
   }
@@ -200,8 +262,9 @@ export class Dispatcher {
   async #finish(raw: RawRequest, wire: Wire, journaled: boolean): Promise<void> {
     try {
       await wire.transport.retire(raw);
+      wire.told.unretired.over();
     } catch (error) {
-      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'request cannot be retired');
+      wire.told.unretired.tell(reasonOn(raw, error), { ...named(raw, wire), error: describeError(error) });
       return;
     }
     if (journaled) await this.#record(() => this.#options.journal.done(journalId(raw, wire)), raw, wire);
@@ -210,10 +273,47 @@ export class Dispatcher {
   async #record(write: () => Promise<void>, raw: RawRequest, wire: Wire): Promise<void> {
     try {
       await write();
+      this.#unrecorded.over();
     } catch (error) {
-      this.#options.log.error({ ...named(raw, wire), error: describeError(error) }, 'journal cannot be written');
+      this.#unrecorded.tell(reasonOf(error), { ...named(raw, wire), error: describeError(error) });
     }
   }
+}
+
+/** What came of a command. */
+interface Outcome {
+  readonly job: Job;
+  readonly wire: Wire;
+  /** Null when it succeeded. */
+  readonly failure: unknown;
+  readonly returncode: string;
+  readonly started: Instant;
+  readonly ran: Instant;
+}
+
+function createTold(log: Logger): Told {
+  return {
+    refused: new Repeated({ log, level: 'warn', message: 'request refused' }),
+    failed: new Repeated({ log, level: 'error', message: 'command failed' }),
+    withdrawn: new Repeated({ log, level: 'warn', message: 'request was withdrawn before its turn' }),
+    unanswered: new Repeated({
+      log,
+      level: 'error',
+      message: 'answer cannot be published',
+      ending: 'answers can be published again',
+    }),
+    unretired: new Repeated({
+      log,
+      level: 'error',
+      message: 'request cannot be retired',
+      ending: 'requests can be retired again',
+    }),
+  };
+}
+
+/** The same for every request, where the error names the one that it was about. */
+function reasonOn({ id }: RawRequest, error: unknown): string {
+  return [':', ' ', '"'].reduce((text, end) => text.replaceAll(`/${id}${end}`, `/(id)${end}`), reasonOf(error));
 }
 
 /**

@@ -5,7 +5,9 @@ import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import { formatDuration } from './config.js';
 import { FOR_ALL, type Hook, type Stage, findHooks } from './hook-files.js';
+import { Repeated } from '../communication/repeated.js';
 import { describeError } from './log.js';
+import { reasonOf } from './reason.js';
 
 export interface HookOptions {
   readonly host: Pick<Host, 'live' | 'files' | 'processes'>;
@@ -37,11 +39,17 @@ interface Occasion {
   /** What the programs are told. The request's value is not among it: it may be a secret. */
   readonly environment: Readonly<Record<string, string>>;
   readonly log: Logger;
+  /** At which programs that succeeded are logged: no poller decides how much that is. */
+  readonly level: 'info' | 'debug';
 }
 
 const MAX_REASON = 200;
 
 export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOptions): Hooks {
+  /** By the name of the hook. */
+  const failures = new Map<string, Repeated>();
+  const off = new Repeated({ log, level: 'info', message: 'hook is switched off: nobody may execute it' });
+  const unfound = new Repeated({ log, level: 'warn', message: 'hooks cannot be found' });
   return {
     before(command, request) {
       if (!host.live) {
@@ -60,6 +68,7 @@ export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOp
       folders: [...(lane === 'serial' ? [FOR_ALL] : []), ...(/^[\w-]+$/.test(name) ? [name] : [])],
       environment: { GUESTWIRE_COMMAND: name, GUESTWIRE_STAGE: stage, GUESTWIRE_REQUEST: request, ...more },
       log: log.child({ request, command: name }),
+      level: lane === 'serial' ? 'info' : 'debug',
     });
     return runBefore(occasion('before', {})).then(
       () => (returncode) => runAfter(occasion('after', { GUESTWIRE_RETURNCODE: returncode })),
@@ -79,26 +88,39 @@ export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOp
     try {
       for (const hook of await find(occasion)) await run(hook, occasion, end);
     } catch (error) {
-      occasion.log.warn({ error: describeError(error) }, 'hooks cannot be found');
+      unfound.tell(reasonOf(error), { command: occasion.command, error: describeError(error) });
     }
   }
 
-  async function find({ stage, folders, log: own }: Occasion): Promise<readonly Hook[]> {
+  async function find({ stage, folders, command }: Occasion): Promise<readonly Hook[]> {
     const found = await findHooks(host.files, directory, stage, folders);
     for (const { name, executable } of found) {
-      if (!executable) own.info({ hook: name }, 'hook is switched off: nobody may execute it');
+      if (!executable) off.tell(name, { hook: name, command });
     }
     return found.filter(({ executable }) => executable);
   }
 
   /** Why the program failed, in printable ASCII, or null. */
-  async function run(hook: Hook, { environment, log: own }: Occasion, end: number): Promise<string | null> {
+  async function run(hook: Hook, { environment, log: own, level }: Occasion, end: number): Promise<string | null> {
     const started = performance.now();
     const failure = hook.unfit ?? (await carryOut(hook.path, environment, end - started));
     const fields = { hook: hook.name, ranMs: Math.round(performance.now() - started) };
-    if (failure === null) own.info(fields, 'hook finished');
-    else own.warn({ ...fields, reason: printable(failure) }, 'hook failed');
-    return failure === null ? null : printable(failure);
+    if (failure === null) {
+      own[level](fields, 'hook finished');
+      failures.get(hook.name)?.over();
+      return null;
+    }
+    failuresOf(hook.name).tell(printable(failure), { ...own.bindings(), ...fields });
+    return printable(failure);
+  }
+
+  function failuresOf(hook: string): Repeated {
+    const known = failures.get(hook);
+    if (known !== undefined) return known;
+    const ending = `hook ${hook} does not fail any more`;
+    const added = new Repeated({ log, level: 'warn', message: 'hook failed', ending });
+    failures.set(hook, added);
+    return added;
   }
 
   async function carryOut(

@@ -4,7 +4,7 @@ import type { Codec, CommunicationModule, RawRequest, Transport } from '../api/c
 import type { PluginWire } from '../api/plugin.js';
 import { OVERDUE, within } from './overdue.js';
 import type { LoadedPlugin } from './plugin.js';
-import { checkTransport } from './plugin-shape.js';
+import { ShapeError, checkTransport } from './plugin-shape.js';
 
 export interface WireOptions {
   readonly plugin: LoadedPlugin;
@@ -22,7 +22,7 @@ export function guardedWire({ plugin, wire, codec, timeout }: WireOptions): Comm
     const result = await within(promised, timeout);
     if (result !== OVERDUE) return result;
     if (late !== undefined) promised.then((value) => plugin.run(() => late(value))).catch(() => undefined);
-    throw new Error(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
+    throw new ShapeError(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
   };
   return {
     name: wire.name,
@@ -89,5 +89,5 @@ function checkRequest(request: unknown): RawRequest {
   if (typeof id === 'string' && /^[\x20-\x7e]+$/.test(id) && (typeof body === 'string' || isUint8Array(body))) {
     return { id, body, answered: answered === true };
   }
-  throw new TypeError('a request of a plugin: wanted a printable id and a body of bytes or text');
+  throw new ShapeError('a request of a plugin: wanted a printable id and a body of bytes or text');
 }

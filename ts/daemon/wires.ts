@@ -5,6 +5,7 @@ import { AGENT_ERRORS, AgentError, messageOf } from '../api/errors.js';
 import { configError } from './config.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
+import { reasonOf } from './reason.js';
 
 /** Stands for every wire that is there. */
 export const AUTO = 'auto';
@@ -97,7 +98,7 @@ async function serve(
     await dispatcher.serve(transport, codec, signal, name);
     if (!signal.aborted) log.error({ wire: name }, 'wire ended');
   } catch (error) {
-    log.error({ wire: name, error: describeError(error) }, 'wire failed');
+    log.error({ wire: name, reason: reasonOf(error), error: describeError(error) }, 'wire failed');
   }
 }
 

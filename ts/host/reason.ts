@@ -6,13 +6,33 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
   EROFS: 'the file system is read-only',
+  EIO: 'the disk failed: input/output error',
   EACCES: 'permission denied',
   EPERM: 'the system refuses it; the file may be immutable',
+  ENOENT: 'no such file or directory',
+  EEXIST: 'there is a file already',
   ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  ELOOP: 'too many links, or a link where none is followed',
   ENAMETOOLONG: 'the name is too long',
+  EFBIG: 'the file would be larger than the system allows',
+  ETXTBSY: 'it is a program that is running',
+  EBUSY: 'it is in use',
+  EMFILE: 'the agent has too many open files',
+  ENFILE: 'the system has too many open files',
+  ENOMEM: 'the system is out of memory',
+  ENXIO: 'the device is not there',
+  ENODEV: 'the device is not there',
+  EXDEV: 'the two are on different file systems',
+  ESTALE: 'the file server has lost the file',
+  EOPNOTSUPP: 'the file system cannot do it',
 };
 
+/** Null for a code that is not among those that an administrator meets. */
+export function reasonOfCode(code: string): string | null {
+  return REASONS[code] ?? null;
+}
+
 export function reason(error: unknown): string {
-  const known = REASONS[errorCode(error) ?? ''];
-  return known ?? messageOf(error);
+  return reasonOfCode(errorCode(error) ?? '') ?? messageOf(error);
 }

@@ -128,10 +128,14 @@ export function withChanges(facts: NetworkFacts, changes: readonly FileChange[])
   return { ...facts, files };
 }
 
-/** A label as it may stand in a comment: one line, printable, short. The host chooses labels; files are sourced. */
+/**
+ * A label as it may stand at the end of a comment: one line, printable, short. The host chooses labels; files are
+ * sourced. A backslash at the end would join the next line to the comment, for ifupdown and systemd.
+ */
 export function commentText(label: string): string {
   return label
     .replace(/[^\x20-\x7e]+/g, ' ')
     .trim()
-    .slice(0, 80);
+    .slice(0, 80)
+    .replace(/[\s\\]+$/, '');
 }

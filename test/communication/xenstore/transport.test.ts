@@ -224,16 +224,121 @@ test('after a lost connection it comes back, watches again, looks at everything 
   assert.equal(store.connections, 1);
 });
 
-test('old answers are removed when their time is up, those of an earlier run too', async () => {
+/** Answers the requests of these ids, in their order. */
+async function answer(store: MemoryXenStore, bench: Bench, ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    store.write(`data/host/${id}`, 'x');
+    const request = await bench.request(id);
+    await bench.transport.respond(request, Buffer.from('answer'));
+    store.nodes.delete(`data/host/${id}`);
+    await bench.transport.retire(request);
+  }
+}
+
+function answersIn(store: MemoryXenStore): readonly string[] {
+  return [...store.nodes.keys()].flatMap((path) => /^data\/guest\/(.*)$/.exec(path)?.slice(1) ?? []);
+}
+
+test('old answers are removed when their time is up, those of an earlier run too, but for the newest four', async () => {
   const store = new MemoryXenStore();
   store.nodes.set('data/guest/earlier', Buffer.from('z'));
   await using bench = await Bench.open(store, { keepAnswers: 150 });
+  await answer(store, bench, ['a', 'b', 'c', 'd', 'e']);
+  assert.deepEqual(answersIn(store), ['earlier', 'a', 'b', 'c', 'd', 'e']);
+  await until(() => answersIn(store).length < 5, 'the collection');
+  await sleep(300);
+  assert.deepEqual(answersIn(store), ['b', 'c', 'd', 'e']);
+});
+
+test('where the store is full the oldest answer makes room, and is logged when it is not ten seconds old', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  await answer(store, bench, ['a', 'b']);
+  store.before = async (operation) => {
+    // Behind the removal that came before it.
+    await sleep(1);
+    if (operation.startsWith('write') && answersIn(store).length >= 2) throw storeError('XS_REFUSED', 'no: EQUOTA');
+  };
+  const begun = performance.now();
+  await answer(store, bench, ['c']);
+  assert.ok(performance.now() - begun > 1500, 'a host that looks twice a second had time to read it');
+  assert.deepEqual(answersIn(store), ['b', 'c']);
+  const told = bench.logged.filter((line) => line.includes('made room for the next before'));
+  assert.equal(told.length, 1);
+  assert.match(told[0]!, /"level":40.*"request":"a"/);
+});
+
+test('the answer of a request that still stands makes room for none', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.write('data/host/stays', 'x');
+  await bench.transport.respond(await bench.request('stays'), Buffer.from('answer'));
+  store.before = (operation) => {
+    if (operation.startsWith('write data/guest')) throw storeError('XS_REFUSED', 'no: ENOSPC');
+  };
+  store.write('data/host/next', 'x');
+  const request = await bench.request('next');
+  const responding = bench.transport.respond(request, Buffer.from('answer'));
+  await until(() => bench.logged.some((line) => line.includes('has no room for answers')), 'a full store');
+  assert.deepEqual(answersIn(store), ['stays']);
+  store.nodes.delete('data/host/next');
+  await responding;
+  assert.deepEqual(answersIn(store), ['stays'], 'nobody wants it any more');
+});
+
+test('a place for an answer is made where there is none, and goes once the answer is there', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
   store.write('data/host/a', 'x');
   const request = await bench.request('a');
+  assert.equal(await bench.transport.reserve(request), true);
+  assert.match(answersIn(store).join(' '), /^guestwire-keeps-a-place$/);
+  store.before = async (operation) => {
+    await sleep(1);
+    if (operation.startsWith('write') && answersIn(store).length >= 1) throw storeError('XS_REFUSED', 'no: ENOSPC');
+  };
   await bench.transport.respond(request, Buffer.from('answer'));
-  await bench.transport.retire(request);
-  assert.ok(store.nodes.has('data/guest/a') && store.nodes.has('data/guest/earlier'));
-  await until(() => !store.nodes.has('data/guest/a') && !store.nodes.has('data/guest/earlier'), 'the collection');
+  assert.deepEqual(answersIn(store), ['a']);
+});
+
+test('a place is not made where answers that were read have one each for all that is asked', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  await answer(store, bench, ['a', 'b']);
+  store.write('data/host/c', 'x');
+  const request = await bench.request('c');
+  store.operations.length = 0;
+  assert.equal(await bench.transport.reserve(request), true);
+  assert.deepEqual(store.operations, ['list data/guest']);
+});
+
+test('a place for a name that no store takes is refused, not waited for', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  const id = 'x'.repeat(2020);
+  store.write(`data/host/${id}`, 'x');
+  const request = await bench.request(id);
+  store.before = (operation) => {
+    if (operation.startsWith('write')) throw storeError('XS_REFUSED', 'no: ENOSPC');
+  };
+  await assert.rejects(bench.transport.reserve(request), { code: 'XS_REFUSED' });
+});
+
+test('a store that is away for long is one line of the log for each reason, and one when it is back', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.refusing = 'XS_IO';
+  store.drop();
+  await sleep(2500);
+  store.refusing = null;
+  await until(() => store.connections === 1, 'a connection');
+  await settle();
+  const told = bench.logged.filter((line) => !line.includes('"level":20'));
+  assert.deepEqual(
+    told.map((line) => (JSON.parse(line) as { msg: string }).msg),
+    ['XenStore connection lost', 'XenStore cannot be reached', 'XenStore connection re-established'],
+  );
+  assert.ok(bench.logged.length > 5, 'every attempt is there at the level debug');
 });
 
 test('a request that cannot be removed is never yielded again, and its answer stays as long as it does', async () => {

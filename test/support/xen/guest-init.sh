@@ -10,6 +10,6 @@ mount -t devpts devpts /dev/pts
 insmod /lib/modules/xen-netfront.ko
 ip link set lo up
 hostname -F /etc/hostname
-guestwire run > /var/log/guestwire.log 2>&1 &
+guestwire run --log-level debug > /var/log/guestwire.log 2>&1 &
 . /lib/shell.sh
 serve /dev/hvc0

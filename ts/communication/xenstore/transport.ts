@@ -7,7 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Body, RawRequest, Requests, Transport } from '../../api/communication.js';
 import type { Endpoints, StoreConnection } from '../../api/endpoints.js';
+import { messageOf } from '../../api/errors.js';
+import { Repeated } from '../repeated.js';
 import { RequestQueue } from '../request-queue.js';
+import { Answers } from './answers.js';
+import { storeWord } from './store-word.js';
 
 const REQUESTS = 'data/host';
 const ANSWERS = 'data/guest';
@@ -17,8 +21,6 @@ const READS_AT_ONCE = 16;
 const BACK_OFF_MS = { first: 50, last: 5000 } as const;
 /** An operation that loses the connection so often is itself the reason. */
 const ATTEMPTS = 10;
-/** No host waits longer for an answer; older ones may go early when the guest's quota of nodes is used up. */
-const HOST_PATIENCE_MS = 300_000;
 
 export interface XenStoreTransportOptions {
   readonly openStore: Endpoints['openStore'];
@@ -51,14 +53,15 @@ interface Waiter {
 
 export class XenStoreTransport implements Transport {
   readonly #options: XenStoreTransportOptions;
-  readonly #log: Logger;
   readonly #standing = new Map<string, Standing>();
-  /** When each of our answers was written, or first seen, in that order. */
-  readonly #answers = new Map<string, number>();
+  readonly #answers: Answers;
+  readonly #away: Repeated;
+  readonly #unlisted: Repeated;
+  readonly #unread: Repeated;
   /** Requests that an earlier run of the agent answered and could not retire any more. */
   readonly #answeredBefore = new Set<string>();
   readonly #slots: Slot[] = [];
-  readonly #unread: Slot[] = [];
+  readonly #toRead: Slot[] = [];
   readonly #ready = new RequestQueue();
   readonly #closing = new AbortController();
   #reading = 0;
@@ -68,11 +71,30 @@ export class XenStoreTransport implements Transport {
   #connection: StoreConnection | null = null;
   #waiting: Waiter[] = [];
   #pollTimer: NodeJS.Timeout | null = null;
-  #collectTimer: NodeJS.Timeout | null = null;
 
   private constructor(options: XenStoreTransportOptions) {
     this.#options = options;
-    this.#log = options.log;
+    const { log } = options;
+    this.#answers = new Answers({
+      log,
+      keep: options.keepAnswers,
+      persist: (operation) => this.#persist(operation),
+      requests: this.#standing,
+      isWanted: async (id) => (await this.#value(id)) !== null,
+    });
+    this.#away = new Repeated({
+      log,
+      level: 'warn',
+      message: 'XenStore cannot be reached',
+      ending: 'XenStore connection re-established',
+    });
+    this.#unlisted = new Repeated({
+      log,
+      level: 'error',
+      message: 'requests cannot be listed',
+      ending: 'requests can be listed again',
+    });
+    this.#unread = new Repeated({ log, level: 'error', message: 'request cannot be read' });
   }
 
   /**
@@ -92,31 +114,25 @@ export class XenStoreTransport implements Transport {
   }
 
   requests(signal: AbortSignal): Requests {
+    const stop = (): void => {
+      this.#answers.stop();
+    };
+    signal.addEventListener('abort', stop, { once: true });
     return this.#ready.take(signal);
   }
 
   async stillWanted(request: RawRequest): Promise<boolean> {
-    const value = await this.#persist((connection) => connection.read(`${REQUESTS}/${request.id}`));
+    const value = await this.#value(request.id);
     if (value === null) this.#standing.delete(request.id);
     return value !== null;
   }
 
-  respond(request: RawRequest, body: Body): Promise<void> {
-    const { id } = request;
-    const path = `${ANSWERS}/${id}`;
-    // One write creates the node with its value: a host that finds it empty would take that for the answer.
-    const write = (connection: StoreConnection): Promise<void> => connection.write(path, body);
-    const written = (): void => {
-      this.#answers.delete(id);
-      this.#answers.set(id, Date.now());
-      this.#scheduleCollection();
-    };
-    return this.#persist(write).then(written, async (error: unknown) => {
-      // Perhaps the guest's quota of nodes is used up by answers that nobody waits for any more.
-      if ((await this.#collect(HOST_PATIENCE_MS)) === 0) throw error;
-      await this.#persist(write);
-      written();
-    });
+  reserve({ id }: RawRequest): Promise<boolean> {
+    return this.#answers.reserve(id);
+  }
+
+  respond({ id }: RawRequest, body: Body): Promise<void> {
+    return this.#answers.publish(id, body);
   }
 
   async retire(request: RawRequest): Promise<void> {
@@ -136,7 +152,8 @@ export class XenStoreTransport implements Transport {
     this.#closing.abort();
     this.#ready.close();
     if (this.#pollTimer !== null) clearInterval(this.#pollTimer);
-    if (this.#collectTimer !== null) clearTimeout(this.#collectTimer);
+    this.#answers[Symbol.dispose]();
+    for (const repeated of [this.#away, this.#unlisted, this.#unread]) repeated[Symbol.dispose]();
     this.#connection?.[Symbol.dispose]();
     this.#connection = null;
     for (const { reject } of this.#waiting.splice(0)) reject(new Error('the transport is closed'));
@@ -144,6 +161,10 @@ export class XenStoreTransport implements Transport {
   }
 
   // Connection ------------------------------------------------------------------------------------------------------
+
+  #value(id: string): Promise<Uint8Array | null> {
+    return this.#persist((connection) => connection.read(`${REQUESTS}/${id}`));
+  }
 
   /** Runs `operation` on the connection, again on the next one whenever it is lost. */
   #persist<T>(operation: (connection: StoreConnection) => Promise<T>, attempt = 1): Promise<T> {
@@ -175,6 +196,7 @@ export class XenStoreTransport implements Transport {
         });
         if (this.#firstScan) await this.#noteEarlierAnswers(opened);
         this.#firstScan = false;
+        this.#away.over();
         this.#connection = opened;
         for (const { resolve } of this.#waiting.splice(0)) resolve(opened);
         await this.#scan();
@@ -182,8 +204,7 @@ export class XenStoreTransport implements Transport {
       } catch (error) {
         connection?.[Symbol.dispose]();
         if (this.#closing.signal.aborted || !retry(codeOf(error))) throw error;
-        const reason = error instanceof Error ? error.message : codeOf(error);
-        this.#log.warn({ reason, retryMs: delay }, 'XenStore cannot be reached');
+        this.#away.tell(messageOf(error));
       }
       // Many guests lose one store at the same moment; the jitter keeps them from coming back as one.
       await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#closing.signal });
@@ -195,21 +216,14 @@ export class XenStoreTransport implements Transport {
     // A connection that was lost before it was in use is retried by whoever was opening it.
     if (this.#connection !== connection || this.#closing.signal.aborted) return;
     this.#connection = null;
-    this.#log.warn({ reason }, 'XenStore connection lost');
-    this.#connect({ retry: () => true }).then(
-      () => {
-        this.#log.info('XenStore connection re-established');
-      },
-      () => undefined,
-    );
+    this.#away.tell(reason, {}, 'XenStore connection lost');
+    this.#connect({ retry: () => true }).catch(() => undefined);
   }
 
   async #noteEarlierAnswers(connection: StoreConnection): Promise<void> {
-    for (const id of (await connection.list(ANSWERS)) ?? []) {
-      this.#answeredBefore.add(id);
-      this.#answers.set(id, Date.now());
-    }
-    this.#scheduleCollection();
+    const ids = (await connection.list(ANSWERS)) ?? [];
+    for (const id of ids) this.#answeredBefore.add(id);
+    this.#answers.note(ids);
   }
 
   // Requests --------------------------------------------------------------------------------------------------------
@@ -252,11 +266,12 @@ export class XenStoreTransport implements Transport {
       for (const [id, standing] of this.#standing) {
         if (standing === 'stuck' && !there.has(id)) this.#standing.delete(id);
       }
+      this.#unlisted.over();
       for (const id of there) this.#take(id, undefined);
       this.#readNext();
     } catch (error) {
       if (isLoss(error)) this.#lose(connection, codeOf(error));
-      else this.#log.error({ code: codeOf(error) }, 'requests cannot be listed');
+      else this.#unlisted.tell(storeWord(error));
     }
   }
 
@@ -276,7 +291,7 @@ export class XenStoreTransport implements Transport {
     }
     const slot: Slot = { id, request: null, done: false, changed: false };
     this.#slots.push(slot);
-    if (body === undefined) this.#unread.push(slot);
+    if (body === undefined) this.#toRead.push(slot);
     else this.#fill(slot, body);
   }
 
@@ -293,7 +308,7 @@ export class XenStoreTransport implements Transport {
 
   #readNext(): void {
     while (this.#reading < READS_AT_ONCE) {
-      const slot = this.#unread.shift();
+      const slot = this.#toRead.shift();
       if (slot === undefined) return;
       this.#reading += 1;
       void this.#read(slot);
@@ -305,7 +320,7 @@ export class XenStoreTransport implements Transport {
     try {
       const read = (): Promise<Uint8Array | null> => {
         slot.changed = false;
-        return this.#persist((connection) => connection.read(`${REQUESTS}/${id}`));
+        return this.#value(id);
       };
       let body = await read();
       while (body === null && slot.changed) body = await read();
@@ -313,8 +328,7 @@ export class XenStoreTransport implements Transport {
     } catch (error) {
       this.#fill(slot, null);
       this.#standing.set(id, 'stuck');
-      if (!this.#closing.signal.aborted)
-        this.#log.error({ request: id, code: codeOf(error) }, 'request cannot be read');
+      if (!this.#closing.signal.aborted) this.#unread.tell(storeWord(error), { request: id });
     }
     this.#reading -= 1;
     this.#readNext();
@@ -326,42 +340,6 @@ export class XenStoreTransport implements Transport {
       const request = this.#slots.shift()?.request ?? null;
       if (request !== null) this.#ready.push(request);
     }
-  }
-
-  // Answers ---------------------------------------------------------------------------------------------------------
-
-  #scheduleCollection(): void {
-    if (this.#collectTimer !== null || this.#closing.signal.aborted) return;
-    const oldest = this.#answers.values().next().value;
-    if (oldest === undefined) return;
-    const delay = Math.max(oldest + this.#options.keepAnswers - Date.now(), 100);
-    this.#collectTimer = setTimeout(() => {
-      this.#collectTimer = null;
-      void this.#collect(this.#options.keepAnswers).finally(() => {
-        this.#scheduleCollection();
-      });
-    }, delay).unref();
-  }
-
-  /** Removes our answers older than `age` milliseconds and returns how many went. */
-  async #collect(age: number): Promise<number> {
-    let removed = 0;
-    for (const [id, time] of [...this.#answers]) {
-      if (time + age > Date.now()) break;
-      this.#answers.delete(id);
-      if (this.#standing.has(id)) {
-        // Its request still stands: without the answer, the next run of the agent would carry it out again.
-        this.#answers.set(id, Date.now());
-        continue;
-      }
-      try {
-        await this.#persist((connection) => connection.remove(`${ANSWERS}/${id}`));
-        removed += 1;
-      } catch (error) {
-        this.#log.warn({ request: id, code: codeOf(error) }, 'old answer cannot be removed');
-      }
-    }
-    return removed;
   }
 }
 
