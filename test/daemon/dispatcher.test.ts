@@ -192,6 +192,7 @@ test("an error of the table is answered with its own code and message, and the r
   await bench.retired('a');
   await bench.stop();
   assert.deepEqual(bench.transport.answer('a'), { returncode: '500', message: 'Invalid path: expected x, got S3cret' });
+  assert.ok(bench.logged.some((line) => line.includes('"reason":"Invalid path: expected x, got (not logged)"')));
   assert.ok(!bench.logged.join('').includes('S3cret'));
 });
 
@@ -203,6 +204,91 @@ test('a request whose answer cannot be published is retired all the same', async
   bench.transport.push('a', request('version'));
   await bench.retired('a');
   assert.ok(bench.logged.some((line) => line.includes('answer cannot be published') && line.includes('XS_TOO_LARGE')));
+});
+
+/** What is logged at the usual level and above. */
+function messages(bench: Bench): readonly string[] {
+  const lines = bench.logged.map((line) => JSON.parse(line) as { level: number; msg: string; reason?: string });
+  return lines
+    .filter(({ level }) => level >= 30)
+    .map(({ msg, reason }) => (reason === undefined ? msg : `${msg}: ${reason}`));
+}
+
+test('what only tells something is logged for whoever debugs, what changes the machine for everybody', async () => {
+  await using bench = await Bench.open([version, serial('work', () => Promise.resolve(''))]);
+  for (const [id, name] of Object.entries({ a: 'version', b: 'work', c: 'version' })) {
+    bench.transport.push(id, request(name));
+    await bench.retired(id);
+  }
+  await bench.stop();
+  assert.deepEqual(messages(bench), ['command finished']);
+  assert.equal(bench.logged.filter((line) => line.includes('"command":"version"')).length, 2);
+});
+
+test('an immediate command that fails is logged once for each reason, a serial one each time', async () => {
+  const fails = (name: string, lane: 'immediate' | 'serial'): Command =>
+    command({
+      name,
+      lane,
+      parse: () => null,
+      run: () => Promise.reject(new AgentError('GW_RUN_FAILED', [name, 'it is broken'])),
+    });
+  await using bench = await Bench.open([fails('look', 'immediate'), fails('work', 'serial')]);
+  for (let round = 0; round < 3; round += 1) {
+    for (const name of ['look', 'work']) {
+      bench.transport.push(`${name}-${round}`, request(name));
+      await bench.retired(`${name}-${round}`);
+    }
+  }
+  await bench.stop();
+  const work = 'command failed: work failed: it is broken';
+  assert.deepEqual(messages(bench).toSorted(), ['command failed: look failed: it is broken', work, work, work]);
+});
+
+test('a request whose answer has no place waits for one, with those behind it on its wire, and is not begun', async () => {
+  const ran: unknown[] = [];
+  const work = serial('work', (value) => {
+    ran.push(value);
+    return Promise.resolve('');
+  });
+  await using bench = await Bench.open([version, work]);
+  let places = 0;
+  const asked: string[] = [];
+  Object.assign(bench.transport, {
+    reserve: ({ id }: { id: string }) => {
+      asked.push(id);
+      return Promise.resolve(places > 0);
+    },
+  });
+  for (const id of ['a', 'b', 'c']) bench.transport.push(id, request('work', id));
+  bench.transport.push('quick', request('version'));
+  await bench.retired('quick');
+  while (asked.length < 2) await sleep(10);
+  assert.deepEqual([ran, await bench.journal()], [[], '']);
+  assert.deepEqual(new Set(asked), new Set(['a']), 'nothing overtakes the first');
+  bench.transport.withdrawn.add('b');
+  places = 1;
+  await bench.retired('a', 'c');
+  assert.deepEqual(ran, ['a', 'c']);
+  await bench.stop();
+  assert.ok(messages(bench).includes('request was withdrawn before its turn: no answer to work is wanted any more'));
+});
+
+test('a request whose answer can never be published is retired, and not begun', async () => {
+  const ran: unknown[] = [];
+  const work = serial('work', (value) => {
+    ran.push(value);
+    return Promise.resolve('');
+  });
+  await using bench = await Bench.open([work]);
+  const error = Object.assign(new Error('message for data/guest/a has 5000 bytes'), { code: 'XS_TOO_LARGE' });
+  Object.assign(bench.transport, { reserve: () => Promise.reject(error) });
+  bench.transport.push('a', request('work'));
+  await bench.retired('a');
+  await bench.stop();
+  assert.deepEqual(ran, []);
+  assert.deepEqual(bench.transport.events, ['retired a']);
+  assert.deepEqual(messages(bench), ['answer cannot be published: message for data/guest/(id) has 5000 bytes']);
 });
 
 test('a serial command is in the journal before it runs, and out of it when it is done', async () => {

@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readFile, readdir, rm } from 'node:fs/promises';
+import { lstat, open, readFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError, type State, type StateFile } from '../api/index.js';
+import { makeDirectories } from './make-directories.js';
 import { syncDirectory, writePrivate } from './replace.js';
 import { reason } from './reason.js';
 import { absent, errorCode } from './root-path.js';
@@ -12,8 +13,7 @@ const LOCK_TIMEOUT = 120_000;
 
 /** Texts, growing files and locks in `directory`, which is made, for root's eyes only, when the first is written. */
 export function createState(directory: string): State {
-  const make = (name: string): Promise<unknown> =>
-    mkdir(dirname(join(directory, name)), { recursive: true, mode: 0o700 });
+  const make = (name: string): Promise<void> => makeDirectories(dirname(join(directory, name)), 0o700);
   return {
     read: (name) => readFile(join(directory, name), 'utf8').catch(absent),
 

@@ -1,7 +1,8 @@
 /** What the daemon itself needs of the machine: its configuration files, its journal, its streams. */
 import { type FileHandle, open, readFile, readdir, rename, rm } from 'node:fs/promises';
-import { fstatSync, mkdirSync, statSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectories } from './make-directories.js';
 
 export interface TextFile {
   readonly path: string;
@@ -75,7 +76,7 @@ export function appendOnlyFile(path: string): AppendOnlyFile {
   }
 
   async function appendable(): Promise<FileHandle> {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectories(dirname(path), 0o700);
     return open(path, 'a', 0o600);
   }
 
