@@ -132,7 +132,7 @@ test('one wire that ends or fails leaves the other serving', async () => {
     // eslint-disable-next-line require-yield -- it fails before the first
     async *requests() {
       await sleep(1);
-      throw new Error('broken');
+      throw Object.assign(new Error('read of S3cret failed'), { code: 'EIO' });
     },
   });
   await using bench = await Bench.open([
@@ -144,6 +144,8 @@ test('one wire that ends or fails leaves the other serving', async () => {
     'both told',
     () => bench.logged.join('').includes('wire failed') && bench.logged.join('').includes('wire ended'),
   );
+  assert.match(bench.logged.join(''), /"wire":"failing","reason":"the device failed: input\/output error"/);
+  assert.doesNotMatch(bench.logged.join(''), /S3cret/);
   there.push('1', request('work', 'x'));
   await bench.until('answered', () => there.answers.size === 1);
   assert.equal(await bench.stop(), true);

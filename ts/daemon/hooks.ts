@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { Command } from '../api/command.js';
 import { AgentError } from '../api/errors.js';
+import { firstLine } from '../api/first-line.js';
 import type { Host } from '../api/host.js';
 import { formatDuration } from './config.js';
 import { FOR_ALL, type Hook, type Stage, findHooks } from './hook-files.js';
@@ -137,11 +138,6 @@ export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOp
       return `it cannot be run: ${describeError(error).code ?? 'the system refuses it'}`;
     }
   }
-}
-
-function firstLine(text: string): string | null {
-  const line = text.split('\n', 1)[0]?.trim() ?? '';
-  return line === '' ? null : line;
 }
 
 /** As answers have to be. */

@@ -6,7 +6,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
   EROFS: 'the file system is read-only',
-  EIO: 'the disk failed: input/output error',
+  EIO: 'the device failed: input/output error',
   EACCES: 'permission denied',
   EPERM: 'the system refuses it; the file may be immutable',
   ENOENT: 'no such file or directory',

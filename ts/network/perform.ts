@@ -1,6 +1,7 @@
 /** The acting half: what a plan's actions do to the live machine. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { firstLine } from '../api/first-line.js';
 import { messageOf } from '../api/errors.js';
 import type { Host, LiveNetwork } from '../api/host.js';
 import { isLinkLocal } from './address.js';
@@ -61,7 +62,8 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
       if (code === 0) return null;
       log.warn({ command, code, timedOut, stderr: stderr.slice(-500) }, 'program failed');
       if (onFailure === 'ignore') return null;
-      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}`;
+      const said = firstLine(stderr);
+      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}${said === null ? '' : `: ${said}`}`;
     }
   }
 }

@@ -4,6 +4,7 @@ import type { Body, RawRequest, Requests, Transport } from '../../api/communicat
 import { asBuffer } from '../../api/bytes.js';
 import type { ByteStream, Endpoints } from '../../api/endpoints.js';
 import { AgentError } from '../../api/errors.js';
+import { Repeated } from '../repeated.js';
 import { RequestQueue } from '../request-queue.js';
 import { LineSplitter } from './lines.js';
 import type { StreamOptions } from './index.js';
@@ -45,10 +46,13 @@ export class StreamTransport implements Transport {
   readonly #listeners: AsyncDisposable[] = [];
   readonly #ready = new RequestQueue();
   readonly #pending = new Map<string, Pending>();
+  readonly #crowded: Repeated;
   #last = 0;
 
   private constructor(options: StreamTransportOptions) {
     this.#options = options;
+    const { log } = options;
+    this.#crowded = new Repeated({ log, level: 'warn', message: 'connection refused: there are too many' });
   }
 
   /** Rejects with AgentError GW_WIRE_ABSENT when there is nothing to listen to. */
@@ -102,6 +106,7 @@ export class StreamTransport implements Transport {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     this.#ready.close();
+    this.#crowded[Symbol.dispose]();
     for (const listener of this.#listeners.splice(0)) await listener[Symbol.asyncDispose]();
     for (const { stream } of this.#connections) stream[Symbol.dispose]();
   }
@@ -109,13 +114,17 @@ export class StreamTransport implements Transport {
   /** Serves the port for as long as the agent runs. `tried` is called once it is open, or was found not to be. */
   async #keepPort(path: string, tried: () => void): Promise<void> {
     const { endpoints, log } = this.#options;
-    let told = '';
+    const opened = 'port opened';
+    const own = log.child({ path });
+    using unusable = new Repeated({ log: own, level: 'warn', message: 'port cannot be used', ending: opened });
+    let first = true;
     while (!this.#isClosing()) {
       let reason = 'it went away';
       try {
         const stream = await endpoints.openPort(path);
-        log.info({ path }, 'port opened');
-        told = '';
+        if (first) own.info(opened);
+        unusable.over();
+        first = false;
         tried();
         await this.#serve(stream);
       } catch (error) {
@@ -123,9 +132,9 @@ export class StreamTransport implements Transport {
       }
       tried();
       if (this.#isClosing()) return;
+      first = false;
       // Once for each reason: a port that is plugged out may stay so for long.
-      if (reason !== told) log.warn({ path, reason, retryMs: REOPEN_MS }, 'port cannot be used');
-      told = reason;
+      unusable.tell(reason, { retryMs: REOPEN_MS });
       await sleep(REOPEN_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
     }
   }
@@ -136,7 +145,7 @@ export class StreamTransport implements Transport {
 
   #accept(stream: ByteStream): void {
     if (this.#closing.signal.aborted || this.#connections.size >= MAX_CONNECTIONS) {
-      this.#options.log.warn({ limit: MAX_CONNECTIONS }, 'connection refused: there are too many');
+      this.#crowded.tell(`there are ${MAX_CONNECTIONS} already`);
       stream[Symbol.dispose]();
       return;
     }
