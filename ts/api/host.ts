@@ -135,6 +135,11 @@ export interface RunOptions {
   readonly timeout?: number;
   /** Added to the clean environment that every program gets. Visible to whoever may look at the process. */
   readonly environment?: Readonly<Record<string, string>>;
+  /**
+   * Whether the program can do with the rights that the agent's service leaves it, and leaves nothing running. Without
+   * it a program is started outside of the service's sandbox, where there is one: that takes longer (docs/systemd.md).
+   */
+  readonly confined?: boolean;
 }
 
 export interface RunResult {

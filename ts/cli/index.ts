@@ -51,4 +51,8 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'print the effective configuration and where it came from',
     load: async () => (await import('./config.js')).config,
   },
+  programs: {
+    summary: 'start programs for an agent in a sandbox; for systemd',
+    load: async () => (await import('./programs.js')).programs,
+  },
 };

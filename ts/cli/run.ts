@@ -31,6 +31,12 @@ import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-o
 const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
 const TRIAL_WIRES = ['xenstore'];
 
+/**
+ * Names the socket of what starts programs. The unit that makes the sandbox sets it: an option would be an error for the
+ * version before, which an update may have to go back to.
+ */
+const LAUNCHER = 'GUESTWIRE_PROGRAMS';
+
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
@@ -89,6 +95,7 @@ export const run = subcommand({
         live: values.root === undefined,
         store: access.store,
         backups: config.files.backups,
+        launcher: process.env[LAUNCHER] ?? null,
         updates: {
           directory: resolve(config.update.directory),
           store: config.store,

@@ -142,7 +142,7 @@ async function setByTool(host: Host, tool: Tool, before: HashFiles, wanted: NewP
 async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise<void> {
   using stdin = new Secret(Buffer.from(input));
   const { code, stderr, timedOut } = await host.processes
-    .run(argv, { stdin, timeout: TOOL_TIMEOUT })
+    .run(argv, { stdin, timeout: TOOL_TIMEOUT, confined: true })
     .catch((cause: unknown) => {
       throw new AgentError('GW_RUN_FAILED', [argv[0], messageOf(cause)], { cause });
     });

@@ -18,6 +18,8 @@ export interface HostOptions {
   readonly store: Store;
   /** How many changes of files can be looked up in the state directory. */
   readonly backups?: number;
+  /** Socket of what starts programs for an agent that runs in a sandbox. */
+  readonly launcher?: string | null;
   /** For the one agent that serves, which alone can be replaced by another version. */
   readonly updates?: Pick<UpdatesOptions, 'directory' | 'store' | 'program'>;
 }
@@ -36,11 +38,19 @@ export async function createHost(
 }
 
 /** As {@link createHost}, for whoever only looks. */
-export function openHost({ root, stateDirectory, live, store, backups, updates }: HostOptions): Host {
+export function openHost({
+  root,
+  stateDirectory,
+  live,
+  store,
+  backups,
+  launcher = null,
+  updates,
+}: HostOptions): Host {
   return {
     live,
     files: createFiles(root, stateDirectory, backups),
-    processes: deferredProcesses(),
+    processes: deferredProcesses(launcher),
     store,
     network: deferredNetwork(root, live),
     state: createState(stateDirectory),
@@ -56,8 +66,11 @@ function kernel(): Promise<Kernel> {
 
 // What is loaded at its first use costs neither start-up time nor memory before: an agent mostly waits.
 
-function deferredProcesses(): Processes {
-  return { run: async (argv, options) => (await import('./processes.js')).createProcesses().run(argv, options) };
+function deferredProcesses(launcher: string | null): Processes {
+  let loaded: Promise<Processes> | null = null;
+  const processes = (): Promise<Processes> =>
+    (loaded ??= import('./processes.js').then(({ createProcesses }) => createProcesses(launcher)));
+  return { run: async (argv, options) => (await processes()).run(argv, options) };
 }
 
 function deferredNetwork(root: string, live: boolean): Network {

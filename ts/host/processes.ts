@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { type Argv, type Processes, type RunOptions, type RunResult, Secret } from '../api/index.js';
+import { Launcher } from './launcher.js';
 
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 const DEFAULT_TIMEOUT = 60_000;
@@ -10,13 +11,31 @@ const DRAIN_TIME = 500;
 const NO_SUCH_PROGRAM = 127;
 const SIGNAL_BASE = 128;
 
-/** Programs of the machine itself. */
-export function createProcesses(): Processes {
-  return { run };
+/**
+ * Programs of the machine itself. Where the agent runs in a sandbox, `launcher` is the socket of what starts programs
+ * outside of it; null where there is none.
+ */
+export function createProcesses(launcher: string | null = null): Processes {
+  if (launcher === null) return { run: runProgram };
+  const outside = new Launcher(launcher);
+  return {
+    run(argv, options = {}) {
+      if (options.confined === true) return runProgram(argv, options);
+      const { environment = {}, timeout = DEFAULT_TIMEOUT } = options;
+      return outside.run({ argv, environment, timeout }, inputOf(options));
+    },
+  };
 }
 
-/** Rejects only when a program that exists cannot be started, for want of rights or memory. */
-function run([program, ...args]: Argv, options: RunOptions = {}): Promise<RunResult> {
+/**
+ * Starts a program as a child of this process, which is killed when `signal` aborts. Rejects only when a program that
+ * exists cannot be started, for want of rights or memory.
+ */
+export function runProgram(
+  [program, ...args]: Argv,
+  options: RunOptions = {},
+  signal?: AbortSignal,
+): Promise<RunResult> {
   return new Promise((resolve, reject) => {
     // A process group of its own, so that a timeout ends the program's children too.
     const child = spawn(program, args, {
@@ -38,32 +57,42 @@ function run([program, ...args]: Argv, options: RunOptions = {}): Promise<RunRes
       timedOut = true;
       killGroup(child.pid);
     }, options.timeout ?? DEFAULT_TIMEOUT);
+    const abort = (): void => {
+      killGroup(child.pid);
+    };
+    signal?.addEventListener('abort', abort);
 
     child.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
       if (error.code !== 'ENOENT') {
         reject(error);
         return;
       }
       resolve({ code: NO_SUCH_PROGRAM, stdout: '', stderr: `${program}: not found`, timedOut: false });
     });
-    child.once('exit', (exitCode, signal) => {
+    child.once('exit', (exitCode, killedBy) => {
       clearTimeout(timer);
+      signal?.removeEventListener('abort', abort);
       const drained = setTimeout(() => {
         child.stdout.destroy();
         child.stderr.destroy();
       }, DRAIN_TIME);
       child.once('close', () => {
         clearTimeout(drained);
-        const code = exitCode ?? SIGNAL_BASE + (signal === null ? 0 : constants.signals[signal]);
+        const code = exitCode ?? SIGNAL_BASE + (killedBy === null ? 0 : constants.signals[killedBy]);
         resolve({ code, stdout: stdout.text(), stderr: stderr.text(), timedOut });
       });
     });
 
     // A program that ends without reading its input is no error of ours.
     child.stdin.on('error', () => undefined);
-    child.stdin.end(options.stdin instanceof Secret ? options.stdin.reveal() : (options.stdin ?? ''));
+    child.stdin.end(inputOf(options));
   });
+}
+
+function inputOf({ stdin = '' }: RunOptions): Uint8Array {
+  return stdin instanceof Secret ? stdin.reveal() : Buffer.from(stdin);
 }
 
 function killGroup(pid: number | undefined): void {
