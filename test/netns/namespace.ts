@@ -113,10 +113,15 @@ export class Namespace implements AsyncDisposable {
     ip('-n', own, 'link', 'set', 'lo', 'up');
   }
 
+  /** Where a file of the system is on this machine before it is started. */
+  before(path: string): string {
+    return join(this.#directory, 'upper', path);
+  }
+
   /** Writes files of the system before it is started. */
   async write(files: Readonly<Record<string, string>>, mode = 0o644): Promise<void> {
     for (const [path, text] of Object.entries(files)) {
-      const target = join(this.#directory, 'upper', path);
+      const target = this.before(path);
       await mkdir(dirname(target), { recursive: true });
       await writeFile(target, text, { mode });
     }
@@ -130,7 +135,7 @@ export class Namespace implements AsyncDisposable {
   /** Makes links, by path, of the system before it is started. */
   async link(targets: Readonly<Record<string, string>>): Promise<void> {
     for (const [path, target] of Object.entries(targets)) {
-      const link = join(this.#directory, 'upper', path);
+      const link = this.before(path);
       await mkdir(dirname(link), { recursive: true });
       await symlink(target, link);
     }
@@ -180,8 +185,23 @@ export class Namespace implements AsyncDisposable {
     return ['-t', this.#init ?? '', '-m', '-p', '-n', '-u', '-i', '-C', '-r', '-w'];
   }
 
-  /** Serves DHCP and router advertisements at the other end of eth0, until the end. */
-  async serveAddresses(): Promise<void> {
+  /** Makes this machine's loopback port `port` one of the system's own, until the end. */
+  forward(port: number): void {
+    const socket = join(this.shared, `port-${port}`);
+    const socat = (program: readonly string[], from: string, to: string): void => {
+      const [command = '', ...args] = [...program, 'socat', from, to];
+      this.#children.push(spawn(command, args, { stdio: 'inherit' }));
+    };
+    const tcp = `${port},bind=127.0.0.1,fork`;
+    socat([], `UNIX-LISTEN:${socket},fork`, `TCP:127.0.0.1:${port}`);
+    socat(['ip', 'netns', 'exec', this.#name], `TCP-LISTEN:${tcp}`, `UNIX-CONNECT:${socket}`);
+  }
+
+  /**
+   * Serves DHCP and router advertisements at the other end of eth0, until the end. Clients renew their leases of IPv4
+   * after `renewal` seconds, half an hour when absent. Leases are written to /shared/leases.
+   */
+  async serveAddresses(renewal?: number): Promise<void> {
     const gateway = `${this.#name}gw`;
     run('ip', ['-n', gateway, 'address', 'add', '192.0.2.1/24', 'dev', 'p0']);
     run('ip', ['-n', gateway, 'address', 'add', '2001:db8:77::1/64', 'dev', 'p0', 'nodad']);
@@ -192,6 +212,7 @@ export class Namespace implements AsyncDisposable {
       '--interface=p0',
       '--dhcp-range=192.0.2.100,192.0.2.150,1h',
       '--dhcp-range=2001:db8:77::100,2001:db8:77::1ff,slaac,64,1h',
+      ...(renewal === undefined ? [] : [`--dhcp-option=option:T1,${renewal}`]),
       '--enable-ra',
       `--dhcp-leasefile=${join(this.shared, 'leases')}`,
       '--pid-file=',

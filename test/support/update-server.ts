@@ -76,8 +76,12 @@ export class UpdateServer implements AsyncDisposable {
     return server;
   }
 
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
   url(path: string): string {
-    return `${this.#scheme}://localhost:${(this.#server.address() as AddressInfo).port}${path}`;
+    return `${this.#scheme}://localhost:${this.port}${path}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
