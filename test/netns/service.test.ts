@@ -1,7 +1,8 @@
 /** The agent as systemd's service, in its sandbox: every command, what it starts outside, a restart, an update, a stop. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +10,7 @@ import { Controller } from '../../ts/controller/controller.js';
 import { fileValue, sendFile } from '../../ts/controller/send-file.js';
 import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
+import type { NovaView } from '../support/host-view.js';
 import { PUBLIC_KEY } from '../support/public-key.js';
 import { makeRelease } from '../support/release.js';
 import { Authority, UpdateServer } from '../support/update-server.js';
@@ -24,6 +26,8 @@ const NEXT = '99.0.0';
 const ACTIVATION_KEY = '1-f00ba4';
 /** Of linux/capability.h. */
 const [CAP_NET_RAW, CAP_SYS_MODULE, CAP_SYS_PTRACE, CAP_SYS_ADMIN] = [13n, 16n, 19n, 21n];
+/** The first user that is made, and the group of Debian. */
+const [ALICE, MAIL] = [1000, 8];
 /** Seconds, milliseconds. */
 const [RENEWAL, PATIENCE] = [5, 60_000];
 
@@ -37,23 +41,23 @@ const ALL_RIGHTS = /NoNewPrivs: 0 .*Seccomp: 0 .*all rights/;
 /** A plugin is in the service's process: it tells what that may, and what a program of its own may. */
 const PLUGIN = `
 import { writeFile } from 'node:fs/promises';
+const tried = (work) => work.then(() => 'done', ({ code, cause, message }) => cause?.code ?? code ?? message);
 export default {
   apiVersion: 1,
   name: 'probe',
-  setup: (host) => [{ kind: 'commands', module: { name: 'probe', commands: [{
-    name: 'probe',
-    lane: 'serial',
-    async handle(value) {
-      const { confined } = value;
-      if (confined === 'itself') {
-        const tried = await writeFile('/proc/sys/kernel/core_pattern', 'core').then(() => 'written', ({ code }) => code);
-        const answered = await fetch(value.url).then(({ status }) => status, (error) => String(error.cause ?? error));
-        return { returncode: '0', message: tried + ' ' + answered };
-      }
+  setup: (host) => [{ kind: 'commands', module: { name: 'probe', commands: [
+    { name: 'rights', lane: 'serial', handle: async (value) => ({ returncode: '0', message: JSON.stringify({
+      tunable: await tried(writeFile('/proc/sys/kernel/core_pattern', 'core')),
+      router: await tried(host.network.setKernel('net/ipv6/conf/eth1/accept_ra', '0')),
+      hostname: await tried(host.network.setHostname('named')),
+      mtu: await tried(host.network.change([{ type: 'mtu', nic: 'eth1', mtu: 1500 }])),
+      fetch: await tried(fetch(value)),
+    }).replaceAll('"', '') }) },
+    { name: 'program', lane: 'serial', handle: async (confined) => {
       const { code, stdout, stderr } = await host.processes.run(['/usr/local/bin/privileged'], { confined });
-      return { returncode: String(code), message: stdout + stderr };
-    },
-  }] } }],
+      return { returncode: '0', message: code + stdout + stderr };
+    } },
+  ] } }],
 };
 `;
 
@@ -65,6 +69,23 @@ const STAND_INS = {
   // Stands in for Red Hat's.
   '/usr/sbin/rhnreg_ks': `#!/bin/sh\necho "$*" >/run/registered\n${PRIVILEGED}\necho new >/etc/sysconfig/rhn/systemid\n`,
 };
+
+/** The capability to open raw sockets, and the label of a security module that is not in force. */
+function setLabels(path: string): void {
+  const script = [
+    'import os, struct, sys',
+    'capability = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)',
+    'os.setxattr(sys.argv[1], "security.capability", capability)',
+    'os.setxattr(sys.argv[1], "security.SMACK64", b"_")',
+  ];
+  execFileSync('python3', ['-c', script.join('\n'), path]);
+}
+
+/** The message of an answer. */
+function said(answer: NovaView): string {
+  if (answer.kind === 'ok') return answer.message;
+  throw new Error(answer.why);
+}
 
 /** Asserts that process `pid`, the agent, has what the unit leaves it, and no more. */
 function assertConfined(service: Service, pid: string): void {
@@ -104,7 +125,6 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
       const { dom0 } = service;
       const authority = new Authority(namespace.shared);
       await using server = await UpdateServer.start(authority.certify());
-      server.files.set('/', 'hello');
       await namespace.write(STAND_INS, 0o755);
       await namespace.write({
         '/etc/guestwire/plugins/probe.mjs': PLUGIN,
@@ -112,26 +132,37 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n',
         '/etc/ssl/certs/ca-certificates.crt': readFileSync(authority.file, 'utf8'),
         '/etc/sysconfig/rhn/up2date': 'serverURL=https://old.example.org/XMLRPC\n',
+        '/usr/local/bin/capable': 'old\n',
         '/usr/local/bin/tool': 'old\n',
       });
+      const [capable, tool] = ['capable', 'tool'].map((name) => namespace.before(`/usr/local/bin/${name}`)) as [string, string];
+      setLabels(capable);
+      chownSync(tool, ALICE, MAIL);
+      chmodSync(tool, 0o6755);
       await namespace.mask('NetworkManager.service', 'systemd-networkd.service', 'systemd-networkd.socket');
       await namespace.serveAddresses(RENEWAL);
       await namespace.boot();
       namespace.forward(server.port);
-      namespace.script(`chmod 4755 /usr/local/bin/tool; useradd -m alice`);
+      namespace.script('useradd -m alice');
       service.control('start');
       const agent = service.show('MainPID');
+      namespace.script('mount -t tmpfs none /srv');
       assertConfined(service, agent);
 
       // What needs nothing but the agent.
       assert.equal((await dom0.call('version', 'agent')).kind, 'ok');
-      assert.match(JSON.stringify(await dom0.call('features', '')), /resetnetwork,.*probe.*snapshot/);
+      assert.match(said(await dom0.call('features', '')), /resetnetwork,.*rights,.*snapshot/);
       assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
       assert.match(namespace.script('grep ^root: /etc/shadow'), /^root:\$/);
       assert.deepEqual(await dom0.call('injectfile', fileValue('injectfile', '/opt/new/one', Buffer.from('1'))), OK);
-      assert.deepEqual(await dom0.call('file_inject', fileValue('file_inject', '/usr/local/bin/tool', Buffer.from('2'))), OK);
-      const stat = '%a %U';
-      assert.equal(namespace.inside('stat', '-c', stat, '/opt/new', '/usr/local/bin/tool'), '755 root\n4755 root\n');
+      for (const path of ['/usr/local/bin/capable', '/usr/local/bin/tool', '/srv/late']) {
+        assert.deepEqual(await dom0.call('file_inject', fileValue('file_inject', path, Buffer.from('2'))), OK);
+        assert.equal(namespace.inside('cat', path), '2');
+      }
+      const stat = '%a %U %G';
+      assert.equal(namespace.inside('stat', '-c', stat, '/opt/new'), '755 root root\n');
+      assert.equal(namespace.inside('stat', '-c', stat, '/usr/local/bin/tool'), '6755 alice mail\n');
+      assert.equal(namespace.inside('getcap', '/usr/local/bin/capable'), '/usr/local/bin/capable cap_net_raw=ep\n');
       const large = randomBytes(20_000);
       using controller = await Controller.open({ endpoint: service.socket, domain: DOMAIN });
       assert.equal((await sendFile(controller, '/home/alice/large', large)).message, '20000 of 20000 bytes');
@@ -139,18 +170,21 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
       assert.match(namespace.inside('sha256sum', '/home/alice/large'), new RegExp(digest));
       const keys = { action: 'merge', user: 'alice', keys: [PUBLIC_KEY] };
       assert.equal((await dom0.call('sshkeys', keys)).kind, 'ok');
-      assert.equal(namespace.inside('stat', '-c', stat, '/home/alice/.ssh/authorized_keys'), '600 alice\n');
+      assert.equal(namespace.inside('stat', '-c', stat, '/home/alice/.ssh/authorized_keys'), '600 alice alice\n');
 
       // What it has started outside of its sandbox, and what is kept inside.
       const registration = { activation_key: ACTIVATION_KEY, profile: 'web1', domains: ['rhn.example.org'] };
       assert.deepEqual(await dom0.call('kmsactivate', registration), OK);
       assert.match(namespace.inside('cat', '/run/registered'), new RegExp(`--activationkey ${ACTIVATION_KEY} `));
-      const snapshot = await dom0.call('snapshot', '');
-      assert.match(snapshot.kind === 'ok' ? snapshot.message : '', ALL_RIGHTS);
-      assert.match(await dom0.answer(await dom0.send('{"name": "probe", "value": {}}')), ALL_RIGHTS);
+      assert.match(said(await dom0.call('snapshot', '')), ALL_RIGHTS);
+      assert.match(said(await dom0.call('program', false)), ALL_RIGHTS);
       assert.match(
-        await dom0.answer(await dom0.send('{"name": "probe", "value": {"confined": true}}')),
-        /NoNewPrivs: 1 .*Seccomp: 2 .*mount: .*permission denied/,
+        said(await dom0.call('program', true)),
+        /NoNewPrivs: 1 .*Seccomp: 2 .*mount: .*(permission denied|not permitted)/,
+      );
+      assert.equal(
+        said(await dom0.call('rights', 'http://127.0.0.1:65534/')),
+        '{tunable:EROFS,router:done,hostname:done,mtu:done,fetch:ECONNREFUSED}',
       );
       const hooks = namespace.inside('cat', '/run/hooks').split(/^(?=before|after)/m);
       for (const stage of ['before', 'after']) {
@@ -177,13 +211,10 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
       assert.notEqual(restarted, agent);
       const next = makeRelease(namespace.shared, NEXT);
       server.files.set('/next', next.archive);
-      const probe = JSON.stringify({ name: 'probe', value: { confined: 'itself', url: server.url('/') } });
-      assert.match(await dom0.answer(await dom0.send(probe)), /"EROFS .*certificate/);
       assert.deepEqual(await dom0.call('agentupdate', `${server.url('/next')},${next.sha256}`), OK);
       // The old one answers what waits for nothing until the hooks after the update have run.
       await until('the new version serves', async () => {
-        const version = await dom0.call('version', 'agent');
-        return version.kind === 'ok' && version.message === NEXT;
+        return said(await dom0.call('version', 'agent')) === NEXT;
       });
       assert.equal(service.show('MainPID'), restarted, 'the same process');
       assertConfined(service, restarted);
