@@ -119,120 +119,127 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 
 suite('the service in its sandbox', { concurrency: 2 }, () => {
   for (const release of suites()) {
-    test(`carries every command out, and leaves a DHCP client to itself, in ${release}`, { timeout: 600_000 }, async () => {
-      await using namespace = new Namespace(release, 'full');
-      await using service = await Service.install(namespace);
-      const { dom0 } = service;
-      const authority = new Authority(namespace.shared);
-      await using server = await UpdateServer.start(authority.certify());
-      await namespace.write(STAND_INS, 0o755);
-      await namespace.write({
-        '/etc/guestwire/plugins/probe.mjs': PLUGIN,
-        '/etc/hosts': '127.0.0.1\tlocalhost\n',
-        '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n',
-        '/etc/ssl/certs/ca-certificates.crt': readFileSync(authority.file, 'utf8'),
-        '/etc/sysconfig/rhn/up2date': 'serverURL=https://old.example.org/XMLRPC\n',
-        '/usr/local/bin/capable': 'old\n',
-        '/usr/local/bin/tool': 'old\n',
-      });
-      const [capable, tool] = ['capable', 'tool'].map((name) => namespace.before(`/usr/local/bin/${name}`)) as [string, string];
-      setLabels(capable);
-      chownSync(tool, ALICE, MAIL);
-      chmodSync(tool, 0o6755);
-      await namespace.mask('NetworkManager.service', 'systemd-networkd.service', 'systemd-networkd.socket');
-      await namespace.serveAddresses(RENEWAL);
-      await namespace.boot();
-      namespace.forward(server.port);
-      namespace.script('useradd -m alice');
-      service.control('start');
-      const agent = service.show('MainPID');
-      namespace.script('mount -t tmpfs none /srv');
-      assertConfined(service, agent);
+    test(
+      `carries every command out, and leaves a DHCP client to itself, in ${release}`,
+      { timeout: 600_000 },
+      async () => {
+        await using namespace = new Namespace(release, 'full');
+        await using service = await Service.install(namespace);
+        const { dom0 } = service;
+        const authority = new Authority(namespace.shared);
+        await using server = await UpdateServer.start(authority.certify());
+        await namespace.write(STAND_INS, 0o755);
+        await namespace.write({
+          '/etc/guestwire/plugins/probe.mjs': PLUGIN,
+          '/etc/hosts': '127.0.0.1\tlocalhost\n',
+          '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n',
+          '/etc/ssl/certs/ca-certificates.crt': readFileSync(authority.file, 'utf8'),
+          '/etc/sysconfig/rhn/up2date': 'serverURL=https://old.example.org/XMLRPC\n',
+          '/usr/local/bin/capable': 'old\n',
+          '/usr/local/bin/tool': 'old\n',
+        });
+        const [capable, tool] = ['capable', 'tool'].map((name) => namespace.before(`/usr/local/bin/${name}`)) as [
+          string,
+          string,
+        ];
+        setLabels(capable);
+        chownSync(tool, ALICE, MAIL);
+        chmodSync(tool, 0o6755);
+        await namespace.mask('NetworkManager.service', 'systemd-networkd.service', 'systemd-networkd.socket');
+        await namespace.serveAddresses(RENEWAL);
+        await namespace.boot();
+        namespace.forward(server.port);
+        namespace.script('useradd -m alice');
+        service.control('start');
+        const agent = service.show('MainPID');
+        namespace.script('mount -t tmpfs none /srv');
+        assertConfined(service, agent);
 
-      // What needs nothing but the agent.
-      assert.equal((await dom0.call('version', 'agent')).kind, 'ok');
-      assert.match(said(await dom0.call('features', '')), /resetnetwork,.*rights,.*snapshot/);
-      assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
-      assert.match(namespace.script('grep ^root: /etc/shadow'), /^root:\$/);
-      assert.deepEqual(await dom0.call('injectfile', fileValue('injectfile', '/opt/new/one', Buffer.from('1'))), OK);
-      for (const path of ['/usr/local/bin/capable', '/usr/local/bin/tool', '/srv/late']) {
-        assert.deepEqual(await dom0.call('file_inject', fileValue('file_inject', path, Buffer.from('2'))), OK);
-        assert.equal(namespace.inside('cat', path), '2');
-      }
-      const stat = '%a %U %G';
-      assert.equal(namespace.inside('stat', '-c', stat, '/opt/new'), '755 root root\n');
-      assert.equal(namespace.inside('stat', '-c', stat, '/usr/local/bin/tool'), '6755 alice mail\n');
-      assert.equal(namespace.inside('getcap', '/usr/local/bin/capable'), '/usr/local/bin/capable cap_net_raw=ep\n');
-      const large = randomBytes(20_000);
-      using controller = await Controller.open({ endpoint: service.socket, domain: DOMAIN });
-      assert.equal((await sendFile(controller, '/home/alice/large', large)).message, '20000 of 20000 bytes');
-      const digest = createHash('sha256').update(large).digest('hex');
-      assert.match(namespace.inside('sha256sum', '/home/alice/large'), new RegExp(digest));
-      const keys = { action: 'merge', user: 'alice', keys: [PUBLIC_KEY] };
-      assert.equal((await dom0.call('sshkeys', keys)).kind, 'ok');
-      assert.equal(namespace.inside('stat', '-c', stat, '/home/alice/.ssh/authorized_keys'), '600 alice alice\n');
+        // What needs nothing but the agent.
+        assert.equal((await dom0.call('version', 'agent')).kind, 'ok');
+        assert.match(said(await dom0.call('features', '')), /resetnetwork,.*rights,.*snapshot/);
+        assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
+        assert.match(namespace.script('grep ^root: /etc/shadow'), /^root:\$/);
+        assert.deepEqual(await dom0.call('injectfile', fileValue('injectfile', '/opt/new/one', Buffer.from('1'))), OK);
+        for (const path of ['/usr/local/bin/capable', '/usr/local/bin/tool', '/srv/late']) {
+          assert.deepEqual(await dom0.call('file_inject', fileValue('file_inject', path, Buffer.from('2'))), OK);
+          assert.equal(namespace.inside('cat', path), '2');
+        }
+        const stat = '%a %U %G';
+        assert.equal(namespace.inside('stat', '-c', stat, '/opt/new'), '755 root root\n');
+        assert.equal(namespace.inside('stat', '-c', stat, '/usr/local/bin/tool'), '6755 alice mail\n');
+        assert.equal(namespace.inside('getcap', '/usr/local/bin/capable'), '/usr/local/bin/capable cap_net_raw=ep\n');
+        const large = randomBytes(20_000);
+        using controller = await Controller.open({ endpoint: service.socket, domain: DOMAIN });
+        assert.equal((await sendFile(controller, '/home/alice/large', large)).message, '20000 of 20000 bytes');
+        const digest = createHash('sha256').update(large).digest('hex');
+        assert.match(namespace.inside('sha256sum', '/home/alice/large'), new RegExp(digest));
+        const keys = { action: 'merge', user: 'alice', keys: [PUBLIC_KEY] };
+        assert.equal((await dom0.call('sshkeys', keys)).kind, 'ok');
+        assert.equal(namespace.inside('stat', '-c', stat, '/home/alice/.ssh/authorized_keys'), '600 alice alice\n');
 
-      // What it has started outside of its sandbox, and what is kept inside.
-      const registration = { activation_key: ACTIVATION_KEY, profile: 'web1', domains: ['rhn.example.org'] };
-      assert.deepEqual(await dom0.call('kmsactivate', registration), OK);
-      assert.match(namespace.inside('cat', '/run/registered'), new RegExp(`--activationkey ${ACTIVATION_KEY} `));
-      assert.match(said(await dom0.call('snapshot', '')), ALL_RIGHTS);
-      assert.match(said(await dom0.call('program', false)), ALL_RIGHTS);
-      assert.match(
-        said(await dom0.call('program', true)),
-        /NoNewPrivs: 1 .*Seccomp: 2 .*mount: .*(permission denied|not permitted)/,
-      );
-      assert.equal(
-        said(await dom0.call('rights', 'http://127.0.0.1:65534/')),
-        '{tunable:EROFS,router:done,hostname:done,mtu:done,fetch:ECONNREFUSED}',
-      );
-      const hooks = namespace.inside('cat', '/run/hooks').split(/^(?=before|after)/m);
-      for (const stage of ['before', 'after']) {
-        const own = hooks.find((text) => text.startsWith(`${stage} kmsactivate`));
-        assert.match(own?.replaceAll('\n', ' ') ?? '', ALL_RIGHTS);
-      }
+        // What it has started outside of its sandbox, and what is kept inside.
+        const registration = { activation_key: ACTIVATION_KEY, profile: 'web1', domains: ['rhn.example.org'] };
+        assert.deepEqual(await dom0.call('kmsactivate', registration), OK);
+        assert.match(namespace.inside('cat', '/run/registered'), new RegExp(`--activationkey ${ACTIVATION_KEY} `));
+        assert.match(said(await dom0.call('snapshot', '')), ALL_RIGHTS);
+        assert.match(said(await dom0.call('program', false)), ALL_RIGHTS);
+        assert.match(
+          said(await dom0.call('program', true)),
+          /NoNewPrivs: 1 .*Seccomp: 2 .*mount: .*(permission denied|not permitted)/,
+        );
+        assert.equal(
+          said(await dom0.call('rights', 'http://127.0.0.1:65534/')),
+          '{tunable:EROFS,router:done,hostname:done,mtu:done,fetch:ECONNREFUSED}',
+        );
+        const hooks = namespace.inside('cat', '/run/hooks').split(/^(?=before|after)/m);
+        for (const stage of ['before', 'after']) {
+          const own = hooks.find((text) => text.startsWith(`${stage} kmsactivate`));
+          assert.match(own?.replaceAll('\n', ' ') ?? '', ALL_RIGHTS);
+        }
 
-      // The network.
-      await service.publish(STATIC);
-      assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
-      assert.deepEqual(namespace.kernel().inWordsOf(STATIC.wanted), normal(STATIC.wanted));
-      assert.equal(namespace.inside('hostname').trim(), 'web1');
-      await service.publish(DHCP);
-      assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
-      const client = namespace.inside('pgrep', '-f', 'dhclient -4').trim();
-      assertFree(service, client);
-      const ownGroup = (pid: string): string => namespace.inside('cat', `/proc/${pid}/cgroup`);
-      assert.match(ownGroup(agent), /guestwire\.service$/m);
-      assert.doesNotMatch(ownGroup(client), /guestwire\.service$/m);
+        // The network.
+        await service.publish(STATIC);
+        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+        assert.deepEqual(namespace.kernel().inWordsOf(STATIC.wanted), normal(STATIC.wanted));
+        assert.equal(namespace.inside('hostname').trim(), 'web1');
+        await service.publish(DHCP);
+        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+        const client = namespace.inside('pgrep', '-f', 'dhclient -4').trim();
+        assertFree(service, client);
+        const ownGroup = (pid: string): string => namespace.inside('cat', `/proc/${pid}/cgroup`);
+        assert.match(ownGroup(agent), /guestwire\.service$/m);
+        assert.doesNotMatch(ownGroup(client), /guestwire\.service$/m);
 
-      // A restart, an update, a stop.
-      service.control('restart');
-      const restarted = service.show('MainPID');
-      assert.notEqual(restarted, agent);
-      const next = makeRelease(namespace.shared, NEXT);
-      server.files.set('/next', next.archive);
-      assert.deepEqual(await dom0.call('agentupdate', `${server.url('/next')},${next.sha256}`), OK);
-      // The old one answers what waits for nothing until the hooks after the update have run.
-      await until('the new version serves', async () => {
-        return said(await dom0.call('version', 'agent')) === NEXT;
-      });
-      assert.equal(service.show('MainPID'), restarted, 'the same process');
-      assertConfined(service, restarted);
-      assert.equal((await dom0.call('snapshot', '')).kind, 'ok', 'the new version has programs started');
-      service.control('stop');
-      assert.equal(service.show('Result'), 'success', service.journal);
-      assert.equal(namespace.inside('pgrep', '-f', 'dhclient -4').trim(), client, 'the client is the same');
-      const stopped = leasedUntil(namespace);
-      await until('the lease is renewed', () => leasedUntil(namespace) > stopped);
-      assert.ok(
-        namespace.kernel().interfaces['eth0']?.addresses.some((address) => address.startsWith('192.0.2.1')),
-        'and the address stays',
-      );
-      const told = namespace.script(
-        'journalctl -o export; systemctl show "guestwire*"; grep -rs . /run/systemd/transient /run/systemd/system; true',
-      );
-      assert.ok(!told.includes(ACTIVATION_KEY), 'arguments are told nowhere');
-    });
+        // A restart, an update, a stop.
+        service.control('restart');
+        const restarted = service.show('MainPID');
+        assert.notEqual(restarted, agent);
+        const next = makeRelease(namespace.shared, NEXT);
+        server.files.set('/next', next.archive);
+        assert.deepEqual(await dom0.call('agentupdate', `${server.url('/next')},${next.sha256}`), OK);
+        // The old one answers what waits for nothing until the hooks after the update have run.
+        await until('the new version serves', async () => {
+          return said(await dom0.call('version', 'agent')) === NEXT;
+        });
+        assert.equal(service.show('MainPID'), restarted, 'the same process');
+        assertConfined(service, restarted);
+        assert.equal((await dom0.call('snapshot', '')).kind, 'ok', 'the new version has programs started');
+        service.control('stop');
+        assert.equal(service.show('Result'), 'success', service.journal);
+        assert.equal(namespace.inside('pgrep', '-f', 'dhclient -4').trim(), client, 'the client is the same');
+        const stopped = leasedUntil(namespace);
+        await until('the lease is renewed', () => leasedUntil(namespace) > stopped);
+        assert.ok(
+          namespace.kernel().interfaces['eth0']?.addresses.some((address) => address.startsWith('192.0.2.1')),
+          'and the address stays',
+        );
+        const told = namespace.script(
+          'journalctl -o export; systemctl show "guestwire*"; grep -rs . /run/systemd/transient /run/systemd/system; true',
+        );
+        assert.ok(!told.includes(ACTIVATION_KEY), 'arguments are told nowhere');
+      },
+    );
 
     for (const name of ['netplan with systemd-networkd', 'NetworkManager']) {
       test(`resets the network by ${name} in ${release}`, { timeout: 300_000 }, async () => {

@@ -39,7 +39,9 @@ export class Service implements AsyncDisposable {
     installRelease(namespace.before('/usr/lib/guestwire'), release);
     await namespace.link({
       '/usr/bin/guestwire': '/usr/lib/guestwire/current/dist/guestwire.js',
-      ...Object.fromEntries(readdirSync(UNITS).map((unit) => [`/etc/systemd/system/${unit}`, `/guestwire/${UNITS}/${unit}`])),
+      ...Object.fromEntries(
+        readdirSync(UNITS).map((unit) => [`/etc/systemd/system/${unit}`, `/guestwire/${UNITS}/${unit}`]),
+      ),
     });
     const store = await startXenstored('c', namespace.shared);
     const endpoint = (await store.addDomain(DOMAIN)).slice(namespace.shared.length + 1);
@@ -90,7 +92,9 @@ export class Service implements AsyncDisposable {
     for (const folder of ['networking', 'networks']) {
       await dom0.tool('rm', dom0.path(`vm-data/${folder}`)).catch(() => undefined);
     }
-    const nodes = Object.entries(networking).map(([id, record]) => [`networking/${id}`, JSON.stringify(record)] as const);
+    const nodes = Object.entries(networking).map(
+      ([id, record]) => [`networking/${id}`, JSON.stringify(record)] as const,
+    );
     const plain = Object.entries(networks).flatMap(([id, values]) =>
       Object.entries(values).map(([key, value]) => [`networks/${id}/${key}`, value] as const),
     );

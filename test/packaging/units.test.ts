@@ -29,12 +29,21 @@ function inRoot(release: string, script: string): string {
 suite('the units', () => {
   for (const release of suites()) {
     test(`have an exposure of ${EXPOSURE}, and no more, for systemd-analyze of ${release}`, () => {
-      const analyzed = inRoot(release, 'systemd-analyze security --no-pager --offline=true /tmp/units/guestwire.service');
-      assert.match(analyzed, new RegExp(`Overall exposure level for guestwire.service: ${EXPOSURE.replace('.', '\\.')} `));
+      const analyzed = inRoot(
+        release,
+        'systemd-analyze security --no-pager --offline=true /tmp/units/guestwire.service',
+      );
+      assert.match(
+        analyzed,
+        new RegExp(`Overall exposure level for guestwire.service: ${EXPOSURE.replace('.', '\\.')} `),
+      );
     });
 
     test(`are without a fault for systemd-analyze of ${release}`, () => {
-      assert.equal(inRoot(release, 'cd /tmp/units && systemd-analyze verify --man=no guestwire.service *.socket 2>&1'), '');
+      assert.equal(
+        inRoot(release, 'cd /tmp/units && systemd-analyze verify --man=no guestwire.service *.socket 2>&1'),
+        '',
+      );
     });
   }
 
@@ -47,7 +56,10 @@ suite('the units', () => {
       lines.filter((line) => line.startsWith(`${directive}=`)).flatMap((line) => line.split('=')[1]!.split(' '));
     const lists = ['CapabilityBoundingSet', 'RestrictAddressFamilies'];
     const args = ['security', '--json=short', '--offline=true', `${UNITS}/guestwire.service`];
-    const rows = JSON.parse(run('systemd-analyze', args)) as readonly { readonly set: boolean | null; readonly name: string }[];
+    const rows = JSON.parse(run('systemd-analyze', args)) as readonly {
+      readonly set: boolean | null;
+      readonly name: string;
+    }[];
     const marked = rows.filter(({ set }) => set === false).map(({ name }) => name.split('=')[0]!);
     assert.ok(marked.includes('User') && marked.includes('ProcSubset'), marked.join(' '));
     const left = [...new Set(marked)].flatMap((name) => (lists.includes(name) ? values(name) : [name]));

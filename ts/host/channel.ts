@@ -61,8 +61,9 @@ export class Channel {
   }
 
   #take(chunk: Buffer): void {
-    for (let rest = chunk; rest.length > 0; ) {
-      const end = this.#header === null ? rest.indexOf(NEWLINE) + 1 || rest.length : Math.min(this.#missing, rest.length);
+    for (let rest = chunk; rest.length > 0;) {
+      const end =
+        this.#header === null ? rest.indexOf(NEWLINE) + 1 || rest.length : Math.min(this.#missing, rest.length);
       this.#parts.push(rest.subarray(0, end));
       if (this.#header !== null) this.#missing -= end;
       else if (rest[end - 1] === NEWLINE) this.#begin();

@@ -38,15 +38,7 @@ export async function createHost(
 }
 
 /** As {@link createHost}, for whoever only looks. */
-export function openHost({
-  root,
-  stateDirectory,
-  live,
-  store,
-  backups,
-  launcher = null,
-  updates,
-}: HostOptions): Host {
+export function openHost({ root, stateDirectory, live, store, backups, launcher = null, updates }: HostOptions): Host {
   return {
     live,
     files: createFiles(root, stateDirectory, backups),
