@@ -193,7 +193,7 @@ export class Namespace implements AsyncDisposable {
   forward(port: number): void {
     const socket = join(this.shared, `port-${port}`);
     const socat = (program: readonly string[], from: string, to: string): void => {
-      const [command = '', ...args] = [...program, 'socat', from, to];
+      const [command, ...args] = [...program, 'socat', from, to];
       this.#children.push(spawn(command, args, { stdio: 'inherit' }));
     };
     const tcp = `${port},bind=127.0.0.1,fork`;

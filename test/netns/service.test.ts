@@ -10,6 +10,7 @@ import { Controller } from '../../ts/controller/controller.js';
 import { fileValue, sendFile } from '../../ts/controller/send-file.js';
 import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
+import { documentedDropIns } from '../support/documented-drop-ins.js';
 import type { NovaView } from '../support/host-view.js';
 import { PUBLIC_KEY } from '../support/public-key.js';
 import { makeRelease } from '../support/release.js';
@@ -242,12 +243,14 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
     );
 
     for (const name of ['netplan with systemd-networkd', 'NetworkManager']) {
-      test(`resets the network by ${name} in ${release}`, { timeout: 300_000 }, async () => {
+      test(`resets the network by ${name}, without a compiler, in ${release}`, { timeout: 300_000 }, async () => {
         const stack = STACKS.find((one) => one.name === name)!;
         await using namespace = new Namespace(release, stack.kind);
         await using service = await Service.install(namespace);
         const { dom0 } = service;
         await namespace.serveAddresses();
+        const compilerless = documentedDropIns().find((dropIn) => dropIn.includes('--jitless'))!;
+        await namespace.write({ '/etc/systemd/system/guestwire.service.d/documented.conf': compilerless });
         await stack.prepare(namespace);
         service.control('start');
         assertConfined(service, service.show('MainPID'));
@@ -258,7 +261,10 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         await service.publish(DHCP);
         assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
         assert.match(namespace.kernel().interfaces['eth0']?.addresses[0] ?? '', /^192\.0\.2\.1[0-4][0-9]\/24$/);
+        assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
+        assert.equal(service.show('MemoryDenyWriteExecute'), 'yes');
         service.control('stop');
+        assert.equal(service.show('Result'), 'success', service.journal);
       });
     }
   }

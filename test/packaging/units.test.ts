@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { suite, test } from 'node:test';
 import { debianRoot, run, suites } from '../support/debian-root.js';
+import { documentedDropIns } from '../support/documented-drop-ins.js';
 
 const UNITS = resolve('packaging/systemd');
 /** Of 10; what the comment in the unit says, too. */
@@ -44,6 +45,18 @@ suite('the units', () => {
         inRoot(release, 'cd /tmp/units && systemd-analyze verify --man=no guestwire.service *.socket 2>&1'),
         '',
       );
+    });
+  }
+
+  for (const release of suites()) {
+    test(`can be changed by the documented drop-ins, for systemd-analyze of ${release}`, () => {
+      const dropIns = documentedDropIns();
+      assert.equal(dropIns.length, 2);
+      for (const dropIn of dropIns) {
+        const directory = '/tmp/units/guestwire.service.d';
+        const script = `mkdir ${directory} && printf %s '${dropIn}' > ${directory}/x.conf && cd /tmp/units`;
+        assert.equal(inRoot(release, `${script} && systemd-analyze verify --man=no guestwire.service 2>&1`), '');
+      }
     });
   }
 

@@ -78,6 +78,7 @@ export const run = subcommand({
     const { trial } = values;
     const root = resolve(values.root ?? '/');
     const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overridesOf(values));
+    const launcher = process.env[LAUNCHER] ?? '';
     const stateDirectory = join(root, config.state.directory, trial === undefined ? '' : TRIAL_STATE);
 
     const { log, flush } = await createLog(config.log);
@@ -95,7 +96,7 @@ export const run = subcommand({
         live: values.root === undefined,
         store: access.store,
         backups: config.files.backups,
-        launcher: process.env[LAUNCHER] ?? null,
+        launcher: launcher === '' ? null : launcher,
         updates: {
           directory: resolve(config.update.directory),
           store: config.store,

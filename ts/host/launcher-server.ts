@@ -1,7 +1,7 @@
 /** The other end of launcher.ts: what starts the programs. */
 import { fstatSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { type RunResult, Secret, messageOf } from '../api/index.js';
+import { Secret, messageOf } from '../api/index.js';
 import { Channel, type Message } from './channel.js';
 import type { Launch, Launched } from './launcher.js';
 import { runProgram } from './processes.js';

@@ -24,7 +24,6 @@ interface Connection {
 const IDLE_MS = 2000;
 /** How much longer than the program an answer may take, milliseconds: the other end may have to be started first. */
 const PATIENCE_MS = 30_000;
-const KILLED = 128 + 9;
 
 export class Launcher {
   readonly #path: string;
