@@ -62,10 +62,7 @@ mount --bind /dev dev
 exec chroot . sleep infinity
 `;
 
-/**
- * systemd as process 1, as in a container: it makes its own /dev and control groups. Mounts reach its services, as they do
- * where it is in none.
- */
+/** systemd as process 1, as in a container: it makes its own /dev and control groups. */
 const BOOT = `${MOUNTS}
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs dev
@@ -80,7 +77,6 @@ ln -s /proc/self/fd dev/fd
 mkdir -p mnt
 pivot_root . mnt
 umount -l /mnt
-mount --make-rshared /
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=lxc /sbin/init --log-target=console --show-status=false
 `;
 

@@ -48,7 +48,7 @@ export default {
   name: 'probe',
   setup: (host) => [{ kind: 'commands', module: { name: 'probe', commands: [
     { name: 'rights', lane: 'serial', handle: async (value) => ({ returncode: '0', message: JSON.stringify({
-      tunable: await tried(writeFile('/proc/sys/kernel/core_pattern', 'core')),
+      tunable: await tried(writeFile('/proc/sys/kernel/domainname', 'example.org')),
       router: await tried(host.network.setKernel('net/ipv6/conf/eth1/accept_ra', '0')),
       hostname: await tried(host.network.setHostname('named')),
       mtu: await tried(host.network.change([{ type: 'mtu', nic: 'eth1', mtu: 1500 }])),
@@ -102,6 +102,16 @@ function assertFree(service: Service, pid: string): void {
   assert.deepEqual(service.confinement(pid), service.confinement('1'));
 }
 
+/** To addresses of the host's, and then to those of a DHCP server. */
+async function resetTwice(namespace: Namespace, service: Service): Promise<void> {
+  await service.publish(STATIC);
+  assert.deepEqual(await service.dom0.call('resetnetwork', ''), OK);
+  assert.deepEqual(namespace.kernel().inWordsOf(STATIC.wanted), normal(STATIC.wanted));
+  assert.equal(namespace.inside('hostname').trim(), 'web1');
+  await service.publish(DHCP);
+  assert.deepEqual(await service.dom0.call('resetnetwork', ''), OK);
+}
+
 /** When the guest's lease runs out, seconds since 1970. */
 function leasedUntil(namespace: Namespace): number {
   const line = readFileSync(join(namespace.shared, 'leases'), 'utf8')
@@ -150,7 +160,8 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         await namespace.serveAddresses(RENEWAL);
         await namespace.boot();
         namespace.forward(server.port);
-        namespace.script('useradd -m alice');
+        // As systemd does where it is in no container: mounts reach its services.
+        namespace.script('mount --make-rshared / && useradd -m alice');
         service.control('start');
         const agent = service.show('MainPID');
         namespace.script('mount -t tmpfs none /srv');
@@ -200,12 +211,7 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         }
 
         // The network.
-        await service.publish(STATIC);
-        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
-        assert.deepEqual(namespace.kernel().inWordsOf(STATIC.wanted), normal(STATIC.wanted));
-        assert.equal(namespace.inside('hostname').trim(), 'web1');
-        await service.publish(DHCP);
-        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+        await resetTwice(namespace, service);
         const client = namespace.inside('pgrep', '-f', 'dhclient -4').trim();
         assertFree(service, client);
         const ownGroup = (pid: string): string => namespace.inside('cat', `/proc/${pid}/cgroup`);
@@ -226,6 +232,7 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         assert.equal(service.show('MainPID'), restarted, 'the same process');
         assertConfined(service, restarted);
         assert.equal((await dom0.call('snapshot', '')).kind, 'ok', 'the new version has programs started');
+        assert.equal(namespace.inside('stat', '-c', '%a', `/usr/lib/guestwire/versions/${NEXT}/dist/vendor`), '755\n');
         service.control('stop');
         assert.equal(service.show('Result'), 'success', service.journal);
         assert.equal(namespace.inside('pgrep', '-f', 'dhclient -4').trim(), client, 'the client is the same');
@@ -254,12 +261,7 @@ suite('the service in its sandbox', { concurrency: 2 }, () => {
         await stack.prepare(namespace);
         service.control('start');
         assertConfined(service, service.show('MainPID'));
-        await service.publish(STATIC);
-        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
-        assert.deepEqual(namespace.kernel().inWordsOf(STATIC.wanted), normal(STATIC.wanted));
-        assert.equal(namespace.inside('hostname').trim(), 'web1');
-        await service.publish(DHCP);
-        assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
+        await resetTwice(namespace, service);
         assert.match(namespace.kernel().interfaces['eth0']?.addresses[0] ?? '', /^192\.0\.2\.1[0-4][0-9]\/24$/);
         assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
         assert.equal(service.show('MemoryDenyWriteExecute'), 'yes');

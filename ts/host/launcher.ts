@@ -57,7 +57,8 @@ export class Launcher {
     const kept = this.#idle.pop();
     if (kept !== undefined) {
       kept.socket.setTimeout(0).ref();
-      return kept;
+      // It may have been closed a moment ago.
+      return kept.socket.destroyed ? this.#connection(program) : kept;
     }
     const socket = connect(this.#path);
     try {
@@ -66,18 +67,19 @@ export class Launcher {
       const { code = '' } = cause as NodeJS.ErrnoException;
       throw noLauncher(`${program} cannot be started: nobody listens at ${this.#path} (${code})`, cause);
     }
-    return { socket, channel: new Channel(socket) };
+    const connection = { socket, channel: new Channel(socket) };
+    socket.on('timeout', () => socket.destroy());
+    socket.once('close', () => {
+      const index = this.#idle.indexOf(connection);
+      if (index >= 0) this.#idle.splice(index, 1);
+    });
+    return connection;
   }
 
   /** For the next program, unless none comes for a while or the other end closes. */
   #keep(connection: Connection): void {
-    const { socket, channel } = connection;
     this.#idle.push(connection);
-    socket.unref().setTimeout(IDLE_MS, () => socket.destroy());
-    channel.closed.addEventListener('abort', () => {
-      const index = this.#idle.indexOf(connection);
-      if (index >= 0) this.#idle.splice(index, 1);
-    });
+    connection.socket.unref().setTimeout(IDLE_MS);
   }
 }
 

@@ -61,6 +61,7 @@ export function runProgram(
       killGroup(child.pid);
     };
     signal?.addEventListener('abort', abort);
+    if (signal?.aborted === true) abort();
 
     child.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);

@@ -1,6 +1,6 @@
 /** Archives of the agent: what is in them is judged entry by entry, before it gets a name on this machine. */
 import { createReadStream } from 'node:fs';
-import { constants, mkdir, open, readFile, readdir } from 'node:fs/promises';
+import { chmod, constants, mkdir, open, readFile, readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Transform, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -96,7 +96,9 @@ async function place(entry: Entry, directory: string, made: Set<string>): Promis
 async function makeDirectories(path: string, top: string, made: Set<string>): Promise<void> {
   if (made.has(path)) return;
   if (path !== top) await makeDirectories(dirname(path), top, made);
-  await mkdir(path, { mode: 0o755 });
+  await mkdir(path);
+  // Whatever the umask.
+  await chmod(path, 0o755);
   made.add(path);
 }
 
