@@ -1,18 +1,34 @@
 // Packs a build into guestwire-<version>-linux-<arch>.tar.gz, which `agentupdate` installs, and writes the manifest that
-// is to be signed beside it. The same build gives the same bytes.
+// is to be signed beside it. The same build gives the same archive; with --expires or SOURCE_DATE_EPOCH, which takes the
+// place of the clock, the same manifest, too.
 //
-//   node packaging/archive.js [where to, by default the current directory] [build, by default this checkout]
+//   node packaging/archive.js [--expires 2030-01-31T00:00:00Z] [DIRECTORY] [BUILD]
+//
+// DIRECTORY is where to, by default the current one; BUILD is what to pack, by default this checkout. The manifest expires
+// after a year.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 
-const [target = '.', source = fileURLToPath(new URL('..', import.meta.url))] = process.argv.slice(2);
+const YEAR_MS = 365 * 24 * 3600 * 1000;
+
+const { values, positionals } = parseArgs({ options: { expires: { type: 'string' } }, allowPositionals: true });
+const [target = '.', source = fileURLToPath(new URL('..', import.meta.url))] = positionals;
+
+const { SOURCE_DATE_EPOCH: epoch } = process.env;
+const expires = values.expires ?? timestamp((epoch === undefined ? Date.now() : Number(epoch) * 1000) + YEAR_MS);
+if (Number.isNaN(Date.parse(expires)) || timestamp(Date.parse(expires)) !== expires) {
+  console.error(`--expires: wanted a time such as 2030-01-31T00:00:00Z, got ${expires}`);
+  process.exit(2);
+}
 
 const { version } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
-const name = `guestwire-${version}-${process.platform}-${process.arch}`;
+const architecture = `${process.platform}-${process.arch}`;
+const name = `guestwire-${version}-${architecture}`;
 
 const built = (directory) =>
   readdirSync(join(source, directory), { recursive: true })
@@ -40,8 +56,22 @@ for await (const chunk of tar) chunks.push(chunk);
 const archive = gzipSync(Buffer.concat(chunks), { level: 9 });
 
 const digest = (algorithm) => createHash(algorithm).update(archive).digest('hex');
+// All that a guest goes by stands in here, because this is what is signed.
+const manifest = [
+  'product guestwire',
+  `version ${version}`,
+  `architecture ${architecture}`,
+  `expires ${expires}`,
+  `sha256 ${digest('sha256')}`,
+  `size ${archive.length}`,
+];
 mkdirSync(target, { recursive: true });
 const path = join(target, `${name}.tar.gz`);
 writeFileSync(path, archive);
-writeFileSync(`${path}.manifest`, `version ${version}\nsha256 ${digest('sha256')}\nsize ${archive.length}\n`);
-console.log(`${path}\nmd5 ${digest('md5')}\nsha256 ${digest('sha256')}\nsize ${archive.length}`);
+writeFileSync(`${path}.manifest`, `${manifest.join('\n')}\n`);
+console.log(`${path}\nmd5 ${digest('md5')}\n\n${path}.manifest\n${manifest.join('\n')}`);
+console.log(`\nSign the manifest, and serve ${path}.manifest.minisig beside it:\n  minisign -S -m ${path}.manifest`);
+
+function timestamp(milliseconds) {
+  return new Date(milliseconds).toISOString().replace(/\.\d+Z$/, 'Z');
+}

@@ -1,6 +1,7 @@
 // Bundles build/ts/main.js (tsc's output, so that tslib's helpers are the real ones) into dist/guestwire.js: an agent
 // that starts reads one file instead of hundreds. Modules that are imported lazily are in it, but run only when asked
 // for. Libraries that are large and rarely needed are in files of their own, which are not even read before that.
+import { execFileSync } from 'node:child_process';
 import { build } from 'esbuild';
 import { chmod, cp, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +9,23 @@ import { fileURLToPath } from 'node:url';
 const LARGE = ['node-forge', 'pino-pretty', 'tar-stream', 'yaml'];
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+
+/**
+ * Seconds since 1970: what reproducible builds set (https://reproducible-builds.org/specs/source-date-epoch/), or the
+ * commit's date, so that the same sources give the same bytes. Without either, the agent believes its guest's clock.
+ */
+function builtAt() {
+  const { SOURCE_DATE_EPOCH: given } = process.env;
+  if (given !== undefined && !/^\d+$/.test(given)) throw new Error(`SOURCE_DATE_EPOCH: wanted seconds, got ${given}`);
+  if (given !== undefined) return Number(given);
+  try {
+    return Number(execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, stdio: 'pipe' }));
+  } catch {
+    console.warn('no date for this build: SOURCE_DATE_EPOCH is not set, and there is no git checkout');
+    return 0;
+  }
+}
+
 const common = {
   absWorkingDir: root,
   bundle: true,
@@ -15,6 +33,7 @@ const common = {
   target: 'node20.17',
   minify: true,
   legalComments: 'none',
+  define: { GUESTWIRE_BUILT_AT: String(builtAt()) },
   logLevel: 'warning',
 };
 

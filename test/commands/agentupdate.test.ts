@@ -132,7 +132,7 @@ for (const [what, download] of [
     await writePending(host.state, before);
     const updates = {
       ...NO_UPDATES,
-      installed: () => Promise.resolve({ running: '2' }),
+      installed: () => Promise.resolve({ running: '2', architecture: 'linux-x64', builtAt: 0 }),
       download,
       unpack: () => Promise.resolve('2'),
       clean: () => Promise.resolve(),

@@ -53,7 +53,7 @@ for (const [value, message] of WRONG) {
 
 test('a manifest has a version, a digest and a size, in any order, and lines of later versions', () => {
   const lines = ['version 1.2.3-rc.1+x', `sha256 ${SHA256.toUpperCase()}`, 'size 12', 'needs something', '# x', ''];
-  const manifest = { version: '1.2.3-rc.1+x', sha256: SHA256, size: 12 };
+  const manifest = { version: '1.2.3-rc.1+x', sha256: SHA256, size: 12, scope: null };
   assert.deepEqual(parseManifest(lines.join('\n')), manifest);
   assert.deepEqual(parseManifest(lines.toReversed().join('\r\n')), manifest);
   for (const left of [0, 1, 2]) assert.equal(parseManifest(lines.toSpliced(left, 1).join('\n')), null);
@@ -61,6 +61,20 @@ test('a manifest has a version, a digest and a size, in any order, and lines of 
     assert.equal(parseManifest([`version ${version}`, ...lines.slice(1)].join('\n')), null, version);
   }
   assert.equal(parseManifest(lines.join('\n').replace('size 12', 'size -1')), null);
+});
+
+test('a manifest says product, architecture and expiry, or none of them; nothing twice', () => {
+  const lines = ['product p', 'architecture linux-x64', 'expires 2030-01-31T12:00:00Z'];
+  const old = ['version 1.2.3', `sha256 ${SHA256}`, 'size 12'];
+  const scope = { product: 'p', architecture: 'linux-x64', expires: Date.UTC(2030, 0, 31, 12) };
+  assert.deepEqual(parseManifest([...lines, ...old].join('\n'))?.scope, scope);
+  for (const left of [0, 1, 2]) assert.equal(parseManifest([...lines.toSpliced(left, 1), ...old].join('\n')), null);
+  for (const twice of [...lines, ...old, 'later x']) {
+    assert.equal(parseManifest([...lines, ...old, 'later x', twice].join('\n')), null, twice);
+  }
+  for (const time of ['2030-01-31', '2030-01-31T12:00:00', '2030-01-31T12:00:00+01:00', '2030-13-01T00:00:00Z', '1']) {
+    assert.equal(parseManifest([...lines, ...old].join('\n').replace(/(?<=expires ).*/, time)), null, time);
+  }
 });
 
 test('what stands beside an archive has its path and its query, and neither query nor user is printed', () => {

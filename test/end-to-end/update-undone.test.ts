@@ -11,6 +11,7 @@ import { createInstalled } from '../support/installed.js';
 import { killAt } from '../support/kill-at.js';
 import { BUILT_VERSION } from '../support/release.js';
 import { ScratchRoot } from '../support/scratch-root.js';
+import { Signer } from '../support/signer.js';
 import { startXenstored } from '../support/xenstored.js';
 
 const OK = { kind: 'ok', message: '' } as const;
@@ -171,13 +172,19 @@ async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string,
 }
 
 test(
-  'killed at every step, the agent starts as one version or the other, and answers once',
+  'killed at every step, the agent starts as one version or the other, answers once, and takes no older one that is signed',
   { timeout: 600_000 },
   async (t) => {
     await using guest = await createInstalled();
-    const { dom0 } = guest;
+    const { dom0, server } = guest;
     const next = guest.release(NEXT);
     const url = guest.serve(next);
+    const signer = new Signer(guest.directory);
+    guest.configure('require-signature = true', `keys = ["${signer.publicKey}"]`);
+    server.files.set(`${new URL(url).pathname}.manifest.minisig`, signer.sign(next.manifest));
+    const older = next.manifest.replace(NEXT, '0.1.5');
+    server.files.set('/older.manifest', older);
+    server.files.set('/older.manifest.minisig', signer.sign(older));
     using reader = openStore({ endpoint: guest.controller[1]!, domain: DOMAIN, poll: 'loop' }, () => undefined);
     const answers = await countAnswers(reader);
     const outcomes = new Map<string, number>();
@@ -185,6 +192,9 @@ test(
       for (let count = 1; ; count += 1) {
         const where = `${step} ${count}`;
         guest.reset();
+        // Lower than what comes, higher than what runs: no crash may lose it.
+        mkdirSync(guest.state, { mode: 0o700 });
+        writeFileSync(join(guest.state, 'update-record.json'), '{"highest":"0.1.9","scopedOnly":true}\n');
         const id = randomUUID();
         let died: boolean;
         {
@@ -203,6 +213,10 @@ test(
         const version = await dom0.call('version', 'agent');
         assert.deepEqual(version, { kind: 'ok', message: guest.current() }, where);
         if (returncode === '0') assert.equal(guest.current(), NEXT, where);
+        const refused = await dom0.answer(
+          await dom0.send(JSON.stringify({ name: 'agentupdate', value: { url: server.url('/older') } })),
+        );
+        assert.match(refused, /version 0\.1\.5 is older than 0\.(1\.9|2\.0), the highest/, where);
         const left = guest.current() === NEXT ? ['update.json'] : [];
         assert.deepEqual(await guest.leftovers(), left, where);
         assert.equal(await second.stop(), 0, where);

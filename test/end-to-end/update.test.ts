@@ -5,10 +5,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createInstalled } from '../support/installed.js';
+import { type Installed, createInstalled } from '../support/installed.js';
 import { BUILT_VERSION } from '../support/release.js';
 import { runCli } from '../support/run-cli.js';
 import { Signer } from '../support/signer.js';
+import { Authority, UpdateServer } from '../support/update-server.js';
 
 const OK = { kind: 'ok', message: '' } as const;
 const NEXT = '0.2.0';
@@ -110,6 +111,11 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
   };
   const slow = server.url('/slow');
   server.files.set('/slow', (_, response) => void response.writeHead(200).write('x'));
+  const cut = server.url('/cut');
+  server.files.set('/cut', (_, response) => {
+    response.writeHead(200, { 'content-length': next.archive.length });
+    response.write(next.archive.subarray(0, 1000), () => response.socket?.end());
+  });
   const lies = guest.release('0.3.0', { tells: '0.3.1' });
   const crashes = guest.release('0.3.2', { prelude: 'process.exit(7);' });
   const hangs = guest.release('0.3.3', { prelude: 'await new Promise((resolve) => setTimeout(resolve, 1e9));' });
@@ -128,7 +134,10 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
     [`${besides('d', `${next.manifest} `, signature)},${md5}`, /: its signature is wrong$/],
     [`${besides('e', next.manifest, stranger.sign(next.manifest))},${md5}`, /, which is not among update\.keys$/],
     [`${besides('f', next.manifest, 'nonsense')},${md5}`, /not in the form of minisign$/],
-    [{ url: signed('g', 'version 1\n') }, /wanted lines of version, sha256 and size$/],
+    [
+      { url: signed('g', 'version 1\n') },
+      /wanted lines of product, version, architecture, expires, sha256 and size, each once$/,
+    ],
     [{ url: signed('h', next.manifest.replace(sha256, wrong + wrong)) }, /^SHA-256 sums do not match/],
     [{ url: signed('i', next.manifest.replace(/size /, 'size 1')) }, /^Unusable archive: it has \d+ bytes, and its/],
     [
@@ -139,7 +148,8 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
       `${url.replace('https:', 'http:')},${md5}`,
       'Refused to update: http:// is not taken: update.http is false, wanted https://',
     ],
-    [`${slow},${md5}`, `Could not download ${slow}.manifest: it took too long`],
+    [`${slow},${md5}`, `Could not download ${slow}.manifest: it took too long: the 2 s of update.timeout are over`],
+    [`${cut},${md5}`, `Could not download ${cut}: it ended early: 1000 of ${next.archive.length} bytes came`],
     [`${unsigned('large', Buffer.alloc(2 * 1024 * 1024 + 1))},${md5}`, /it is larger than the 2097152 bytes/],
     [`${server.url('/none')},${md5}`, `Could not download ${server.url('/none')}: the server has no such file`],
     [
@@ -169,6 +179,67 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 120_00
     assert.equal(guest.current(), BUILT_VERSION, where);
   }
   assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: BUILT_VERSION });
+  assert.equal(await agent.stop(), 0);
+});
+
+/** Disks of the agent's own; each is too small for what comes, or cannot be written. */
+const DISKS: readonly (readonly [what: string, setup: string, message: (guest: Installed, url: string) => string])[] = [
+  [
+    'too small for the archive',
+    'mkdir state && mount -t tmpfs -o size=256k tmpfs state',
+    ({ state }, url) => `Could not download ${url}: ${state}/update/archive: the disk is full`,
+  ],
+  [
+    'too small for what is unpacked',
+    'cp -r lib/versions kept && mount -t tmpfs -o size=4m tmpfs lib/versions && cp -r kept/* lib/versions',
+    ({ lib }) => `Could not install version in the archive: ${lib}/versions: the disk is full`,
+  ],
+  [
+    'read-only where the archive goes',
+    'mkdir -p state/update && mount -t tmpfs -o ro tmpfs state/update',
+    ({ state }, url) => `Could not download ${url}: ${state}/update/archive: the file system is read-only`,
+  ],
+  [
+    'read-only where the state is',
+    'mkdir state && mount -t tmpfs -o ro tmpfs state',
+    ({ state }) => `Could not write ${state}/update.json: the file system is read-only`,
+  ],
+  [
+    'read-only where the versions are',
+    'mount --bind lib lib && mount -o remount,ro,bind lib',
+    ({ lib }) => `Could not install version in the archive: ${lib}/versions: the file system is read-only`,
+  ],
+];
+for (const [what, setup, message] of DISKS) {
+  test(`where a disk is ${what} the host is told which, and why, as often as it asks`, async () => {
+    await using guest = await createInstalled();
+    const { dom0 } = guest;
+    const next = guest.release(NEXT);
+    const url = guest.serve(next);
+    await using agent = await guest.start({ setup });
+    for (let count = 0; count < 2; count += 1) {
+      const id = await dom0.send(JSON.stringify({ name: 'agentupdate', value: `${url},${next.md5}` }));
+      const answer = JSON.parse(await dom0.answer(id)) as { returncode: string; message: string };
+      assert.deepEqual(answer, { returncode: '500', message: message(guest, url) });
+      assert.deepEqual(await dom0.call('version', 'agent'), { kind: 'ok', message: BUILT_VERSION });
+    }
+    assert.equal(await agent.stop(), 0);
+  });
+}
+
+test('what NODE_TLS_REJECT_UNAUTHORIZED says of certificates is nothing to an update', async () => {
+  await using guest = await createInstalled();
+  const next = guest.release(NEXT);
+  const stranger = new Authority(guest.directory, 'stranger');
+  await using unknown = await UpdateServer.start(stranger.certify());
+  unknown.files.set('/x', next.archive);
+  const url = unknown.url('/x');
+  await using agent = await guest.start({ environment: { NODE_TLS_REJECT_UNAUTHORIZED: '0' } });
+  const id = await guest.dom0.send(JSON.stringify({ name: 'agentupdate', value: `${url},${next.md5}` }));
+  const { message } = JSON.parse(await guest.dom0.answer(id)) as { message: string };
+  assert.equal(message, `Could not download ${url}: unable to verify the first certificate`);
+  assert.deepEqual(unknown.asked, []);
+  assert.equal(guest.current(), BUILT_VERSION);
   assert.equal(await agent.stop(), 0);
 });
 

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { copyFileSync, mkdirSync, readFileSync, statSync } from 'node:fs';
-import type { RequestListener } from 'node:http';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { type Logger, pino } from 'pino';
 import type { TransferLimits } from '../../ts/api/index.js';
 import { downloadFile, fetchBytes } from '../../ts/host/download.js';
@@ -125,6 +127,60 @@ for (const [what, certificate, why] of UNTRUSTED) {
   });
 }
 
+/** Fetches with the agent's own code in a process whose environment is another; resolves with what it printed. */
+async function fetchWith(environment: NodeJS.ProcessEnv, root: string, url: string): Promise<string> {
+  const script = `
+    import { fetchBytes } from ${JSON.stringify(new URL('../../ts/host/download.js', import.meta.url).href)};
+    const limits = { maxSize: 1000, insecure: false, signal: new AbortController().signal };
+    const [root, url] = process.argv.slice(1);
+    console.log(await fetchBytes(root, new URL(url), limits).then(String, (error) => error.message));`;
+  const env = { PATH: process.env['PATH'], ...environment };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, root, url], {
+    env,
+  });
+  return stdout.trim();
+}
+
+const ENVIRONMENTS: readonly (readonly [what: string, environment: (authority: string) => NodeJS.ProcessEnv])[] = [
+  ['NODE_TLS_REJECT_UNAUTHORIZED=0', () => ({ NODE_TLS_REJECT_UNAUTHORIZED: '0' })],
+  ['NODE_EXTRA_CA_CERTS', (authority) => ({ NODE_EXTRA_CA_CERTS: authority })],
+  [
+    'SSL_CERT_FILE and --use-openssl-ca',
+    (authority) => ({ SSL_CERT_FILE: authority, NODE_OPTIONS: '--use-openssl-ca' }),
+  ],
+];
+for (const [what, environment] of ENVIRONMENTS) {
+  test(`certificates are verified as ever in an environment with ${what}`, async () => {
+    await using machine = await Machine.create();
+    const stranger = new Authority(dirname(machine.file), 'stranger');
+    await using trusted = await UpdateServer.start(machine.authority.certify());
+    await using unknown = await UpdateServer.start(stranger.certify());
+    for (const server of [trusted, unknown]) server.files.set('/x', 'content');
+    const set = environment(stranger.file);
+    assert.equal(await fetchWith(set, machine.root, trusted.url('/x')), 'content');
+    assert.equal(
+      await fetchWith(set, machine.root, unknown.url('/x')),
+      `Could not download ${unknown.url('/x')}: unable to verify the first certificate`,
+    );
+    assert.deepEqual(unknown.asked, []);
+  });
+}
+
+test('the environment brings back no version of TLS that is broken, and gets no keys', async () => {
+  await using machine = await Machine.create();
+  const weak = 'DEFAULT@SECLEVEL=0';
+  const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: weak } as const;
+  await using server = await UpdateServer.start({ ...machine.authority.certify(), ...old });
+  await using sound = await UpdateServer.start(machine.authority.certify());
+  for (const { files } of [server, sound]) files.set('/x', 'content');
+  const keys = join(dirname(machine.file), 'keys');
+  const environment = { NODE_OPTIONS: `--tls-min-v1.0 --tls-cipher-list=${weak}`, SSLKEYLOGFILE: keys };
+  assert.match(await fetchWith(environment, machine.root, server.url('/x')), /protocol version|unsupported protocol/);
+  assert.deepEqual(server.asked, []);
+  assert.equal(await fetchWith(environment, machine.root, sound.url('/x')), 'content');
+  assert.ok(!existsSync(keys));
+});
+
 test('a certificate for another name is refused', async () => {
   await using machine = await Machine.create();
   await using server = await UpdateServer.start(machine.authority.certify());
@@ -194,14 +250,44 @@ test('a file that is too large is refused, whether the server says so or not', a
   }
 });
 
-test('a file that ends too early is an error', async () => {
+/** How a connection ends before what it carries does; a `length` is told by the server. */
+const CUT: readonly (readonly [what: string, length: boolean, end: (response: ServerResponse) => void])[] = [
+  ['is broken before its length is reached', true, (response) => response.destroy()],
+  ['is closed before its length is reached', true, (response) => response.socket?.end()],
+  ['is broken in the middle of chunks', false, (response) => response.destroy()],
+  ['is closed in the middle of chunks', false, (response) => response.socket?.end()],
+];
+for (const [what, length, end] of CUT) {
+  for (const scheme of ['https', 'http'] as const) {
+    test(`a download whose connection ${what} says that it ended early, and how much came: by ${scheme}`, async () => {
+      await using machine = await Machine.create();
+      await using server = await UpdateServer.start(scheme === 'https' ? machine.authority.certify() : null);
+      let came = (): void => undefined;
+      const received = new Promise<void>((resolve) => (came = resolve));
+      server.files.set('/cut', (_, response) => {
+        response.writeHead(200, length ? { 'content-length': CONTENT.length } : {});
+        response.write(CONTENT.subarray(0, 1000));
+        // What breaks a connection may overtake what was sent before.
+        void received.then(() => {
+          end(response);
+        });
+      });
+      const url = server.url('/cut');
+      const work = machine.download(url, { insecure: true });
+      const why = `it ended early: ${length ? `1000 of ${CONTENT.length} bytes came` : '1000 bytes came, and then no end'}`;
+      const outcome = refused(work, url, why);
+      while (!existsSync(machine.file) || statSync(machine.file).size < 1000) await sleep(10);
+      came();
+      await outcome;
+    });
+  }
+}
+
+test('a server that hangs up without an answer is told from one that ends early', async () => {
   await using machine = await Machine.create();
   await using server = await UpdateServer.start(machine.authority.certify());
-  server.files.set('/cut', (_, response) => {
-    response.writeHead(200, { 'content-length': CONTENT.length });
-    response.write(CONTENT.subarray(0, 1000), () => response.destroy());
-  });
-  await refused(machine.download(server.url('/cut')), server.url('/cut'), 'the server ended before the file did');
+  server.files.set('/x', ({ socket }) => socket.destroy());
+  await refused(machine.download(server.url('/x')), server.url('/x'), 'the server hung up before it answered');
 });
 
 test('a server that stops sending, or never begins, is given up when the time is over or the agent is to stop', async () => {
@@ -212,7 +298,7 @@ test('a server that stops sending, or never begins, is given up when the time is
   for (const path of ['/slow', '/mute']) {
     const started = performance.now();
     const timeout = AbortSignal.timeout(300);
-    await refused(machine.download(server.url(path), { signal: timeout }), server.url(path), 'it took too long');
+    await refused(machine.download(server.url(path), { signal: timeout }), server.url(path), /^it took too long: /);
     assert.ok(performance.now() - started < 5000);
     const stop = new AbortController();
     setTimeout(() => {
@@ -245,6 +331,6 @@ test('where the file cannot be written the server is hung up on at once', async 
     });
   });
   mkdirSync(machine.file);
-  await refused(machine.download(server.url('/x')), server.url('/x'), /^EISDIR/);
+  await refused(machine.download(server.url('/x')), server.url('/x'), /\/archive: .*directory/);
   assert.equal(await Promise.race([hungUp, sleep(2000, 'still connected')]), 'hung up');
 });

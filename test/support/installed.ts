@@ -51,6 +51,9 @@ export interface StartOptions {
   readonly program?: string;
   /** One thread for file operations, so that their order is the same in every run. */
   readonly oneThread?: boolean;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A line of shell that is run before, in the agent's own mounts and in the test's directory. */
+  readonly setup?: string;
 }
 
 /**
@@ -121,12 +124,18 @@ async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed
       for (const path of [lib, state]) rmSync(path, { recursive: true, force: true });
       installRelease(lib, first);
     },
-    start({ program = join(lib, 'current/dist/guestwire.js'), oneThread = false } = {}) {
+    start({
+      program = join(lib, 'current/dist/guestwire.js'),
+      oneThread = false,
+      environment = {},
+      setup = 'true',
+    } = {}) {
       // In mounts of its own, where the system trusts the test's authority. Both programs keep the process id.
-      const script = 'mount --bind "$1" /etc/ssl && cd "$2" && shift 2 && exec "$@"';
+      const script = `mount --bind "$1" /etc/ssl && cd "$2" && ${setup} && shift 2 && exec "$@"`;
       // A relative path, which has to lead to the same file in the trial.
       const agent = [process.execPath, program, 'run', '--config', basename(config)];
       return Agent.of('unshare', ['--mount', 'sh', '-c', script, 'sh', ssl, directory, ...agent], {
+        ...environment,
         ...(oneThread ? { UV_THREADPOOL_SIZE: '1' } : {}),
       });
     },

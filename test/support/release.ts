@@ -45,6 +45,11 @@ export function makeRelease(directory: string, version: string, options: Release
   };
 }
 
+/** A manifest as it was before it said product, architecture and expiry. */
+export function oldForm(manifest: string): string {
+  return manifest.replaceAll(/^(?:product|architecture|expires) .*\n/gm, '');
+}
+
 /** Installs a release as docs/commands/agentupdate.md says. */
 export function installRelease(directory: string, { version, archive }: Release): void {
   const place = join(directory, 'versions', version);

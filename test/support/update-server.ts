@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { type RequestListener, type Server, createServer as createHttpServer } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
+import { type ServerOptions, createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -55,7 +55,7 @@ export class UpdateServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #scheme: string;
 
-  private constructor(certificate: Certificate | null) {
+  private constructor(certificate: (Certificate & ServerOptions) | null) {
     const listener: RequestListener = (request, response) => {
       const path = (request.url ?? '').split('?', 1)[0]!;
       this.asked.push(path);
@@ -69,7 +69,7 @@ export class UpdateServer implements AsyncDisposable {
   }
 
   /** By https with a certificate, by http without. */
-  static async start(certificate: Certificate | null): Promise<UpdateServer> {
+  static async start(certificate: (Certificate & ServerOptions) | null): Promise<UpdateServer> {
     const server = new UpdateServer(certificate);
     server.#server.listen(0, '127.0.0.1');
     await once(server.#server, 'listening');

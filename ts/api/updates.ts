@@ -28,6 +28,10 @@ export function printableUrl(url: URL): string {
 export interface Installed {
   /** Name of the directory that it was started from, which is its version. */
   readonly running: string;
+  /** What its native part is for, as Node names system and processor: `linux-x64`. */
+  readonly architecture: string;
+  /** When it was built, or what it was built of: milliseconds since 1970; 0 when nobody knows. */
+  readonly builtAt: number;
 }
 
 /**

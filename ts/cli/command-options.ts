@@ -64,6 +64,7 @@ export function updateOptions({ update }: Config): UpdateOptions {
     maxSize: update['max-size'],
     timeoutMs: update.timeout,
     trialTimeoutMs: update['trial-timeout'],
+    allowDowngrade: update['allow-downgrade'],
   };
 }
 

@@ -5,13 +5,17 @@ import {
   type Digest,
   type Downloaded,
   type Host,
+  type Installed,
   type TransferLimits,
   command,
   messageOf,
   printableUrl,
 } from '../api/index.js';
+import { AGENT_VERSION } from './version.js';
 import { type PublicKey, checkSignature, parsePublicKey } from '../crypto/minisign.js';
 import { type Manifest, type UpdateRequest, beside, parseManifest, parseUpdateRequest } from './update-request.js';
+import { type UpdateRecord, readRecord, writeRecord } from './update-record.js';
+import { foreign, highestOf, refusal } from './update-rules.js';
 import { type Pending, readPending, removePending, writePending } from './update-state.js';
 
 export interface UpdateOptions {
@@ -25,6 +29,8 @@ export interface UpdateOptions {
   /** For all transfers together, milliseconds. */
   readonly timeoutMs: number;
   readonly trialTimeoutMs: number;
+  /** Versions that may be gone back to though they are signed: their names, or the beginning and `*`. */
+  readonly allowDowngrade: readonly string[];
 }
 
 /** An archive may be so many times as large when it is unpacked. */
@@ -33,6 +39,7 @@ const MANIFEST = '.manifest';
 const SIGNATURE = '.minisig';
 /** Of a manifest or a signature, bytes. */
 const MAX_TEXT = 16 * 1024;
+const MANIFEST_LINES = 'product, version, architecture, expires, sha256 and size, each once';
 const NAMES: Readonly<Record<Digest, string>> = { md5: 'MD5', sha256: 'SHA-256' };
 
 /** `agentupdate`: another version of the agent, downloaded, tried, and put in the place of this one. */
@@ -60,7 +67,8 @@ async function run(
   if (request.url.protocol === 'http:' && !options.insecure) {
     throw refused('http:// is not taken: update.http is false, wanted https://');
   }
-  const { running } = await host.updates.installed();
+  const installed = await host.updates.installed();
+  const { running } = installed;
   using deadline = createDeadline(context.signal, options.timeoutMs);
   const limits: TransferLimits = {
     maxSize: options.maxSize,
@@ -68,6 +76,7 @@ async function run(
     signal: deadline.signal,
   };
   const manifest = await readManifest(host, options, request, limits);
+  const had = await admit(host, options, installed, manifest);
   if (manifest?.version === running) return isRunning(running);
   const earlier = await readPending(host.state);
   // Whoever reads it at the next start cleans up.
@@ -83,6 +92,9 @@ async function run(
     await writePending(host.state, { previous: running, next: version, attempts: 0 });
     await host.updates.install(version);
     await host.updates.clean();
+    // Before the link: a crash in between must not leave a version that runs and was never noted.
+    const scopedOnly = had.scopedOnly || manifest !== null;
+    await writeRecord(host.state, { highest: highestOf([had.highest, version]), scopedOnly });
     // Last: whatever failed before has changed nothing that is started.
     await host.updates.link(version);
   } catch (error) {
@@ -104,7 +116,7 @@ function createDeadline(signal: AbortSignal, timeout: number): { readonly signal
     controller.abort();
   };
   const timer = setTimeout(() => {
-    controller.abort(new DOMException(`${timeout / 1000} s are over`, 'TimeoutError'));
+    controller.abort(new DOMException(`the ${timeout / 1000} s of update.timeout are over`, 'TimeoutError'));
   }, timeout);
   if (signal.aborted) stop();
   signal.addEventListener('abort', stop);
@@ -155,8 +167,29 @@ async function readManifest(
   const check = checkSignature(content, signature.toString('utf8'), keys);
   if (!check.trusted) throw unsigned(check.why);
   const manifest = parseManifest(content.toString('utf8'));
-  if (manifest === null) throw unsigned('wanted lines of version, sha256 and size');
+  if (manifest === null) throw unsigned(`wanted lines of ${MANIFEST_LINES}`);
   return manifest;
+}
+
+/** What this guest has had of versions, if none of it speaks against `manifest`. Throws GW_UPDATE_REFUSED where it does. */
+async function admit(
+  host: Host,
+  { allowDowngrade }: UpdateOptions,
+  { running, architecture, builtAt }: Installed,
+  manifest: Manifest | null,
+): Promise<UpdateRecord> {
+  const alien = manifest === null ? null : foreign(manifest, architecture);
+  if (alien !== null) throw refused(alien);
+  const record = await readRecord(host.state);
+  const highest = highestOf([record.highest, running, AGENT_VERSION]);
+  if (manifest === null) return { ...record, highest };
+  const scopedOnly = record.scopedOnly || manifest.scope !== null;
+  // At once: whoever signs has changed over, whatever becomes of this update.
+  if (scopedOnly && !record.scopedOnly) await writeRecord(host.state, { highest, scopedOnly });
+  const situation = { clock: Date.now(), builtAt, record, highest, allowDowngrade };
+  const why = manifest.version === running ? null : refusal(manifest, situation);
+  if (why !== null) throw refused(why);
+  return { highest, scopedOnly };
 }
 
 /** Downloads, compares and unpacks; gives the version that it is. */

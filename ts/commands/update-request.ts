@@ -14,6 +14,17 @@ export interface Manifest {
   readonly sha256: string;
   /** Bytes. */
   readonly size: number;
+  /** Null in a manifest of the form that versions before 0.2 wrote. */
+  readonly scope: Scope | null;
+}
+
+/** For whom an archive is, and until when. */
+export interface Scope {
+  readonly product: string;
+  /** As Node names system and processor: `linux-x64`. */
+  readonly architecture: string;
+  /** Milliseconds since 1970. */
+  readonly expires: number;
 }
 
 /** A directory's name, too. */
@@ -71,19 +82,36 @@ function parseUrl(text: string): URL {
   return url;
 }
 
-/** Lines `version`, `sha256` and `size`, each with a blank and its value; others are for later versions. */
+/**
+ * Lines of a name, a blank and a value: `version`, `sha256` and `size`, and all or none of `product`, `architecture` and
+ * `expires`. Others are for later versions. Null when it is none, or says anything twice.
+ */
 export function parseManifest(text: string): Manifest | null {
-  const values = new Map(
-    text.split('\n').flatMap((line) => {
-      const match = /^(\w+)[ \t]+(\S+)\s*$/.exec(line);
-      return match === null ? [] : [[match[1] ?? '', match[2] ?? ''] as const];
-    }),
-  );
+  const values = new Map<string, string>();
+  for (const line of text.split('\n')) {
+    const [, name = '', value = ''] = /^(\w+)[ \t]+(\S+)\s*$/.exec(line) ?? [];
+    if (name === '') continue;
+    if (values.has(name)) return null;
+    values.set(name, value);
+  }
   const version = values.get('version') ?? '';
   const sha256 = values.get('sha256') ?? '';
   const size = values.get('size') ?? '';
-  if (!VERSION.test(version) || !isDigest('sha256', sha256) || !/^\d{1,15}$/.test(size)) return null;
-  return { version, sha256: sha256.toLowerCase(), size: Number(size) };
+  const scope = parseScope(values);
+  if (!VERSION.test(version) || !isDigest('sha256', sha256) || !/^\d{1,15}$/.test(size) || scope === undefined) {
+    return null;
+  }
+  return { version, sha256: sha256.toLowerCase(), size: Number(size), scope };
+}
+
+/** Undefined when it is half of one. */
+function parseScope(values: ReadonlyMap<string, string>): Scope | null | undefined {
+  const [product, architecture, until] = ['product', 'architecture', 'expires'].map((name) => values.get(name));
+  if (product === undefined && architecture === undefined && until === undefined) return null;
+  const expires = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(until ?? '') ? Date.parse(until ?? '') : Number.NaN;
+  return product === undefined || architecture === undefined || Number.isNaN(expires)
+    ? undefined
+    : { product, architecture, expires };
 }
 
 /** The URL that stands beside another one: its path with `suffix`, and the same query. */

@@ -63,6 +63,14 @@ const signingKey = v.pipe(
   v.string('a list of minisign public keys'),
   v.regex(/^RW[A-Za-z0-9+/]{54}$/u, 'a list of minisign public keys: RW and 54 more characters each'),
 );
+/** ts/commands/update-rules.ts has what they mean. */
+const olderVersion = v.pipe(
+  v.string('a list of versions'),
+  v.regex(
+    /^(?:(?:\d+\.){0,2}\*|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)$/u,
+    'a list of versions such as "0.9.4", "0.9.*" or "*"',
+  ),
+);
 /** The hypervisor's own limit for domain ids. */
 const domain = v.pipe(
   v.number('a domain id, 0 to 32751'),
@@ -123,6 +131,7 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
     directory: absolutePath,
     keys: v.array(signingKey, 'a list of minisign public keys'),
     'require-signature': v.boolean('true or false'),
+    'allow-downgrade': v.array(olderVersion, 'a list of versions'),
     http: v.boolean('true or false'),
     'max-size': size,
     timeout: duration,

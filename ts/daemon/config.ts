@@ -114,6 +114,8 @@ export interface Config {
     readonly keys: readonly string[];
     /** Whether an update has to come with a signed manifest. */
     readonly 'require-signature': boolean;
+    /** Signed versions that may follow a higher one: names, or the beginning and `*`. */
+    readonly 'allow-downgrade': readonly string[];
     /** Whether http:// is taken. */
     readonly http: boolean;
     /** Bytes that an archive may have; unpacked, four times as many. */
@@ -157,6 +159,7 @@ export const DEFAULTS: Config = {
     directory: '/usr/lib/guestwire',
     keys: [],
     'require-signature': false,
+    'allow-downgrade': [],
     http: false,
     'max-size': 256 * 1024 * 1024,
     timeout: 600_000,

@@ -12,9 +12,18 @@ import { trustedCertificates } from './certificates.js';
 
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** How Node says that the connection ended before the response did. */
+const CUT = new Set(['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
 const NOT_THERE = new Set([404, 410]);
+/**
+ * Said in so many words, because Node takes what is not said from the environment: NODE_TLS_REJECT_UNAUTHORIZED, and
+ * options in NODE_OPTIONS. With `ca` beside it, NODE_EXTRA_CA_CERTS and SSL_CERT_FILE count for nothing either.
+ */
+const VERIFIED = { rejectUnauthorized: true, minVersion: 'TLSv1.2' } as const;
 /** A progress line each so many milliseconds, and each tenth of the whole. */
 const PROGRESS_MS = 5000;
+
+type Trust = typeof VERIFIED & { readonly ca: string };
 
 /** The bytes at `url`, or null when the server has no such thing. */
 export async function fetchBytes(root: string, url: URL, limits: TransferLimits): Promise<Buffer | null> {
@@ -44,16 +53,16 @@ export async function downloadFile(
     const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
     let size = 0;
     try {
-      const file = await open(path, flags, 0o600);
+      const file = await onDisk(path, () => open(path, flags, 0o600));
       try {
         for await (const chunk of received(response, limits)) {
-          await file.writeFile(chunk);
+          await onDisk(path, () => file.writeFile(chunk));
           for (const [, hash] of hashes) hash.update(chunk);
           size += chunk.length;
           tell(size);
         }
       } finally {
-        await file.close();
+        await onDisk(path, () => file.close());
       }
     } finally {
       // Without it a file that cannot be opened would leave the server connected.
@@ -68,29 +77,43 @@ async function transfer<T>(url: URL, { signal }: TransferLimits, work: () => Pro
     return await work();
   } catch (cause) {
     if (cause instanceof AgentError) throw cause;
-    const why = signal.aborted ? aborted(signal.reason) : failure(cause);
+    const why = signal.aborted && !(cause instanceof Ours) ? aborted(signal.reason) : failure(cause);
     throw new AgentError('GW_UPDATE_DOWNLOAD', [printableUrl(url), why], { cause });
   }
 }
 
+/** What this machine, and not the server, is to blame for. */
+class Ours extends Error {}
+
+/** Whose disk it is that is full or read-only, the message has to say. */
+async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new Ours(`${path}: ${reason(cause)}`, { cause });
+  }
+}
+
 function aborted(why: unknown): string {
-  return why instanceof Error && why.name === 'TimeoutError' ? 'it took too long' : 'the agent was asked to stop';
+  return why instanceof Error && why.name === 'TimeoutError'
+    ? `it took too long: ${why.message}`
+    : 'the agent was asked to stop';
 }
 
 function failure(cause: unknown): string {
-  const code = errorCode(cause);
-  if (code === 'ECONNRESET' || code === 'ERR_STREAM_PREMATURE_CLOSE') return 'the server ended before the file did';
   // Of a name with several addresses none of which could be reached, Node tells no more.
-  return reason(cause) === '' ? `the server cannot be reached: ${code ?? 'no reason known'}` : reason(cause);
+  return reason(cause) === ''
+    ? `the server cannot be reached: ${errorCode(cause) ?? 'no reason known'}`
+    : reason(cause);
 }
 
 /** The response with the file itself, after at most five redirects; null when there is none. */
 async function request(root: string, start: URL, limits: TransferLimits): Promise<IncomingMessage | null> {
-  let ca: string | null = null;
+  let trust: Trust | null = null;
   let url = start;
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    if (url.protocol === 'https:') ca ??= await trustedCertificates(root);
-    const response = await respond(url, ca, limits);
+    if (url.protocol === 'https:') trust ??= { ...VERIFIED, ca: await trustedCertificates(root) };
+    const response = await respond(url, trust, limits);
     const { statusCode = 0, headers } = response;
     if (statusCode === 200) return response;
     response.destroy();
@@ -112,15 +135,15 @@ function redirected(from: URL, location: string, { insecure }: TransferLimits): 
   return to;
 }
 
-function respond(url: URL, ca: string | null, { signal }: TransferLimits): Promise<IncomingMessage> {
+function respond(url: URL, trust: Trust | null, { signal }: TransferLimits): Promise<IncomingMessage> {
   const options = { agent: false, signal, headers: { 'accept-encoding': 'identity', 'user-agent': 'guestwire' } };
   return new Promise((resolve, reject) => {
     const sent =
-      url.protocol === 'https:'
-        ? httpsGet(url, { ...options, ...(ca === null ? {} : { ca }) }, resolve)
-        : httpGet(url, options, resolve);
+      url.protocol === 'https:' ? httpsGet(url, { ...options, ...trust }, resolve) : httpGet(url, options, resolve);
     // Not once: an error without a listener would end the agent.
-    sent.on('error', reject);
+    sent.on('error', (error) => {
+      reject(errorCode(error) === 'ECONNRESET' ? new Error('the server hung up before it answered') : error);
+    });
   });
 }
 
@@ -131,12 +154,22 @@ async function* received(response: IncomingMessage, { maxSize }: TransferLimits)
     throw tooLarge();
   }
   let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > maxSize) throw tooLarge();
-    yield chunk;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxSize) throw tooLarge();
+      yield chunk;
+    }
+  } catch (cause) {
+    throw CUT.has(errorCode(cause) ?? '') ? endedEarly(size, response, cause) : cause;
   }
-  if (!response.complete) throw new Error('the server ended before the file did');
+  if (!response.complete) throw endedEarly(size, response);
+}
+
+function endedEarly(size: number, { headers }: IncomingMessage, cause?: unknown): Error {
+  const told = headers['content-length'];
+  const came = told === undefined ? `${size} bytes came, and then no end` : `${size} of ${told} bytes came`;
+  return new Error(`it ended early: ${came}`, { cause });
 }
 
 function progress(url: string, total: number, log: Logger): (size: number) => void {

@@ -5,13 +5,14 @@ import { dirname, join } from 'node:path';
 import { Transform, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { type Extract, extract } from 'tar-stream';
-import { AgentError } from '../api/index.js';
-import { reason } from './reason.js';
+import { AgentError, messageOf } from '../api/index.js';
 import { syncDirectory } from './replace.js';
-import { absent } from './root-path.js';
+import { absent, errorCode } from './root-path.js';
 
 const MAX_ENTRIES = 4096;
 const NEEDED = ['dist/guestwire.js', 'native/binding.js', 'package.json'];
+/** What system calls say of a name that comes twice, as a file and a directory, or is too long. */
+const OF_NAMES = new Set(['EEXIST', 'ENOTDIR', 'EISDIR', 'ENAMETOOLONG']);
 const SPECIAL_BITS = 0o7000;
 const GZIP = Buffer.from([0x1f, 0x8b]);
 const VERSION = /^[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}$/;
@@ -28,16 +29,22 @@ type Entry = Extract extends AsyncIterable<infer Each> ? Each : never;
 class Unusable extends Error {}
 
 /**
- * Unpacks a tar, compressed by gzip or not, into `directory`, which must be empty. Throws GW_UPDATE_ARCHIVE, with the
- * directory in whatever state.
+ * Unpacks a tar, compressed by gzip or not, into `directory`, which must be empty. Throws GW_UPDATE_ARCHIVE, or what the
+ * system said where the disk is to blame, with the directory in whatever state.
  */
 export async function unpackArchive(archive: string, directory: string, maxSize: number): Promise<Unpacked> {
   try {
     await extractInto(archive, directory, maxSize);
     return await judge(directory);
   } catch (cause) {
-    throw new AgentError('GW_UPDATE_ARCHIVE', [reason(cause)], { cause });
+    if (isOfMachine(cause)) throw cause;
+    throw new AgentError('GW_UPDATE_ARCHIVE', [messageOf(cause)], { cause });
   }
+}
+
+/** A system call was refused, and not because of the names in the archive. */
+function isOfMachine(cause: unknown): boolean {
+  return cause instanceof Error && 'syscall' in cause && !OF_NAMES.has(errorCode(cause) ?? '');
 }
 
 async function extractInto(archive: string, directory: string, maxSize: number): Promise<void> {

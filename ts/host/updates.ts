@@ -1,13 +1,24 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { replaceProcess } from '#binding';
 import { AgentError, type Updates } from '../api/index.js';
+import { BUILT_AT } from './built-at.js';
 import { downloadFile, fetchBytes } from './download.js';
+import { reason } from './reason.js';
 import type { StoreOptions } from './store.js';
 import { removeTrials, tryVersion } from './trial.js';
 import { TRIAL_STATE } from './trial-state.js';
 import { type Unpacked, unpackArchive } from './unpack.js';
-import { installVersion, linkVersion, makeStaging, pruneVersions, removeStaging, runningVersion } from './versions.js';
+import {
+  UNKNOWN_VERSION,
+  failing,
+  installVersion,
+  linkVersion,
+  makeStaging,
+  pruneVersions,
+  removeStaging,
+  runningVersion,
+} from './versions.js';
 
 export interface UpdatesOptions {
   /** Absolute; whose trusted certificates are taken. */
@@ -36,18 +47,24 @@ export function createUpdates({ root, stateDirectory, directory, store, program 
   };
 
   return {
-    installed: async () => ({ running: await runningVersion(directory, program) }),
+    installed: async () => ({
+      running: await runningVersion(directory, program),
+      architecture: `${process.platform}-${process.arch}`,
+      builtAt: BUILT_AT,
+    }),
 
     fetch: (url, limits) => fetchBytes(root, url, limits),
 
     async download(url, digests, limits, log) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+        throw new AgentError('GW_FILE_FAILED', [folder, reason(cause)], { cause });
+      });
       return downloadFile(root, url, archive, digests, limits, log);
     },
 
     async unpack(maxSize) {
       const staging = await makeStaging(directory);
-      unpacked = await unpackArchive(archive, staging, maxSize);
+      unpacked = await failing(UNKNOWN_VERSION, dirname(staging), () => unpackArchive(archive, staging, maxSize));
       return unpacked.version;
     },
 

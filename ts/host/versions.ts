@@ -11,6 +11,8 @@ const CURRENT = 'current';
 const VERSIONS = 'versions';
 /** No version's name starts with a dot. */
 const STAGING = '.staging-';
+/** Which version it is, an archive says only once it is unpacked. */
+export const UNKNOWN_VERSION = 'in the archive';
 const PROGRAM = 'dist/guestwire.js';
 
 /** The version that `program` belongs to. Throws GW_UPDATE_REFUSED when `current` does not decide what it is. */
@@ -46,8 +48,7 @@ async function locate(path: string): Promise<string | null> {
 export async function makeStaging(directory: string): Promise<string> {
   const versions = join(directory, VERSIONS);
   const path = join(versions, `${STAGING}${randomUUID()}`);
-  // Which version it is, the archive says only once it is unpacked.
-  await failing('in the archive', versions, () => mkdir(path, { mode: 0o700 }));
+  await failing(UNKNOWN_VERSION, versions, () => mkdir(path, { mode: 0o700 }));
   return path;
 }
 
@@ -91,11 +92,12 @@ async function removeStarting(directory: string, prefix: string): Promise<void> 
   }
 }
 
-/** `where` tells which disk it is that is full or read-only. */
-async function failing(version: string, where: string, work: () => Promise<void>): Promise<void> {
+/** Has GW_UPDATE_FAILED say what the system refused; `where` tells which disk it is that is full or read-only. */
+export async function failing<T>(version: string, where: string, work: () => Promise<T>): Promise<T> {
   try {
-    await work();
+    return await work();
   } catch (cause) {
+    if (cause instanceof AgentError) throw cause;
     throw new AgentError('GW_UPDATE_FAILED', [version, `${where}: ${reason(cause)}`], { cause });
   }
 }
