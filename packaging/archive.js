@@ -19,11 +19,11 @@ const YEAR_MS = 365 * 24 * 3600 * 1000;
 const { values, positionals } = parseArgs({ options: { expires: { type: 'string' } }, allowPositionals: true });
 const [target = '.', source = fileURLToPath(new URL('..', import.meta.url))] = positionals;
 
-const { SOURCE_DATE_EPOCH: epoch } = process.env;
-const expires = values.expires ?? timestamp((epoch === undefined ? Date.now() : Number(epoch) * 1000) + YEAR_MS);
+const { SOURCE_DATE_EPOCH: epoch = String(Math.floor(Date.now() / 1000)) } = process.env;
+if (!/^\d{1,11}$/.test(epoch)) fail(`SOURCE_DATE_EPOCH: wanted seconds since 1970, got ${epoch}`);
+const expires = values.expires ?? timestamp(Number(epoch) * 1000 + YEAR_MS);
 if (Number.isNaN(Date.parse(expires)) || timestamp(Date.parse(expires)) !== expires) {
-  console.error(`--expires: wanted a time such as 2030-01-31T00:00:00Z, got ${expires}`);
-  process.exit(2);
+  fail(`--expires: wanted a time such as 2030-01-31T00:00:00Z, got ${expires}`);
 }
 
 const { version } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'));
@@ -41,8 +41,7 @@ const paths = [
   'LICENSE',
 ].filter((path) => existsSync(join(source, path)));
 if (!paths.includes('dist/guestwire.js') || !paths.some((path) => path.endsWith('.node'))) {
-  console.error(`nothing to pack in ${source}: build it with 'npm run build'`);
-  process.exit(1);
+  fail(`nothing to pack in ${source}: build it with 'npm run build'`);
 }
 
 const tar = pack();
@@ -70,8 +69,13 @@ const path = join(target, `${name}.tar.gz`);
 writeFileSync(path, archive);
 writeFileSync(`${path}.manifest`, `${manifest.join('\n')}\n`);
 console.log(`${path}\nmd5 ${digest('md5')}\n\n${path}.manifest\n${manifest.join('\n')}`);
-console.log(`\nSign the manifest, and serve ${path}.manifest.minisig beside it:\n  minisign -S -m ${path}.manifest`);
+console.log(`\nTo be signed, and served with its .minisig beside the archive:\nminisign -S -s KEY -m ${path}.manifest`);
 
 function timestamp(milliseconds) {
   return new Date(milliseconds).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function fail(why) {
+  console.error(why);
+  process.exit(1);
 }

@@ -15,7 +15,14 @@ const SWITCHED = { previous: '1', next: '2', attempts: 0 };
 async function machine(pending: Pending, updates: Partial<Updates> = {}): Promise<Host> {
   const host = fakeHost();
   await writePending(host.state, pending);
-  return { ...host, updates: { ...NO_UPDATES, installed: () => Promise.resolve({ running: '2', architecture: 'linux-x64', builtAt: 0 }), ...updates } };
+  return {
+    ...host,
+    updates: {
+      ...NO_UPDATES,
+      installed: () => Promise.resolve({ running: '2', architecture: 'linux-x64', builtAt: 0 }),
+      ...updates,
+    },
+  };
 }
 
 function recorder(): { readonly lines: string[]; readonly log: Logger } {

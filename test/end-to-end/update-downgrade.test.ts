@@ -265,7 +265,9 @@ test('a record that cannot be read is an error, not a guest that has had nothing
     ['', 'its 0 characters are no JSON'],
     ['{"highest":"0.3', 'its 15 characters are no JSON'],
     ['null\n', 'it has no highest version'],
-    ['{"highest":7,"scopedOnly":true}\n', 'it has no highest version'],
+    ['{"highest":null,"scopedOnly":true}\n', 'it has no highest version'],
+    ['{"highest":"next","scopedOnly":true}\n', 'it has no highest version'],
+    ['{"highest":"0.1.0"}\n', 'its scopedOnly is neither true nor false'],
   ] as const) {
     writeFileSync(path, content);
     const message =

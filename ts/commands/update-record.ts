@@ -1,6 +1,6 @@
 /** What a guest has had of versions. No update and no cleaning up forgets it, so that nobody can bring an old hole back. */
-import { AgentError } from '../api/errors.js';
-import { messageOf, type State } from '../api/index.js';
+import { AgentError, messageOf, type State } from '../api/index.js';
+import { isComparable } from './update-rules.js';
 
 /** In the state directory. */
 const NAME = 'update-record.json';
@@ -38,9 +38,8 @@ function parse(text: string): UpdateRecord {
     throw unreadable(`its ${text.length} characters are no JSON`);
   }
   const { highest, scopedOnly } = (found ?? {}) as Readonly<Record<string, unknown>>;
-  if ((highest !== null && typeof highest !== 'string') || typeof scopedOnly !== 'boolean') {
-    throw unreadable('it has no highest version');
-  }
+  if (typeof highest !== 'string' || !isComparable(highest)) throw unreadable('it has no highest version');
+  if (typeof scopedOnly !== 'boolean') throw unreadable('its scopedOnly is neither true nor false');
   return { highest, scopedOnly };
 }
 

@@ -64,8 +64,8 @@ export function highestOf(versions: readonly (string | null)[]): string | null {
     .reduce<string | null>((best, version) => (best !== null && compare(best, version) >= 0 ? best : version), null);
 }
 
-/** The library takes `v1.2.3` as well, which is the name of another directory. */
-function isComparable(version: string): boolean {
+/** Whether it is a version by the rules of semver.org. The library takes `v1.2.3` as well, the name of another directory. */
+export function isComparable(version: string): boolean {
   return /^\d/.test(version) && parse(version) !== null;
 }
 
