@@ -14,7 +14,7 @@ export interface Manifest {
   readonly sha256: string;
   /** Bytes. */
   readonly size: number;
-  /** Null in a manifest of the form that versions before 0.2 wrote. */
+  /** Null in a manifest of the old form. */
   readonly scope: Scope | null;
 }
 

@@ -161,7 +161,8 @@ async function* received(response: IncomingMessage, { maxSize }: TransferLimits)
       yield chunk;
     }
   } catch (cause) {
-    throw CUT.has(errorCode(cause) ?? '') ? endedEarly(size, response, cause) : cause;
+    // What came and was not asked for yet is lost with the connection.
+    throw CUT.has(errorCode(cause) ?? '') ? endedEarly(size + response.readableLength, response, cause) : cause;
   }
   if (!response.complete) throw endedEarly(size, response);
 }
