@@ -4,5 +4,6 @@ const LIMIT = 200;
 /** The first line with something in it of what a program printed, or null: usually the reason why it failed. */
 export function firstLine(text: string): string | null {
   const line = /\S.*/.exec(text)?.[0].trimEnd();
-  return line === undefined ? null : line.slice(0, LIMIT);
+  if (line === undefined) return null;
+  return line.length > LIMIT ? `${line.slice(0, LIMIT - 3)}...` : line;
 }

@@ -33,6 +33,12 @@ export function reasonOfCode(code: string): string | null {
   return REASONS[code] ?? null;
 }
 
+/** In words: those of the error itself, unless they are only the system's. */
 export function reason(error: unknown): string {
-  return reasonOfCode(errorCode(error) ?? '') ?? messageOf(error);
+  return (isRaw(error) ? reasonOfCode(errorCode(error) ?? '') : null) ?? messageOf(error);
+}
+
+/** Whether nobody has put it into words yet: an error of a call of Node's, or of the addon's. */
+function isRaw(error: unknown): boolean {
+  return error instanceof Error && ('syscall' in error || / \(os error \d+\)$/.test(error.message));
 }
