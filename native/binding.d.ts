@@ -121,12 +121,14 @@ export declare class KeyExchange {
   finish(peerPublicKey: string, secret: Uint8Array): number
 }
 
-/** A directory of the agent's own. `FILE_REFUSED` where others can change it. */
-export declare class PrivateDirectory {
-  /** The one at `path`, of this machine. */
-  constructor(path: string)
-  /** Writes a file, mode 0600: whole or not at all, and durable. */
-  write(name: string, content: Buffer): Promise<void>
+/** A unix socket that nobody but its owner can ever connect to. */
+export declare class PrivateSocket {
+  /** Listens at `path`; a socket of ours that nobody listens at is replaced, and nothing else is. */
+  static listen(path: string): PrivateSocket
+  /** The descriptor, which the caller owns from now on; null the second time. */
+  takeDescriptor(): number | null
+  /** Removes the socket, unless something else stands in its place by now. Removing twice is quiet. */
+  remove(): void
 }
 
 /** One party of key exchanges, one after the other, each for one message from the host to the agent. */
@@ -159,7 +161,10 @@ export declare class SealedExchange {
 
 /** The embedded XenStore server, on a thread of its own. */
 export declare class StoreServer {
-  /** Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0. */
+  /**
+   * Listens at `socket`; one of ours that nobody serves any more is replaced, and nothing else is. Whoever connects
+   * there acts as dom0.
+   */
   static listen(socket: string): StoreServer
   /** Makes `/local/domain/<domid>` as a toolstack does; whoever connects to `socket` acts as that guest. */
   addDomain(domid: number, socket: string): void
@@ -170,10 +175,10 @@ export declare class StoreServer {
 /** Listens on vsock until it is closed. */
 export declare class VsockListener {
   /**
-   * Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection from one of
-   * `peers`. Those are context ids: 2 is the host, 1 this machine itself.
+   * Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection of whom is
+   * admitted. Others are hung up on; `onRefusal` is called with the reason for the first of each kind.
    */
-  static listen(port: number, peers: Array<number>, onConnection: (descriptor: number) => void): VsockListener
+  static listen(port: number, admitted: VsockAdmitted, onConnection: (descriptor: number) => void, onRefusal: (reason: string) => void): VsockListener
   /** Takes no more connections; those that there are stay. Closing twice is quiet. */
   close(): void
 }
@@ -432,3 +437,11 @@ export type PollMode = 'loop' | 'thread'
  * Every other descriptor is closed. Returns only to say why it could not.
  */
 export declare function replaceProcess(program: string, arguments: Array<string>): void
+
+/** Whom vsock lets in. */
+export interface VsockAdmitted {
+  /** Context ids: 2 is the host, 1 this machine itself. */
+  peers: Array<number>
+  /** Whether a peer may come from any port, and not only from one that a Linux host gives to privileged programs. */
+  anyPort: boolean
+}

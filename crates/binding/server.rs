@@ -16,7 +16,8 @@ pub struct StoreServer {
 
 #[napi]
 impl StoreServer {
-    /// Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0.
+    /// Listens at `socket`; one of ours that nobody serves any more is replaced, and nothing else is. Whoever connects
+    /// there acts as dom0.
     #[napi(factory, catch_unwind)]
     pub fn listen(socket: String) -> Result<Self, CodedError> {
         let server = Server::listen(Path::new(&socket))

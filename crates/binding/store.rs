@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::c_void;
 use std::io;
 use std::os::fd::AsFd;
-use std::rc::Rc;
+use std::ptr::null;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use napi::bindgen_prelude::{Either, Function, JsValue, Null, ToNapiValue};
@@ -103,6 +104,8 @@ struct State {
     poller: Option<Poller>,
     holding: bool,
     closed: Option<String>,
+    /// It stays until it is shut, whether or not JavaScript still knows of it.
+    kept: Option<Rc<Core>>,
 }
 
 impl State {
@@ -169,6 +172,9 @@ struct Core {
     events: Cell<VecDeque<Event<Waiting>>>,
     /// The environment is going: no JavaScript any more.
     ended: Cell<bool>,
+    /// What the hook that tells of the environment's end was given: a weak count, for as long as there is a core. Null
+    /// before.
+    hook: Cell<*const Core>,
 }
 
 impl Core {
@@ -197,9 +203,11 @@ impl Core {
                 poller: None,
                 holding: false,
                 closed: None,
+                kept: None,
             }),
             events: Cell::default(),
             ended: Cell::new(false),
+            hook: Cell::new(null()),
         });
         let poller = core
             .start_poller(options.poll == PollMode::Thread)
@@ -210,13 +218,19 @@ impl Core {
                     source,
                 }
             })?;
-        core.state.borrow_mut().poller = Some(poller);
-        // SAFETY: the environment is live; the pointer is taken back by `shut` or by the hook itself.
+        {
+            let state = &mut *core.state.borrow_mut();
+            state.poller = Some(poller);
+            state.kept = Some(Rc::clone(&core));
+        }
+        let hook = Weak::into_raw(Rc::downgrade(&core));
+        core.hook.set(hook);
+        // SAFETY: the environment is live; the pointer is taken back by `drop` or by the hook itself.
         unsafe {
             sys::napi_add_env_cleanup_hook(
                 js.0,
                 Some(on_environment_end),
-                Rc::into_raw(Rc::clone(&core)) as _,
+                hook.cast_mut().cast::<c_void>(),
             )
         };
         Ok(core)
@@ -511,7 +525,8 @@ impl Core {
     /// Ends the connection: what is under way fails, and whoever opened it is told why, unless it was they who
     /// closed it (`lost` is none). Does nothing the second time.
     fn shut(self: &Rc<Self>, reason: &str, lost: Option<&XenStoreError>) {
-        let (poller, waiting, listeners, on_close) = {
+        // What was kept goes last: it may be all that there is.
+        let (_kept, poller, waiting, listeners, on_close) = {
             let state = &mut *self.state.borrow_mut();
             if state.closed.is_some() {
                 return;
@@ -520,6 +535,7 @@ impl Core {
             let mut waiting = state.requests.fail(reason);
             waiting.extend(state.watches.fail(reason));
             (
+                state.kept.take(),
                 state.poller.take(),
                 waiting,
                 std::mem::take(&mut state.listeners),
@@ -529,12 +545,6 @@ impl Core {
         drop(poller);
         if self.ended.get() {
             return;
-        }
-        let hook = Rc::as_ptr(self).cast_mut().cast::<c_void>();
-        // SAFETY: the hook was added with this pointer, which stands for one count; it is removed once.
-        unsafe {
-            sys::napi_remove_env_cleanup_hook(self.js.0, Some(on_environment_end), hook);
-            Rc::decrement_strong_count(hook.cast::<Self>());
         }
         let error = XenStoreError::Closed {
             reason: reason.to_owned(),
@@ -571,21 +581,38 @@ impl Ready for Core {
 
 impl Drop for Core {
     fn drop(&mut self) {
-        if !self.ended.get() {
-            // SAFETY: made by `open`, in an environment that is still there, and destroyed once.
-            unsafe { sys::napi_async_destroy(self.js.0, self.context) };
+        if self.ended.get() {
+            return;
+        }
+        // The hook is there until now, closed or not: without it nothing would tell that the environment, in which the
+        // context was made, is no more.
+        let hook = self.hook.get();
+        // SAFETY: the environment is still there, or the hook would have said so. The hook was added with this pointer,
+        // which stands for one weak count; both are taken back once. The context was made by `open`.
+        unsafe {
+            if !hook.is_null() {
+                sys::napi_remove_env_cleanup_hook(
+                    self.js.0,
+                    Some(on_environment_end),
+                    hook.cast_mut().cast::<c_void>(),
+                );
+                drop(Weak::from_raw(hook));
+            }
+            sys::napi_async_destroy(self.js.0, self.context);
         }
     }
 }
 
 /// A worker that exits, or is terminated, must leave no open handle behind: libuv would abort the whole process.
 unsafe extern "C" fn on_environment_end(core: *mut c_void) {
-    // SAFETY: the count that `open` gave away.
-    let core = unsafe { Rc::from_raw(core.cast_const().cast::<Core>()) };
+    // SAFETY: the weak count that `open` gave away.
+    let core = unsafe { Weak::from_raw(core.cast_const().cast::<Core>()) };
     drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
         || {
-            core.ended.set(true);
-            core.shut("the environment ended", None);
+            if let Some(core) = core.upgrade() {
+                core.ended.set(true);
+                core.shut("the environment ended", None);
+            }
         },
     )));
 }

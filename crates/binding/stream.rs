@@ -1,12 +1,17 @@
 //! Streams to the host, as descriptors of sockets that Node can wait for.
 
 use std::cell::RefCell;
-use std::os::fd::IntoRawFd;
+use std::collections::VecDeque;
+use std::os::fd::{IntoRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use napi::Status;
 use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
+use stream::{Refusal, SocketName};
 
 use crate::error::{CodedError, ErrorCode};
 
@@ -19,6 +24,19 @@ pub fn open_port(path: String) -> Result<i32, CodedError> {
         .map_err(|error| failed(&format!("opening {path}"), &error))
 }
 
+/// Whom vsock lets in.
+#[napi(object)]
+pub struct VsockAdmitted {
+    /// Context ids: 2 is the host, 1 this machine itself.
+    pub peers: Vec<u32>,
+    /// Whether a peer may come from any port, and not only from one that a Linux host gives to privileged programs.
+    pub any_port: bool,
+}
+
+/// Connections on their way to JavaScript. What it has no more time to take is closed with the last of those who know
+/// this.
+type Waiting = Arc<Mutex<VecDeque<OwnedFd>>>;
+
 /// Listens on vsock until it is closed.
 #[napi]
 pub struct VsockListener {
@@ -27,24 +45,59 @@ pub struct VsockListener {
 
 #[napi]
 impl VsockListener {
-    /// Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection from one of
-    /// `peers`. Those are context ids: 2 is the host, 1 this machine itself.
+    /// Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection of whom is
+    /// admitted. Others are hung up on; `onRefusal` is called with the reason for the first of each kind.
     #[napi(factory, catch_unwind)]
     pub fn listen(
         port: u32,
-        peers: Vec<u32>,
+        admitted: VsockAdmitted,
         #[napi(ts_arg_type = "(descriptor: number) => void")] on_connection: Function<'_, i32, ()>,
+        #[napi(ts_arg_type = "(reason: string) => void")] on_refusal: Function<'_, String, ()>,
     ) -> Result<Self, CodedError> {
-        let call = on_connection
-            .build_threadsafe_function()
+        let unusable =
+            |error: napi::Error| CodedError::new(ErrorCode::StreamFailed, error.reason.clone());
+        let waiting = Waiting::default();
+        let taken = Arc::clone(&waiting);
+        let tell = on_connection
+            .build_threadsafe_function::<()>()
+            .build_callback(move |_| match lock(&taken).pop_front() {
+                Some(socket) => Ok(socket.into_raw_fd()),
+                None => Err(napi::Error::from_reason("a connection was lost")),
+            })
+            .map_err(unusable)?;
+        let refuse = on_refusal
+            .build_threadsafe_function::<String>()
             .build()
-            .map_err(|error| CodedError::new(ErrorCode::StreamFailed, error.reason.clone()))?;
-        let listener = stream::VsockListener::listen(port, peers, move |socket| {
-            call.call(
-                socket.into_raw_fd(),
-                ThreadsafeFunctionCallMode::NonBlocking,
-            );
-        })
+            .map_err(unusable)?;
+        let admitted = stream::Admitted {
+            peers: admitted.peers,
+            last_port: if admitted.any_port {
+                u32::MAX
+            } else {
+                stream::LAST_PRIVILEGED_PORT
+            },
+        };
+        let listener = stream::VsockListener::listen(
+            port,
+            admitted,
+            move |socket| {
+                lock(&waiting).push_back(socket);
+                if tell.call((), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
+                    // Nobody will ask for it: each call takes one, so any of them is the one too many.
+                    lock(&waiting).pop_back();
+                }
+            },
+            move |refusal| {
+                let reason = match refusal {
+                    Refusal::Peer(id) => format!("context id {id} is not the host's"),
+                    Refusal::Port(port) => {
+                        format!("any user of the host may come from port {port}")
+                    }
+                };
+                // An environment that is going needs no news.
+                refuse.call(reason, ThreadsafeFunctionCallMode::NonBlocking);
+            },
+        )
         .map_err(|error| failed(&format!("listening at port {port} of vsock"), &error))?;
         Ok(Self {
             listener: RefCell::new(Some(listener)),
@@ -56,6 +109,49 @@ impl VsockListener {
     pub fn close(&self) {
         let listener = self.listener.borrow_mut().take();
         drop(listener);
+    }
+}
+
+/// A panic elsewhere leaves the list as it was.
+fn lock(waiting: &Waiting) -> MutexGuard<'_, VecDeque<OwnedFd>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A unix socket that nobody but its owner can ever connect to.
+#[napi]
+pub struct PrivateSocket {
+    name: RefCell<Option<SocketName>>,
+    listener: RefCell<Option<UnixListener>>,
+}
+
+#[napi]
+impl PrivateSocket {
+    /// Listens at `path`; a socket of ours that nobody listens at is replaced, and nothing else is.
+    #[napi(factory, catch_unwind)]
+    pub fn listen(path: String) -> Result<Self, CodedError> {
+        let (listener, name) = stream::listen(Path::new(&path))
+            .map_err(|error| failed(&format!("listening at {path}"), &error))?;
+        Ok(Self {
+            name: RefCell::new(Some(name)),
+            listener: RefCell::new(Some(listener)),
+        })
+    }
+
+    /// The descriptor, which the caller owns from now on; null the second time.
+    #[napi(catch_unwind)]
+    pub fn take_descriptor(&self) -> Option<i32> {
+        self.listener
+            .borrow_mut()
+            .take()
+            .map(IntoRawFd::into_raw_fd)
+    }
+
+    /// Removes the socket, unless something else stands in its place by now. Removing twice is quiet.
+    #[napi(catch_unwind)]
+    pub fn remove(&self) {
+        if let Some(name) = self.name.borrow_mut().take() {
+            name.remove();
+        }
     }
 }
 

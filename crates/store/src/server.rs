@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use stream::SocketName;
 use xenstore::wire::Decoder;
 
 use crate::session::{Outgoing, PAYLOAD, Store};
@@ -30,17 +30,16 @@ pub struct Server {
     /// A byte here wakes the thread; its end of file stops it.
     wake: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
-    sockets: std::sync::Mutex<Vec<PathBuf>>,
+    sockets: std::sync::Mutex<Vec<SocketName>>,
 }
 
 impl Server {
     /// Serves at `path`, mode 0600; whoever connects there acts as dom0.
     ///
     /// # Errors
-    /// `AddrInUse` when a server answers there already (a socket that nobody serves is replaced), or whatever the
-    /// system says of the path.
+    /// As [`stream::listen`]: only a socket of ours that nobody serves is replaced.
     pub fn listen(path: &Path) -> io::Result<Self> {
-        let listener = bind(path)?;
+        let (listener, socket) = stream::listen(path)?;
         let (wake, woken) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
         let (orders, taken) = channel();
@@ -51,7 +50,7 @@ impl Server {
             orders: Some(orders),
             wake: Some(wake),
             thread: Some(thread),
-            sockets: std::sync::Mutex::new(vec![path.to_owned()]),
+            sockets: std::sync::Mutex::new(vec![socket]),
         })
     }
 
@@ -67,9 +66,9 @@ impl Server {
                 "the store is closed",
             ));
         };
-        let listener = bind(path)?;
+        let (listener, socket) = stream::listen(path)?;
         if let Ok(mut sockets) = self.sockets.lock() {
-            sockets.push(path.to_owned());
+            sockets.push(socket);
         }
         let gone = || io::Error::new(ErrorKind::NotConnected, "the store has ended");
         let (done, introduced) = channel();
@@ -93,10 +92,7 @@ impl Server {
             drop(thread.join());
         }
         if let Ok(mut sockets) = self.sockets.lock() {
-            for path in sockets.drain(..) {
-                // Somebody may have removed it already.
-                drop(std::fs::remove_file(path));
-            }
+            sockets.drain(..).for_each(SocketName::remove);
         }
     }
 }
@@ -105,23 +101,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn bind(path: &Path) -> io::Result<UnixListener> {
-    match UnixStream::connect(path) {
-        Ok(_) => {
-            return Err(io::Error::new(
-                ErrorKind::AddrInUse,
-                "a server answers there already",
-            ));
-        }
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    listener.set_nonblocking(true)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
 }
 
 struct Connection {

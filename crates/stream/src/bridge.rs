@@ -1,13 +1,10 @@
 //! The thread between a device and a socket.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
 use std::thread;
 
-use crate::sys::{Changes, Moved, check, read, shut_for_writing, socket_pair, write};
+use crate::sys::{Changes, Moved, read, shut_for_writing, socket_pair, write};
 
 /// What Linux takes from a port at a time.
 const CHUNK: usize = 32 * 1024;
@@ -22,40 +19,6 @@ pub enum End {
     Pause,
     /// There will be no more; the other way may still be open.
     Close,
-}
-
-/// Opens a character device and gives a socket to it, which the caller owns. While no host has the other end, what is
-/// written is thrown away; when one leaves, the byte 0xff is read. The socket ends when the device goes, and the device
-/// is closed when the socket is.
-///
-/// # Errors
-/// The system's; a path that is no character device.
-pub fn open_port(path: &Path) -> io::Result<OwnedFd> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
-        .open(path)?;
-    if !file.metadata()?.file_type().is_char_device() {
-        return Err(io::Error::other("it is no character device"));
-    }
-    let port = OwnedFd::from(file);
-    make_raw(&port)?;
-    bridge(port, End::Pause)
-}
-
-/// A serial line would otherwise echo what comes in and rewrite line ends. Quiet for what is none.
-fn make_raw(port: &OwnedFd) -> io::Result<()> {
-    // SAFETY: all fields are integers or arrays of them.
-    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open and the place is live.
-    if unsafe { libc::tcgetattr(port.as_raw_fd(), &mut settings) } != 0 {
-        return Ok(());
-    }
-    // SAFETY: the settings were just filled in.
-    unsafe { libc::cfmakeraw(&mut settings) };
-    // SAFETY: as above.
-    check(unsafe { libc::tcsetattr(port.as_raw_fd(), libc::TCSANOW, &settings) }).map(drop)
 }
 
 /// Joins a descriptor that does not block to a new socket.
@@ -203,15 +166,12 @@ impl Copier {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::io::{Read, Write};
-    use std::os::fd::FromRawFd;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
 
     use super::*;
-
-    type Outcome = Result<(), Box<dyn std::error::Error>>;
+    use crate::testing::Outcome;
 
     /// The agent's end, which waits, but not for ever.
     fn waiting(socket: OwnedFd) -> io::Result<UnixStream> {
@@ -261,36 +221,5 @@ mod tests {
         host.read_to_end(&mut answer)?;
         assert_eq!(answer, b"answer");
         Ok(())
-    }
-
-    #[test]
-    fn a_serial_line_is_raw_and_tells_that_its_other_side_left() -> Outcome {
-        let (mut master, mut slave) = (0, 0);
-        let none = std::ptr::null_mut();
-        // SAFETY: both places are live; no name and no settings are asked for.
-        check(unsafe { libc::openpty(&mut master, &mut slave, none, none.cast(), none.cast()) })?;
-        // SAFETY: fresh descriptors that nobody else owns.
-        let (mut master, slave) = unsafe { (File::from_raw_fd(master), File::from_raw_fd(slave)) };
-        let path = std::fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd()))?;
-        let mut agent = waiting(open_port(&path)?)?;
-        drop(slave);
-        master.write_all(b"a\x03\r\n")?;
-        let mut heard = [0; 4];
-        agent.read_exact(&mut heard)?;
-        assert_eq!(&heard, b"a\x03\r\n");
-        agent.write_all(b"b\n")?;
-        let mut told = [0; 2];
-        master.read_exact(&mut told)?;
-        assert_eq!(&told, b"b\n");
-        drop(master);
-        assert_eq!(agent.read(&mut heard)?, 1);
-        assert_eq!(heard[0], SENTINEL);
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_no_character_device_is_no_port() {
-        let error = open_port(Path::new("/etc/passwd")).map(drop);
-        assert!(error.is_err_and(|error| error.to_string() == "it is no character device"));
     }
 }
