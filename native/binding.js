@@ -20,6 +20,7 @@ export const {
   FileTree,
   KeyExchange,
   PrivateDirectory,
+  PrivateSocket,
   SealedExchange,
   StoreServer,
   VsockListener,

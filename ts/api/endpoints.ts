@@ -26,6 +26,12 @@ export interface StoreConnection extends Disposable {
   watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void>;
 }
 
+export interface VsockOptions {
+  readonly port: number;
+  /** Lets any program of the host in, and not only privileged ones, whose port is below 1024. */
+  readonly anyPeerPort: boolean;
+}
+
 /** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */
 export interface Endpoints {
   /** `onClose` is called once when the connection is lost. Throws when it cannot be opened, XS_NO_ENDPOINT for none. */
@@ -34,11 +40,19 @@ export interface Endpoints {
   findPort(name: string): Promise<string | null>;
   /**
    * A character device to the host. While no host has the other end, nothing comes in and what is written is thrown
-   * away; when one leaves, the byte 0xff comes in. Ends when the device goes. Rejects when it cannot be opened.
+   * away; when one leaves, the byte 0xff comes in. Ends when the device goes. Rejects when it cannot be opened, or others
+   * in the guest could use it beside the agent.
    */
   openPort(path: string): Promise<ByteStream>;
-  /** Listens at a unix socket for its owner alone; one that nobody serves any more is replaced. */
+  /** Listens at a unix socket for its owner alone; one of its own that nobody serves any more is replaced. */
   listen(path: string, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable>;
-  /** Listens at a port of AF_VSOCK. Only the host is let in, not this guest's own programs or other guests. */
-  listenVsock(port: number, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable>;
+  /**
+   * Listens at a port of AF_VSOCK. Only the host is let in, not this guest's own programs or other guests. `onRefusal` is
+   * called with the reason for the first of each kind that is hung up on.
+   */
+  listenVsock(
+    options: VsockOptions,
+    onConnection: (stream: ByteStream) => void,
+    onRefusal: (reason: string) => void,
+  ): Promise<AsyncDisposable>;
 }

@@ -77,7 +77,9 @@ export function communicationOptions({ answers, requests, stream }: Config, live
       findPort: live,
       listen: stream.listen,
       vsockPort: stream['vsock-port'],
+      anyVsockPeerPort: stream['vsock-peer-ports'] === 'any',
       maxLine: stream['max-line'],
+      lineTimeout: stream['line-timeout'],
     },
   };
 }

@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type { Store } from '../api/host.js';
 import { createCommunication } from '../communication/index.js';
 import { loadConfig } from '../daemon/config.js';
@@ -13,6 +13,7 @@ import { readConfigFiles } from '../host/system.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
 import { commandOptions, communicationOptions } from './command-options.js';
+import { systemRoot } from './system-root.js';
 
 export const commands = subcommand({
   synopsis: ['commands [--json] [--root DIR] [--config FILE] [--plugins DIR]'],
@@ -28,7 +29,7 @@ export const commands = subcommand({
   },
   async main(values, positionals) {
     noMore(positionals);
-    const root = resolve(values.root ?? '/');
+    const root = systemRoot(values.root);
     const files = await readConfigFiles(root, values.config ?? null);
     const { config } = await loadConfig(files, pluginsOverride(values.plugins));
     const { log } = await createLog({ format: 'json', level: 'silent' });

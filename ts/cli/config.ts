@@ -1,6 +1,7 @@
 import { type Config, formatDuration, formatMode, formatSize, loadConfig } from '../daemon/config.js';
 import { readConfigFiles } from '../host/system.js';
 import { noMore, print, subcommand } from './command-line.js';
+import { systemRoot } from './system-root.js';
 
 export const config = subcommand({
   synopsis: ['config [--root DIR] [--config FILE]'],
@@ -13,13 +14,14 @@ export const config = subcommand({
   },
   async main(values, positionals) {
     noMore(positionals);
-    const loaded = await loadConfig(await readConfigFiles(values.root ?? '/', values.config ?? null));
+    const loaded = await loadConfig(await readConfigFiles(systemRoot(values.root), values.config ?? null));
     for (const line of render(loaded.config, loaded.sources)) print(line);
     return 0;
   },
 });
 
 const DURATIONS = new Set([
+  'stream.line-timeout',
   'answers.keep',
   'requests.poll-interval',
   'password.key-lifetime',

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import type { Config, Override } from '../daemon/config.js';
 import type { ExtensionOptions } from '../daemon/extensions.js';
-import { isThere } from '../host/system.js';
+import { isDirectory } from '../host/system.js';
 import { type Option, UsageError } from './command-line.js';
 
 export const PLUGINS_OPTION = {
@@ -11,11 +11,11 @@ export const PLUGINS_OPTION = {
   help: 'load the plugins in this folder; with --root there are no others',
 } as const satisfies Option;
 
-/** `--plugins DIR` as a key of the configuration. Throws UsageError when it is not there: a slip would go unnoticed. */
+/** `--plugins DIR` as a key of the configuration. Throws UsageError when it is no folder: a slip would go unnoticed. */
 export function pluginsOverride(directory: string | undefined): readonly Override[] {
   if (directory === undefined) return [];
   const path = resolve(directory);
-  if (!isThere(path)) throw new UsageError(`--plugins: wanted a folder, but there is no ${path}`);
+  if (isDirectory(path) !== true) throw new UsageError(`--plugins: wanted a folder, but ${path} is none`);
   return [['plugins', 'directory', path, '--plugins']];
 }
 

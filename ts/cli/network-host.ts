@@ -1,5 +1,4 @@
 /** The machine for `plan`, `apply` and `doctor`, with what a host wants of it from XenStore or from a file. */
-import { join, resolve } from 'node:path';
 import type { Host, Nic, Store } from '../api/host.js';
 import { type Config, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/host.js';
@@ -8,6 +7,7 @@ import { readLocalFile } from '../host/scratch.js';
 import { createStoreAccess } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
 import { UsageError, domainId } from './command-line.js';
+import { stateDirectory, systemRoot } from './system-root.js';
 
 export const NETWORK_OPTIONS = {
   facts: { type: 'string', argument: 'FILE', help: 'take what the host wants from this file, not from XenStore' },
@@ -37,15 +37,17 @@ export async function openNetworkHost(
   values: NetworkHostOptions,
   withoutStore?: (error: unknown) => void,
 ): Promise<NetworkHost> {
-  const root = resolve(values.root ?? '/');
+  const root = systemRoot(values.root);
+  const live = values.root === undefined;
   const facts = values.facts === undefined ? null : await readFacts(values.facts);
   const { store, close } =
     facts === null ? openXenStore(values, withoutStore) : { store: storeOf(facts), close: nothing };
-  const { config } = await loadConfig(await readConfigFiles(root, null));
+  const loaded = await loadConfig(await readConfigFiles(root, null));
+  const { config } = loaded;
   const host = openHost({
     root,
-    stateDirectory: join(root, config.state.directory),
-    live: values.root === undefined,
+    stateDirectory: await stateDirectory(root, loaded, live),
+    live,
     store,
     backups: config.files.backups,
   });

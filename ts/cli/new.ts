@@ -5,6 +5,7 @@ import { Registry } from '../daemon/registry.js';
 import { openHost } from '../host/host.js';
 import { storeOfNodes } from '../host/memory-store.js';
 import { makeFolder } from '../host/new-files.js';
+import { isDirectory } from '../host/system.js';
 import { commandOptions } from './command-options.js';
 import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
 import { pluginFiles } from './new-plugin.js';
@@ -30,6 +31,9 @@ export const scaffold = subcommand({
       throw new UsageError(`NAME: wanted small letters, digits, _ and -, at most 64, got '${name}'`);
     }
     if (isTaken(name)) throw new UsageError(`NAME: the agent has a command '${name}' itself; wanted another name`);
+    if (isDirectory(directory) !== true) {
+      throw new UsageError(`--directory: wanted a directory, but ${directory} is none`);
+    }
     const folder = join(directory, name);
     try {
       await makeFolder(folder, wanted === 'plugin' ? pluginFiles(name) : scriptFiles(name));

@@ -26,6 +26,7 @@ import { hasNetworkToStart } from '../network/unfinished.js';
 import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
 import { EXIT, choice, domainId, integer, noMore, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
+import { stateDirectory, systemRoot } from './system-root.js';
 
 /** What a trial serves: commands that change nothing, by the one wire on which it is asked. */
 const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
@@ -76,10 +77,12 @@ export const run = subcommand({
   async main(values, positionals) {
     noMore(positionals);
     const { trial } = values;
-    const root = resolve(values.root ?? '/');
-    const { config } = await loadConfig(await readConfigFiles(root, values.config ?? null), overridesOf(values));
+    const root = systemRoot(values.root);
+    const live = values.root === undefined;
+    const loaded = await loadConfig(await readConfigFiles(root, values.config ?? null), overridesOf(values));
+    const { config } = loaded;
+    const ownState = join(await stateDirectory(root, loaded, live), trial === undefined ? '' : TRIAL_STATE);
     const launcher = process.env[LAUNCHER] ?? '';
-    const stateDirectory = join(root, config.state.directory, trial === undefined ? '' : TRIAL_STATE);
 
     const { log, flush } = await createLog(config.log);
     using shutdown = listenForShutdown((signal) => {
@@ -92,8 +95,8 @@ export const run = subcommand({
       const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
       const { host, recovered } = await createHost({
         root,
-        stateDirectory,
-        live: values.root === undefined,
+        stateDirectory: ownState,
+        live,
         store: access.store,
         backups: config.files.backups,
         launcher: launcher === '' ? null : launcher,
@@ -109,7 +112,7 @@ export const run = subcommand({
       if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
       for (const file of left) log.error(file, 'a file of an interrupted change is left alone');
       if (trial === undefined) await startNetwork(host, log, config);
-      await using journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
+      await using journalFile = appendOnlyFile(join(ownState, 'journal'));
 
       const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
       addNativeCommands(registry, host, commandOptions(config));

@@ -8,7 +8,11 @@ export const store = subcommand({
     'Serves an embedded XenStore until it is stopped. Whoever connects to the socket acts as dom0. ' +
     'Its content is gone when it stops.',
   options: {
-    socket: { type: 'string', argument: 'PATH', help: 'where to listen; must not exist yet' },
+    socket: {
+      type: 'string',
+      argument: 'PATH',
+      help: 'where to listen; only a socket of yours that nobody serves is replaced',
+    },
     domain: {
       type: 'string',
       argument: 'N',

@@ -95,7 +95,9 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
     path: absolutePath,
     listen: absolutePath,
     'vsock-port': wholeNumber(1, 0xffff_fffe),
+    'vsock-peer-ports': oneOf(['privileged', 'any']),
     'max-line': lineLength,
+    'line-timeout': duration,
   },
   store: { endpoint: absolutePath, domain, poll: oneOf(['loop', 'thread']) },
   log: {

@@ -14,8 +14,12 @@ export interface Config {
     readonly listen: string | null;
     /** Port of AF_VSOCK to listen at; null for none. */
     readonly 'vsock-port': number | null;
+    /** Ports of the host that may connect: those that Linux gives to privileged programs, or any. */
+    readonly 'vsock-peer-ports': 'privileged' | 'any';
     /** Bytes that a request may have. */
     readonly 'max-line': number;
+    /** How long half a line is kept when no more of it comes. */
+    readonly 'line-timeout': number;
   };
   readonly store: {
     /** Device or socket of the host's store; null looks for the guest's own. */
@@ -133,7 +137,14 @@ export interface Config {
 
 export const DEFAULTS: Config = {
   wires: { use: ['auto'] },
-  stream: { path: null, listen: null, 'vsock-port': null, 'max-line': 4 * 1024 * 1024 },
+  stream: {
+    path: null,
+    listen: null,
+    'vsock-port': null,
+    'vsock-peer-ports': 'privileged',
+    'max-line': 4 * 1024 * 1024,
+    'line-timeout': 60_000,
+  },
   store: { endpoint: null, domain: null, poll: 'loop' },
   log: { level: 'info', format: 'auto' },
   answers: { keep: 600_000 },

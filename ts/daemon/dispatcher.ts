@@ -244,7 +244,10 @@ export class Dispatcher {
     await this.#finish(raw, wire, journaled);
   }
 
-  /** What a plugin answers may be nothing that the wire can carry; the host is told that much. */
+  /**
+   * What a plugin answers may be nothing that the wire can carry; the host is told that much, and without what the wire
+   * repeats of a request where that is what it cannot carry.
+   */
   #encode(reply: Reply, raw: RawRequest, wire: Wire): Body {
     const { codec } = wire;
     try {
@@ -255,7 +258,12 @@ export class Dispatcher {
         { ...named(raw, wire), reason: reasonOf(error), error: describeError(error) },
         'answer cannot be encoded',
       );
-      return codec.encode(asReply(asAgentError(error)), raw.body);
+      const instead = asReply(asAgentError(error));
+      try {
+        return codec.encode(instead, raw.body);
+      } catch {
+        return codec.encode(instead, '');
+      }
     }
   }
 

@@ -21,7 +21,10 @@ export function notifyServiceManager(state: string): boolean {
 export class EmbeddedStore implements Disposable {
   readonly #server: StoreServer;
 
-  /** Listens at `socket`; one that nobody serves any more is replaced. Whoever connects there acts as dom0. */
+  /**
+   * Listens at `socket`; one of ours that nobody serves any more is replaced, and nothing else is. Whoever connects there
+   * acts as dom0.
+   */
   constructor(socket: string) {
     this.#server = StoreServer.listen(socket);
   }

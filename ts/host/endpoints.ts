@@ -1,19 +1,16 @@
 /** The ends of every line to the host, for the wires. */
 import type * as net from 'node:net';
-import { chmod, lstat, readFile, readdir, rm, stat } from 'node:fs/promises';
+import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { VsockListener, openPort } from '#binding';
+import { PrivateSocket, VsockListener, openPort } from '#binding';
 import type { ByteStream, Endpoints } from '../api/endpoints.js';
-import { absent, errorCode } from './root-path.js';
+import { absent } from './root-path.js';
 import type { StoreAccess } from './store.js';
 
 /** The context id of the host. */
 const HOST_CID = 2;
 /** What the kernel tells of ports of virtio-serial. */
 const PORTS = '/sys/class/virtio-ports';
-/** Nobody but the agent's own user may connect. */
-const OTHERS = 0o177;
-const OWNER_ONLY = 0o600;
 
 type Net = typeof net;
 
@@ -30,11 +27,12 @@ export function createEndpoints(store: StoreAccess): Endpoints {
       return adopt(await loadNet(), openPort(path));
     },
     listen: listenAt,
-    async listenVsock(port, onConnection) {
+    async listenVsock({ port, anyPeerPort }, onConnection, onRefusal) {
       const module = await loadNet();
-      const listener = VsockListener.listen(port, [HOST_CID], (descriptor) => {
+      const taken = (descriptor: number): void => {
         onConnection(adopt(module, descriptor));
-      });
+      };
+      const listener = VsockListener.listen(port, { peers: [HOST_CID], anyPort: anyPeerPort }, taken, onRefusal);
       return disposable(() => {
         listener.close();
         return Promise.resolve();
@@ -56,52 +54,26 @@ async function findPort(name: string): Promise<string | null> {
 
 async function listenAt(path: string, onConnection: (stream: ByteStream) => void): Promise<AsyncDisposable> {
   const { createServer } = await loadNet();
-  await removeStale(path);
   // A host that has said all that it wanted may still wait for the answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     onConnection(streamOf(socket));
   });
-  const listening = new Promise<void>((resolve, reject) => {
+  // Not made by Node, which can only change the mode of a socket that is there already.
+  const socket = PrivateSocket.listen(path);
+  await new Promise<void>((resolve, reject) => {
     // Not once: a connection that cannot be taken later, for want of descriptors, would end the process.
     server.on('error', reject);
-    // The socket is made before this returns, and nobody else runs in between.
-    const mask = process.umask(OTHERS);
-    try {
-      server.listen(path, resolve);
-    } finally {
-      process.umask(mask);
-    }
+    server.listen({ fd: socket.takeDescriptor() }, resolve);
   });
-  await listening;
-  await chmod(path, OWNER_ONLY);
   return disposable(
     () =>
       new Promise((resolve) => {
         // Connections that there are stay; whoever serves them ends them.
         server.close();
+        socket.remove();
         resolve();
       }),
   );
-}
-
-/** Removes the socket of an agent that ended without doing so. */
-async function removeStale(path: string): Promise<void> {
-  const status = await lstat(path).catch(absent);
-  if (status === null) return;
-  if (!status.isSocket())
-    throw new Error(`cannot listen at ${path}: wanted nothing or a socket there, got another file`);
-  const { connect } = await loadNet();
-  const code = await new Promise<string | undefined>((resolve) => {
-    const probe = connect(path, () => {
-      probe.destroy();
-      resolve(undefined);
-    });
-    probe.once('error', (error) => {
-      resolve(errorCode(error));
-    });
-  });
-  if (code !== 'ECONNREFUSED') throw new Error(`cannot listen at ${path}: another program does`);
-  await rm(path);
 }
 
 function adopt({ Socket }: Net, descriptor: number): ByteStream {

@@ -1,5 +1,5 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
 
 export interface NewFileText {
   readonly text: string;
@@ -7,16 +7,23 @@ export interface NewFileText {
 }
 
 /**
- * Makes `directory` with these files, by path below it. Rejects, and leaves nothing, when something stands there
- * already: code EEXIST.
+ * Makes `directory`, in one that is there, with these files, by name. Rejects, and leaves nothing, when something stands
+ * there already: code EEXIST.
  */
 export async function makeFolder(directory: string, files: Readonly<Record<string, NewFileText>>): Promise<void> {
-  await mkdir(dirname(directory), { recursive: true });
   await mkdir(directory, { mode: 0o755 });
+  const made: string[] = [];
   try {
-    for (const [name, { text, mode }] of Object.entries(files)) await writeFile(join(directory, name), text, { mode });
+    for (const [name, { text, mode }] of Object.entries(files)) {
+      const path = join(directory, name);
+      const file = await open(path, 'wx', mode);
+      made.push(path);
+      await file.writeFile(text).finally(() => file.close());
+    }
   } catch (error) {
-    await rm(directory, { recursive: true, force: true });
+    // No more than was made here: somebody else may use the folder by now.
+    for (const path of made) await rm(path, { force: true });
+    await rmdir(directory).catch(() => undefined);
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 /** What the daemon itself needs of the machine: its configuration files, its journal, its streams. */
-import { type FileHandle, open, readFile, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, constants, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { fstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectories } from './make-directories.js';
@@ -45,6 +45,16 @@ export function isThere(path: string): boolean {
   }
 }
 
+/** Null when nothing is there; false when something else is. Links are followed. */
+export function isDirectory(path: string): boolean | null {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return null;
+    throw error;
+  }
+}
+
 async function orAbsent<T>(operation: Promise<T>): Promise<T | null> {
   try {
     return await operation;
@@ -55,6 +65,8 @@ async function orAbsent<T>(operation: Promise<T>): Promise<T | null> {
   }
 }
 
+const { O_APPEND, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
+
 export interface AppendOnlyFile extends AsyncDisposable {
   /** The whole text; empty when there is no file yet. */
   read(): Promise<string>;
@@ -64,7 +76,10 @@ export interface AppendOnlyFile extends AsyncDisposable {
   replace(text: string): Promise<void>;
 }
 
-/** A file of root's alone, made together with its directory at the first write. Calls are carried out in order. */
+/**
+ * A file of root's alone, made together with its directory at the first write; a link in its place is not followed. Calls
+ * are carried out in order.
+ */
 export function appendOnlyFile(path: string): AppendOnlyFile {
   let handle: FileHandle | null = null;
   let last: Promise<unknown> = Promise.resolve();
@@ -77,7 +92,7 @@ export function appendOnlyFile(path: string): AppendOnlyFile {
 
   async function appendable(): Promise<FileHandle> {
     await makeDirectories(dirname(path), 0o700);
-    return open(path, 'a', 0o600);
+    return open(path, O_CREAT | O_WRONLY | O_APPEND | O_NOFOLLOW, 0o600);
   }
 
   return {
@@ -94,7 +109,7 @@ export function appendOnlyFile(path: string): AppendOnlyFile {
         handle = null;
         const staged = `${path}.new`;
         try {
-          await using file = await open(staged, 'w', 0o600);
+          await using file = await open(staged, O_CREAT | O_WRONLY | O_TRUNC | O_NOFOLLOW, 0o600);
           await file.writeFile(text);
           await file.datasync();
         } catch (error) {

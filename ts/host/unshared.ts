@@ -22,6 +22,12 @@ export async function examine(path: string): Promise<Examined> {
   return { distrust, fingerprint: marks.join('\n') };
 }
 
+/** What is wrong with `directory` itself or one above it, where nobody but root may change what stands in them; or null. */
+export async function distrustDirectory(directory: string): Promise<string | null> {
+  const real = await realpath(directory);
+  return judge(real, await stat(real)) ?? (await distrustAbove(real));
+}
+
 /** A directory that others can write lets them put another file in the place of ours, but for a sticky one, like /tmp. */
 async function distrustAbove(path: string): Promise<string | null> {
   for (let directory = dirname(path); ; directory = dirname(directory)) {

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import { asBuffer } from '../../api/bytes.js';
 import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
+import { DepthError, MAX_DEPTH } from '../../api/json.js';
 import { parseExact, stringifyExact } from './json.js';
 
 export const QEMU_DIALECT = 'qemu';
@@ -37,7 +38,9 @@ function read(body: Body, limit: number): Line {
   let value: unknown;
   try {
     value = parseExact(bytes.toString('utf8'));
-  } catch {
+  } catch (error) {
+    // Its id is not read: it may be what lies so deep.
+    if (error instanceof DepthError) return none(`JSON of at most ${MAX_DEPTH} levels`, 'more');
     // Not the parser's own message: it quotes the request, which may hold a secret.
     return none('a JSON object in one line', 'text that is not JSON');
   }
@@ -81,7 +84,7 @@ function encode({ returncode, message, data, silent }: Reply, line: Line): Uint8
 }
 
 function lineOf(answer: object): Buffer {
-  return Buffer.from(`${stringifyExact(answer)}\n`, 'utf8');
+  return Buffer.from(`${stringifyExact(answer) ?? ''}\n`, 'utf8');
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -11,8 +11,12 @@ export interface StreamOptions {
   readonly listen: string | null;
   /** Port of AF_VSOCK to listen at; null for none. */
   readonly vsockPort: number | null;
+  /** Whether any program of the host may use vsock, and not only privileged ones. */
+  readonly anyVsockPeerPort: boolean;
   /** Bytes that a request may have. */
   readonly maxLine: number;
+  /** How long half a line is kept when no more of it comes, milliseconds. */
+  readonly lineTimeout: number;
 }
 
 /** Lines of JSON through a port of the virtual machine, a unix socket or vsock. docs/wires.md has both dialects. */

@@ -1,33 +1,63 @@
 /**
  * JSON whose whole numbers come back as they were: clients of QEMU's guest agent send random numbers of 64 bits to be
- * echoed, and JavaScript's own numbers hold 53.
+ * echoed, and JavaScript's own numbers hold 53. Values are read and written piece by piece for that, so nothing that
+ * stands inside of a string can be taken for a number.
  */
 
-/** Stands before the digits of a number while it is on its way through JSON.parse or JSON.stringify. */
-const MARK = '\u0000integer:';
-const MARKED = /^\0integer:(-?\d+)$/;
-/** A string as a whole, so that digits inside of one are passed over; or a whole number that may be too long. */
-const STRING_OR_LONG_INTEGER = /"(?:[^"\\]|\\.)*"|(?<![\d.eE+-])-?\d{16,}(?![\d.eE])/g;
-const MARKED_STRING = /"\\u0000integer:(-?\d+)"/g;
+import { parseJson } from '../../api/json.js';
 
-/** As JSON.parse, but a whole number that JavaScript's numbers cannot hold exactly is a bigint. Throws SyntaxError. */
+/** A string, a bracket, a colon, a comma; or a number or a word. Of text that is JSON, these are all that there is. */
+const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]:,]|[^\s{}[\]:,"]+/g;
+const WHOLE = /^-?\d{16,}$/;
+
+/** As {@link parseJson}, but a whole number that JavaScript's numbers cannot hold exactly is a bigint. */
 export function parseExact(text: string): unknown {
-  if (!/\d{16}/.test(text)) return JSON.parse(text);
-  // First as it stands: what the replacement makes of text that is not JSON might be.
-  JSON.parse(text);
-  const marked = text.replaceAll(STRING_OR_LONG_INTEGER, (token) =>
-    token.startsWith('"') ? token : `"${JSON.stringify(MARK).slice(1, -1)}${token}"`,
-  );
-  return JSON.parse(marked, (_, value: unknown) => {
-    const digits = typeof value === 'string' ? MARKED.exec(value)?.[1] : undefined;
-    if (digits === undefined) return value;
-    const number = Number(digits);
-    return Number.isSafeInteger(number) ? number : BigInt(digits);
-  });
+  const value = parseJson(text);
+  return /\d{16}/.test(text) ? readValue(tokensOf(text)) : value;
 }
 
-/** As JSON.stringify, with a bigint as the number that it is. */
-export function stringifyExact(value: unknown): string {
-  const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? `${MARK}${inner}` : inner));
-  return text.replaceAll(MARKED_STRING, '$1');
+/** The tokens of a text that is JSON, one a call. */
+function tokensOf(text: string): () => string {
+  const matches = text.matchAll(TOKEN);
+  return () => matches.next().value?.[0] ?? '';
+}
+
+function readValue(next: () => string, token = next()): unknown {
+  if (token === '[') {
+    const items: unknown[] = [];
+    for (let item = next(); item !== ']'; item = next()) if (item !== ',') items.push(readValue(next, item));
+    return items;
+  }
+  if (token === '{') {
+    const entries: [string, unknown][] = [];
+    for (let key = next(); key !== '}'; key = next()) {
+      if (key === ',') continue;
+      next();
+      entries.push([JSON.parse(key) as string, readValue(next)]);
+    }
+    // Makes each an own property, whatever its name.
+    return Object.fromEntries(entries);
+  }
+  if (!WHOLE.test(token)) return JSON.parse(token);
+  const number = Number(token);
+  return Number.isSafeInteger(number) ? number : BigInt(token);
+}
+
+/** As JSON.stringify of plain data, with a bigint as the number that it is. Gives nothing for what JSON has no form of. */
+export function stringifyExact(value: unknown): string | undefined {
+  const plain = toPlain(value);
+  if (typeof plain === 'bigint') return String(plain);
+  if (Array.isArray(plain)) return `[${plain.map((item) => stringifyExact(item) ?? 'null').join(',')}]`;
+  if (typeof plain !== 'object' || plain === null) return JSON.stringify(plain);
+  const members = Object.entries(plain).flatMap(([key, inner]) => {
+    const text = stringifyExact(inner);
+    return text === undefined ? [] : [`${JSON.stringify(key)}:${text}`];
+  });
+  return `{${members.join(',')}}`;
+}
+
+/** What an object with a form of its own in JSON, such as a date, says that it is. */
+function toPlain(value: unknown): unknown {
+  const own = (value as { readonly toJSON?: unknown } | null | undefined)?.toJSON;
+  return typeof own === 'function' ? (own.call(value) as unknown) : value;
 }

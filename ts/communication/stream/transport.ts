@@ -57,7 +57,7 @@ export class StreamTransport implements Transport {
 
   /** Rejects with AgentError GW_WIRE_ABSENT when there is nothing to listen to. */
   static async open(options: StreamTransportOptions): Promise<StreamTransport> {
-    const { endpoints, findPort, listen, vsockPort } = options;
+    const { endpoints, log, findPort, listen, vsockPort, anyVsockPeerPort } = options;
     const transport = new StreamTransport(options);
     const path = options.path ?? (findPort ? await endpoints.findPort(USUAL_PORT) : null);
     if (path === null && listen === null && vsockPort === null) {
@@ -68,7 +68,13 @@ export class StreamTransport implements Transport {
     };
     try {
       if (listen !== null) transport.#listeners.push(await endpoints.listen(listen, onConnection));
-      if (vsockPort !== null) transport.#listeners.push(await endpoints.listenVsock(vsockPort, onConnection));
+      if (vsockPort !== null) {
+        const vsock = { port: vsockPort, anyPeerPort: anyVsockPeerPort };
+        const onRefusal = (reason: string): void => {
+          log.warn({ port: vsockPort, reason }, 'vsock connection refused; others for the same reason are not logged');
+        };
+        transport.#listeners.push(await endpoints.listenVsock(vsock, onConnection, onRefusal));
+      }
     } catch (error) {
       await transport[Symbol.asyncDispose]();
       throw error;
@@ -156,20 +162,29 @@ export class StreamTransport implements Transport {
   async #serve(stream: ByteStream): Promise<void> {
     const connection: Connection = { stream, gone: false };
     this.#connections.add(connection);
+    const { maxLine, lineTimeout } = this.#options;
     let before = Promise.resolve();
+    let waiting: NodeJS.Timeout | undefined;
     try {
-      const lines = new LineSplitter(this.#options.maxLine);
+      const lines = new LineSplitter(maxLine);
       for await (const chunk of stream.incoming) {
+        clearTimeout(waiting);
         for (const line of lines.push(chunk)) {
           await before;
           if (isGone(connection)) return;
           before = this.#hand(line, connection);
+        }
+        if (lines.isWaiting) {
+          waiting = setTimeout(() => {
+            lines.giveUp();
+          }, lineTimeout);
         }
       }
       await before;
     } catch {
       // Whoever was there is gone, and with it what was asked.
     } finally {
+      clearTimeout(waiting);
       connection.gone = true;
       this.#connections.delete(connection);
       stream[Symbol.dispose]();

@@ -5,7 +5,7 @@
  */
 import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
-import { parseHostJson } from '../../api/json.js';
+import { DepthError, MAX_DEPTH, parseHostJson } from '../../api/json.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
@@ -41,7 +41,10 @@ function textOf(body: Body): string {
 function parse(json: string): unknown {
   try {
     return parseHostJson(json);
-  } catch {
+  } catch (error) {
+    if (error instanceof DepthError) {
+      throw new AgentError('GW_REQUEST_MALFORMED', [`JSON of at most ${MAX_DEPTH} levels`, 'more']);
+    }
     // Not the parser's own message: it quotes the request, which may hold a secret.
     throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', json === '' ? 'nothing' : 'text that is not JSON']);
   }

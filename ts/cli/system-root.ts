@@ -1,0 +1,41 @@
+/** Which system a subcommand works on, and where its state is kept. What was only mistyped is told, never made. */
+import { dirname, join, resolve } from 'node:path';
+import { type LoadedConfig, configError } from '../daemon/config.js';
+import { isDirectory } from '../host/system.js';
+import { distrustDirectory } from '../host/unshared.js';
+import { UsageError } from './command-line.js';
+
+/** `--root DIR` as an absolute path; `/` when it was not given. Throws UsageError unless it is a directory. */
+export function systemRoot(root: string | undefined): string {
+  if (root === undefined) return '/';
+  const path = resolve(root);
+  if (!isDirectory(path)) throw new UsageError(`--root: wanted a directory, but ${path} is none`);
+  return path;
+}
+
+/**
+ * The state directory, which need not be there yet: then it is made with the first file. Throws AgentError
+ * GW_CONFIG_INVALID when something else stands there, when the directory that a configuration wants it in is missing, or
+ * when others could change on a live system what the agent keeps there.
+ */
+export async function stateDirectory(root: string, { config, sources }: LoadedConfig, live: boolean): Promise<string> {
+  const { directory } = config.state;
+  const source = sources.get('state.directory');
+  const path = join(root, directory);
+  const complain = (found: string): Error =>
+    configError(`${source ?? 'default'}: state.directory: found ${JSON.stringify(directory)}, but ${found}`);
+  const there = isDirectory(path);
+  if (there === false) throw complain(`${path} is no directory`);
+  // A minimal system may lack what the default lies in; of a path that somebody wrote, a missing part is a slip.
+  if (there === null && source !== 'default' && isDirectory(dirname(path)) !== true) {
+    throw complain(`there is no directory ${dirname(path)} to make it in`);
+  }
+  const distrust = live ? await distrustDirectory(nearest(path)) : null;
+  if (distrust !== null) throw complain(distrust);
+  return path;
+}
+
+/** The directory itself, or the one that it would be made in. */
+function nearest(path: string): string {
+  return isDirectory(path) === true ? path : nearest(dirname(path));
+}
