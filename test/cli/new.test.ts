@@ -1,13 +1,14 @@
 /** What `guestwire new` makes; that a plugin's own test passes is proved with the tutorial (test/docs/plugins.test.ts). */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ScratchDirectory } from '../../ts/host/scratch.js';
 import { runCli } from '../support/run-cli.js';
 
 test('new plugin makes a plugin that the agent can use', async () => {
   await using scratch = await ScratchDirectory.create();
+  await scratch.write({ 'deep/down/.keep': '' });
   const { code, stdout, stderr } = await runCli(['new', 'plugin', 'greet', '--directory', `${scratch.path}/deep/down`]);
   assert.deepEqual([code, stderr], [0, '']);
   assert.match(stdout, /npm test/);
@@ -35,6 +36,24 @@ test('new overwrites nothing', async () => {
   assert.equal(code, 2);
   assert.match(stderr, /^guestwire: \S+\/greet is there already; nothing was changed\n/);
   assert.deepEqual([...(await scratch.snapshot('.'))], [['greet/index.js', 'mine']]);
+});
+
+test('new makes no directory that was only mistyped, and no folder in the place of a link', async () => {
+  await using scratch = await ScratchDirectory.create();
+  await scratch.write({ file: 'mine', 'there/.keep': '' });
+  for (const directory of ['misyped', 'misyped/deeper', 'file', 'file/deeper']) {
+    const { code, stderr } = await runCli(['new', 'script', 'greet', '--directory', `${scratch.path}/${directory}`]);
+    assert.equal(code, 2);
+    assert.equal(
+      stderr.split('\n')[0],
+      `guestwire: --directory: wanted a directory, but ${scratch.path}/${directory} is none`,
+    );
+  }
+  symlinkSync('there', `${scratch.path}/greet`);
+  const { code, stderr } = await runCli(['new', 'script', 'greet', '--directory', scratch.path]);
+  assert.equal(code, 2);
+  assert.match(stderr, /greet is there already; nothing was changed/);
+  assert.deepEqual([...(await scratch.snapshot('.')).keys()], ['file', 'there/.keep']);
 });
 
 for (const [args, complaint] of [

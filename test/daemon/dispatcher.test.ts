@@ -389,6 +389,21 @@ test('a journal that cannot be written does not lock the owner out', async () =>
   assert.ok(logged.some((line) => line.includes('journal cannot be written') && line.includes('ENOSPC')));
 });
 
+test('what a wire cannot repeat of a request is left out, rather than the answer', async () => {
+  const stubborn: Codec = {
+    decode: () => ({ name: 'version', value: '' }),
+    encode(reply, body) {
+      if (body.length > 0) throw new RangeError('its id cannot be repeated');
+      return JSON.stringify(reply);
+    },
+  };
+  await using bench = await Bench.open([version], '', stubborn);
+  bench.transport.push('a', 'an id');
+  await bench.retired('a');
+  assert.deepEqual(bench.transport.events, ['answered a', 'retired a']);
+  assert.deepEqual(bench.transport.answer('a'), { returncode: '500', message: 'Internal error: RangeError' });
+});
+
 test('an answer that the wire cannot carry is told as an error, and not kept back', async () => {
   const endless: Record<string, unknown> = {};
   endless['itself'] = endless;

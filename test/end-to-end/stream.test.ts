@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import fc from 'fast-check';
 import { EmbeddedStore } from '../../ts/host/addon.js';
 import { openStore } from '../../ts/host/store.js';
 import { BUNDLE } from '../support/agent.js';
+import { runCli } from '../support/run-cli.js';
 import { createScratch } from '../support/scratch.js';
 import { StreamAgent } from '../support/stream-agent.js';
 import { type StreamClient } from '../support/stream-client.js';
@@ -39,6 +40,56 @@ test('what is no request is answered once each, and what follows it is served', 
     assert.deepEqual(answer.error, { class: 'GenericError', desc: answer.message });
   }
   assert.equal((await client.line()).toString(), '{"id":1,"returncode":"0","message":"0.1.0"}');
+});
+
+test('an id that lies too deep in itself is answered once, and so is a value, on either wire', async () => {
+  await using scratch = await createScratch();
+  const [dom0, guest] = [join(scratch.directory, 'dom0'), join(scratch.directory, 'guest')];
+  using store = new EmbeddedStore(dom0);
+  store.addDomain(7, guest);
+  await using agent = await StreamAgent.start(['--store', guest]);
+  using client = await agent.connect();
+  const deep = '['.repeat(20_000) + ']'.repeat(20_000);
+  client.send(`{"id":${deep},"name":"version"}\n{"id":${deep},"execute":"guest-ping"}\n`);
+  client.send(`{"name":"version","value":${deep}}\n{"id":1,"name":"version"}\n`);
+  for (let answers = 0; answers < 3; answers += 1) {
+    const { message } = JSON.parse((await client.line()).toString()) as { message: string };
+    assert.equal(message, 'Request is malformed: expected JSON of at most 64 levels, got more');
+  }
+  assert.equal((await client.line()).toString(), '{"id":1,"returncode":"0","message":"0.1.0"}');
+
+  using host = openStore({ endpoint: dom0, domain: 7, poll: 'loop' }, () => undefined);
+  const nested = '['.repeat(900) + ']'.repeat(900);
+  await host.write('data/host/deep', Buffer.from(`{"name":"version","value":${nested}}`));
+  let answer: Buffer | null = null;
+  while (answer === null) answer = await host.read('data/guest/deep');
+  assert.match(answer.toString(), /expected JSON of at most 64 levels, got more/);
+});
+
+test('a text in a request comes back as it was, whatever it looks like', async () => {
+  await using agent = await StreamAgent.start();
+  using client = await agent.connect();
+  for (const id of ['\0integer:5', '"\0integer:5']) {
+    client.send(`${JSON.stringify({ id: [id], name: 'version' })}\n`);
+    assert.deepEqual(JSON.parse((await client.line()).toString()), { id: [id], returncode: '0', message: '0.1.0' });
+  }
+});
+
+test('half a line of which no more comes is thrown away, and answered when its end comes', async () => {
+  await using agent = await StreamAgent.start([], 'line-timeout = "1s"\n');
+  using client = await agent.connect();
+  client.send('{"id":1,"name":"version",');
+  // It counts from the last byte, so that slow hosts are served.
+  await sleep(600);
+  client.send('"value":');
+  await sleep(600);
+  client.send('""}\n');
+  assert.equal((await client.line()).toString(), '{"id":1,"returncode":"0","message":"0.1.0"}');
+  client.send('{"id":2,');
+  await sleep(3000);
+  client.send('"name":"version"}\n{"id":3,"name":"version"}\n');
+  assert.match((await client.line()).toString(), /got text that is not JSON/);
+  assert.equal((await client.line()).toString(), '{"id":3,"returncode":"0","message":"0.1.0"}');
 });
 
 test('half a line at the end is dropped, and all before it is answered though the host has said its last', async () => {
@@ -159,15 +210,48 @@ test('the socket of a dead agent is taken over, that of a living one and any oth
     return [child.exitCode, printed];
   };
   const [code, printed] = await start(agent.socket);
-  assert.deepEqual([code, printed.includes('another program does')], [1, true], printed);
+  assert.deepEqual([code, printed.includes('another program listens there')], [1, true], printed);
   const file = join(agent.scratch.directory, 'file');
   writeFileSync(file, 'keep');
-  assert.match((await start(file))[1], /got another file/);
+  assert.match((await start(file))[1], /a regular file of user 0 stands there: wanted nothing, or a socket/);
   assert.equal(readFileSync(file, 'utf8'), 'keep');
   agent.kill();
   await using next = await StreamAgent.start([], '', agent.socket);
   using client = await next.connect();
   assert.deepEqual(await client.execute('guest-ping'), {});
+});
+
+test("another user's socket where the agent is to listen stays, and ends the agent with the reason", async () => {
+  await using scratch = await createScratch();
+  const shared = join(scratch.directory, 'tmp');
+  mkdirSync(shared);
+  // No more for others than what mkdtemp made: as /tmp is.
+  chmodSync(scratch.directory, 0o711);
+  chmodSync(shared, 0o1777);
+  const path = join(shared, 'host');
+  const squat = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => console.log('listening'))`;
+  const squatter = spawn('setpriv', ['--reuid=65534', '--clear-groups', process.execPath, '-e', squat]);
+  const run = (): ReturnType<typeof runCli> =>
+    runCli(['run', '--wire', 'stream', '--listen', path, '--root', scratch.root]);
+  try {
+    await once(squatter.stdout, 'data');
+    for (const dead of [false, true]) {
+      if (dead) {
+        const ended = once(squatter, 'exit');
+        squatter.kill('SIGKILL');
+        await ended;
+      }
+      const { code, stderr } = await run();
+      assert.equal(code, 1, stderr);
+      assert.match(
+        stderr,
+        /listening at .*: a socket of user 65534 stands there: wanted nothing, or a socket of user 0/,
+      );
+      assert.equal(statSync(path).uid, 65534);
+    }
+  } finally {
+    squatter.kill('SIGKILL');
+  }
 });
 
 test('commands that are switched off are refused in both dialects, and guest-info tells so', async () => {

@@ -213,32 +213,89 @@ suite('a guest of KVM', { timeout: 240_000 }, () => {
     assert.deepEqual(await client.execute('guest-ping'), {});
   });
 
-  step('vsock is for the host alone: a program of the guest is hung up on', async () => {
+  step('vsock is for the host alone: a program of the guest is hung up on, and the log says so once', async () => {
     // The kernel connects it, the agent ends it without a word.
-    const heard = await machine.run(
-      `{ echo '{"execute":"guest-ping"}'; sleep 1; } | timeout 5 socat - VSOCK-CONNECT:1:4000 2>&1; true`,
+    for (let tries = 0; tries < 3; tries += 1) {
+      const heard = await machine.run(
+        `{ echo '{"execute":"guest-ping"}'; sleep 1; } | timeout 5 socat - VSOCK-CONNECT:1:4000,bind=:1000 2>&1; true`,
+      );
+      assert.doesNotMatch(heard, /return/);
+      assert.doesNotMatch(heard, /refused|No such device/i);
+    }
+    const log = await machine.run('cat /var/log/guestwire.log');
+    assert.equal(
+      log.match(/"reason":"context id 1 is not the host's","msg":"vsock connection refused/g)?.length,
+      1,
+      log,
     );
-    assert.doesNotMatch(heard, /return/);
-    assert.doesNotMatch(heard, /refused|No such device/i);
   });
 
-  step('whom vsock lets in is served: the addon, with the guest itself in the place of the host', async () => {
+  /** The addon, with the guest itself in the place of the host. It answers whom it lets in, and prints whom it does not. */
+  const startVsock = (port: number, anyPort: boolean): Promise<string> => {
     const server = `
       import { VsockListener } from '/usr/lib/guestwire/native/binding.js';
       import { Socket } from 'node:net';
-      const listener = VsockListener.listen(5000, [1], (fd) => {
+      VsockListener.listen(${port}, { peers: [1], anyPort: ${anyPort} }, (fd) => {
         const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
         socket.on('data', (chunk) => socket.end('heard ' + chunk));
-        socket.on('close', () => listener.close());
-      });
+      }, (reason) => console.log('refused: ' + reason));
       console.log('listening');`;
-    const heard = await machine.run(
-      `
-      echo ${Buffer.from(server).toString('base64')} | base64 -d > /tmp/server.mjs
-      node /tmp/server.mjs > /tmp/server.log & while ! grep -q listening /tmp/server.log; do sleep 0.1; done
-      echo over vsock | timeout 10 socat -t 5 - VSOCK-CONNECT:1:5000`,
+    return machine.run(`
+      echo ${Buffer.from(server).toString('base64')} | base64 -d > /tmp/server-${port}.mjs
+      node /tmp/server-${port}.mjs > /tmp/server-${port}.log &
+      while ! grep -q listening /tmp/server-${port}.log; do sleep 0.1; done`);
+  };
+  const askVsock = (port: number, options: string, user = 'root'): Promise<string> =>
+    machine.run(
+      `su -s /bin/sh ${user} -c 'echo over vsock | timeout 10 socat -t 5 - VSOCK-CONNECT:1:${port}${options}' 2>&1; true`,
     );
-    assert.equal(heard, 'heard over vsock');
+
+  step('a privileged program of the host is served over vsock, and another user of the host is not', async () => {
+    await startVsock(5000, false);
+    assert.equal(await askVsock(5000, ',bind=:1000'), 'heard over vsock');
+    assert.doesNotMatch(await askVsock(5000, ''), /heard/);
+    assert.doesNotMatch(await askVsock(5000, '', 'nobody'), /heard/);
+    // The kernel keeps the ports that count from who is not privileged.
+    assert.match(await askVsock(5000, ',bind=:1000', 'nobody'), /bind.*(denied|not permitted)/i);
+    const log = await machine.run('cat /tmp/server-5000.log');
+    assert.match(log, /^listening\nrefused: any user of the host may come from port \d+$/);
+  });
+
+  step('with any port of a peer let in, whoever is at the host is served over vsock', async () => {
+    await startVsock(5001, true);
+    assert.equal(await askVsock(5001, '', 'nobody'), 'heard over vsock');
+  });
+
+  step('connections that a worker has no more time to take are closed when it is torn down', async () => {
+    const server = `
+      import { Worker } from 'node:worker_threads';
+      import { readdirSync, writeFileSync } from 'node:fs';
+      import { once } from 'node:events';
+      import { execFileSync } from 'node:child_process';
+      const busy = () => new Worker(\`
+        import('/usr/lib/guestwire/native/binding.js').then(({ VsockListener }) => {
+          VsockListener.listen(5002, { peers: [1], anyPort: true }, () => {}, () => {});
+          require('node:worker_threads').parentPort.postMessage('listening');
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+        });\`, { eval: true });
+      const descriptors = () => readdirSync('/proc/self/fd').length;
+      const round = async () => {
+        const worker = busy();
+        await once(worker, 'message');
+        for (let count = 0; count < 5; count += 1) {
+          execFileSync('/bin/sh', ['-c', 'echo x | timeout 3 socat -t 0.1 - VSOCK-CONNECT:1:5002 || true']);
+        }
+        await worker.terminate();
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      };
+      await round();
+      const before = descriptors();
+      for (let count = 0; count < 3; count += 1) await round();
+      console.log(descriptors() - before);`;
+    const left = await machine.run(
+      `echo ${Buffer.from(server).toString('base64')} | base64 -d > /tmp/torn.mjs; node /tmp/torn.mjs`,
+    );
+    assert.equal(left, '0');
   });
 
   step('five hundred requests in a row are answered in their order', async () => {

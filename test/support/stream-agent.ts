@@ -26,7 +26,13 @@ export class StreamAgent implements AsyncDisposable {
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.#log += text));
   }
 
-  static async start(args: readonly string[] = [], config = '', socket = ''): Promise<StreamAgent> {
+  /** `through`: a program, with its arguments, that starts the agent. */
+  static async start(
+    args: readonly string[] = [],
+    config = '',
+    socket = '',
+    through: readonly string[] = [],
+  ): Promise<StreamAgent> {
     return wholeOrUndone(async (cleanup) => {
       const scratch = await createScratch();
       cleanup.add(() => scratch[Symbol.asyncDispose]());
@@ -34,11 +40,9 @@ export class StreamAgent implements AsyncDisposable {
       await scratch.write('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
       await scratch.write('etc/shadow', 'root:*:19700:0:99999:7:::\n', 0o640);
       await scratch.write('etc/guestwire/guestwire.toml', `[stream]\nmax-line = "64KiB"\n${config}`);
-      const agent = new StreamAgent(
-        scratch,
-        path,
-        spawn(process.execPath, [BUNDLE, 'run', '--listen', path, '--root', scratch.root, ...args]),
-      );
+      const run = [process.execPath, BUNDLE, 'run', '--listen', path, '--root', scratch.root, ...args];
+      const [program = '', ...rest] = [...through, ...run];
+      const agent = new StreamAgent(scratch, path, spawn(program, rest));
       cleanup.add(() => agent[Symbol.asyncDispose]());
       await agent.logged('"msg":"ready"');
       return agent;

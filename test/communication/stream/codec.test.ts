@@ -110,8 +110,73 @@ test('whole numbers of 64 bits come back as they were sent', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n }), (number) => {
       const text = `{"id":${number},"text":"${number}"}`;
-      assert.equal(stringifyExact(parseExact(text)), text);
+      assert.equal(stringifyExact(parseExact(text) as object), text);
     }),
+  );
+});
+
+test('a text that looks like a mark of the reader stays the text that it is', () => {
+  const texts = ['\0integer:5', '"\0integer:5', '\\"\0integer:12345678901234567890"', '12345678901234567890'];
+  for (const text of texts) {
+    const request = Buffer.from(`{"id":[${JSON.stringify(text)},12345678901234567890],"name":"version"}`);
+    const answer = Buffer.from(codec.encode({ ...OK, message: text }, request)).toString('utf8');
+    const { id, message } = JSON.parse(answer) as { id: [string, number]; message: string };
+    assert.deepEqual([id[0], message], [text, text]);
+    assert.ok(answer.includes(',12345678901234567890]'), answer);
+  }
+});
+
+test('writing is that of JSON for all that has a form there, exact numbers aside', () => {
+  const text = fc.oneof(fc.string(), fc.constantFrom('\0integer:5', '"\0integer:5', '__proto__', 'toJSON'));
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { depthSize: 'small' },
+      fc.oneof(text, fc.double(), fc.boolean(), fc.constantFrom(null, undefined), fc.date()),
+      fc.bigInt(2n ** 54n, 2n ** 65n),
+      fc.array(tie('value')),
+      fc.dictionary(text, tie('value')),
+    ),
+  }));
+  fc.assert(
+    fc.property(value, (inner) => {
+      const outer = { inner, more: 2n ** 60n };
+      // Digits that JavaScript's numbers hold stand for the others, so that JSON.stringify can be asked.
+      const text = stringifyExact(outer);
+      assert.deepEqual(
+        JSON.parse(text),
+        JSON.parse(JSON.stringify(outer, (_, one: unknown) => (typeof one === 'bigint' ? Number(one) : one))),
+      );
+      assert.equal(stringifyExact(parseExact(text) as object), text);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('a request whose parts lie too deep in one another is answered once, without its id', () => {
+  const deep = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
+  const mixed = (levels: number): string => '{"a":['.repeat(levels / 2) + ']}'.repeat(levels / 2);
+  const large = createCodec(1024 * 1024);
+  for (const nested of [deep(64), deep(20_000), mixed(64), mixed(20_000), `${deep(100_000)} `]) {
+    for (const text of [
+      `{"id":${nested},"name":"version"}`,
+      `{"name":"version","value":${nested}}`,
+      `{"id":12345678901234567890,"name":"version","value":${nested}}`,
+      `{"id":${nested},"execute":"guest-ping"}`,
+      `{"execute":"guest-ping","arguments":{"a":${nested}},"id":1}`,
+      nested,
+    ]) {
+      if (text === deep(64) || text === mixed(64)) continue;
+      const why = { code: 'GW_REQUEST_MALFORMED', message: /expected JSON of at most 64 levels, got more$/ };
+      assert.throws(() => large.decode(bytes(text)), why);
+      assert.match(Buffer.from(large.encode(FAILED, bytes(text))).toString('utf8'), BOTH);
+    }
+  }
+  const most = `{"id":${deep(63)},"name":"version","value":""}`;
+  assert.deepEqual(large.decode(bytes(most)), { name: 'version', value: '' });
+  assert.ok(
+    Buffer.from(large.encode(OK, bytes(most)))
+      .toString('utf8')
+      .startsWith(`{"id":${deep(63)},`),
   );
 });
 

@@ -116,3 +116,14 @@ test('random bytes never make the codec throw anything but an error of the table
     { numRuns: 2000 },
   );
 });
+
+test('a request whose value lies too deep in itself is refused for that', () => {
+  const deep = (levels: number): string => `{"name":"version","value":${'['.repeat(levels)}${']'.repeat(levels)}}`;
+  assert.equal(codec.decode(deep(63)).name, 'version');
+  for (const levels of [64, 20_000]) {
+    const why = { code: 'GW_REQUEST_MALFORMED', message: /expected JSON of at most 64 levels, got more$/ };
+    assert.throws(() => codec.decode(deep(levels)), why);
+    // Raw line feeds of dom0's tools do not hide it.
+    assert.throws(() => codec.decode(deep(levels).replace('version', 'ver\nsion')), why);
+  }
+});

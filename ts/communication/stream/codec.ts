@@ -84,7 +84,7 @@ function encode({ returncode, message, data, silent }: Reply, line: Line): Uint8
 }
 
 function lineOf(answer: object): Buffer {
-  return Buffer.from(`${stringifyExact(answer) ?? ''}\n`, 'utf8');
+  return Buffer.from(`${stringifyExact(answer)}\n`, 'utf8');
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -43,14 +43,25 @@ function readValue(next: () => string, token = next()): unknown {
   return Number.isSafeInteger(number) ? number : BigInt(token);
 }
 
-/** As JSON.stringify of plain data, with a bigint as the number that it is. Gives nothing for what JSON has no form of. */
-export function stringifyExact(value: unknown): string | undefined {
+/** As JSON.stringify, with a bigint as the number that it is. */
+export function stringifyExact(value: object): string {
+  let isExact = true;
+  const text = JSON.stringify(value, (_, inner: unknown) => {
+    if (typeof inner !== 'bigint') return inner;
+    isExact = false;
+    return 0;
+  });
+  return isExact ? text : (write(value) ?? '');
+}
+
+/** Of what JSON.stringify took, so it has no cycles. Nothing for what JSON has no form of. */
+function write(value: unknown): string | undefined {
   const plain = toPlain(value);
   if (typeof plain === 'bigint') return String(plain);
-  if (Array.isArray(plain)) return `[${plain.map((item) => stringifyExact(item) ?? 'null').join(',')}]`;
+  if (Array.isArray(plain)) return `[${plain.map((item) => write(item) ?? 'null').join(',')}]`;
   if (typeof plain !== 'object' || plain === null) return JSON.stringify(plain);
   const members = Object.entries(plain).flatMap(([key, inner]) => {
-    const text = stringifyExact(inner);
+    const text = write(inner);
     return text === undefined ? [] : [`${JSON.stringify(key)}:${text}`];
   });
   return `{${members.join(',')}}`;
@@ -59,5 +70,5 @@ export function stringifyExact(value: unknown): string | undefined {
 /** What an object with a form of its own in JSON, such as a date, says that it is. */
 function toPlain(value: unknown): unknown {
   const own = (value as { readonly toJSON?: unknown } | null | undefined)?.toJSON;
-  return typeof own === 'function' ? (own.call(value) as unknown) : value;
+  return typeof own === 'function' ? own.call(value) : value;
 }
