@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { XenStore, type PollMode } from '#binding';
 import { ScratchStore, type StoreKind } from './scratch-store.js';
 
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 60_000;
 const addon = JSON.stringify(import.meta.resolve('#binding'));
 
 function unexpected(reason: string): never {
@@ -379,5 +379,27 @@ for (const [kind, poll] of combinations) {
         assert.deepEqual([result.code, result.signal, result.stdout], [0, null, 'still here\n'], result.stderr);
       });
     }
+
+    it('survives workers that end with a connection closed already, and somebody who is told of contexts', async () => {
+      await using server = await ScratchStore.start(kind);
+      const code = `
+        const end = () => new Promise((resolve, reject) => {
+          const worker = new Worker(\`
+            import { createHook } from 'node:async_hooks';
+            import { workerData } from 'node:worker_threads';
+            createHook({ init() {}, destroy() {} }).enable();
+            import(workerData.addon).then(({ XenStore }) => {
+              const kept = XenStore.open({ endpoint: workerData.socket, poll: workerData.poll }, () => {});
+              kept.close();
+              globalThis.kept = kept;
+              if (workerData.exit) process.exit(7);
+            });\`, { eval: true, workerData: { addon: ${addon}, socket: process.argv[1], poll: ${JSON.stringify(poll)}, exit: Math.random() < 0.5 } });
+          worker.once('error', reject).once('exit', resolve);
+        });
+        for (let count = 0; count < 20; count += 1) await end();
+        console.log('still here');`;
+      const result = await run(server.socket, poll, code);
+      assert.deepEqual([result.code, result.signal, result.stdout], [0, null, 'still here\n'], result.stderr);
+    });
   });
 }

@@ -44,7 +44,7 @@ async function connect(): Promise<void> {
   opened = client;
 }
 
-suite('a guest of KVM', { timeout: 240_000 }, () => {
+suite('a guest of KVM', { timeout: 900_000 }, () => {
   before(async () => {
     const images = buildKvmImages((line) => {
       console.log(line);

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type Socket, connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds. */
-const PATIENCE = 20_000;
+/** Milliseconds: an emulated machine on a busy one takes long for a password's hash. */
+const PATIENCE = 120_000;
 
 /** A host at the other end of a unix socket: the agent's own, or QEMU's for a port of a machine. */
 export class StreamClient implements Disposable {

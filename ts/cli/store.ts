@@ -25,8 +25,9 @@ export const store = subcommand({
     const domain = values.domain === undefined ? null : domainId(values.domain);
     using server = new EmbeddedStore(socket);
     if (domain !== null) server.addDomain(domain, `${socket}.${domain}`);
-    print(`XenStore at ${socket}${domain === null ? '' : `, for guest ${domain} at ${socket}.${domain}`}`);
+    // Before it says that it serves: who reads that may stop it, and the sockets have to go.
     using shutdown = listenForShutdown(() => undefined);
+    print(`XenStore at ${socket}${domain === null ? '' : `, for guest ${domain} at ${socket}.${domain}`}`);
     // The server's own threads need not keep Node's loop alive; this does.
     const alive = setInterval(() => undefined, 2 ** 30);
     await new Promise((resolve) => {
