@@ -33,14 +33,16 @@ pub struct VsockAdmitted {
     pub any_port: bool,
 }
 
-/// Connections on their way to JavaScript. What it has no more time to take is closed with the last of those who know
-/// this.
+/// Connections on their way to JavaScript. The listener has them, not what calls JavaScript, which may outlive an
+/// environment that is torn down: then nobody would close them.
 type Waiting = Arc<Mutex<VecDeque<OwnedFd>>>;
 
 /// Listens on vsock until it is closed.
 #[napi]
 pub struct VsockListener {
     listener: RefCell<Option<stream::VsockListener>>,
+    /// For as long as JavaScript may still be told of one, closed or not.
+    _waiting: Waiting,
 }
 
 #[napi]
@@ -57,12 +59,18 @@ impl VsockListener {
         let unusable =
             |error: napi::Error| CodedError::new(ErrorCode::StreamFailed, error.reason.clone());
         let waiting = Waiting::default();
-        let taken = Arc::clone(&waiting);
+        let kept = Arc::clone(&waiting);
+        let taken = Arc::downgrade(&waiting);
         let tell = on_connection
             .build_threadsafe_function::<()>()
-            .build_callback(move |_| match lock(&taken).pop_front() {
-                Some(socket) => Ok(socket.into_raw_fd()),
-                None => Err(napi::Error::from_reason("a connection was lost")),
+            .build_callback(move |_| {
+                taken
+                    .upgrade()
+                    .and_then(|waiting| lock(&waiting).pop_front())
+                    .map(IntoRawFd::into_raw_fd)
+                    .ok_or_else(|| {
+                        napi::Error::from_reason("a listener was lost before it was closed")
+                    })
             })
             .map_err(unusable)?;
         let refuse = on_refusal
@@ -101,6 +109,7 @@ impl VsockListener {
         .map_err(|error| failed(&format!("listening at port {port} of vsock"), &error))?;
         Ok(Self {
             listener: RefCell::new(Some(listener)),
+            _waiting: kept,
         })
     }
 

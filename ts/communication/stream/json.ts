@@ -45,7 +45,7 @@ function readValue(next: () => string, token = next()): unknown {
 
 /** As JSON.stringify, with a bigint as the number that it is. */
 export function stringifyExact(value: object): string {
-  let isExact = true;
+  let isExact = true as boolean;
   const text = JSON.stringify(value, (_, inner: unknown) => {
     if (typeof inner !== 'bigint') return inner;
     isExact = false;
