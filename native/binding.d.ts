@@ -175,10 +175,12 @@ export declare class StoreServer {
 /** Listens on vsock until it is closed. */
 export declare class VsockListener {
   /**
-   * Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection of whom is
-   * admitted. Others are hung up on; `onRefusal` is called with the reason for the first of each kind.
+   * Calls `onConnection` for each connection of whom is admitted, which `take` then gives. Others are hung up on;
+   * `onRefusal` is called with the reason for the first of each kind.
    */
-  static listen(port: number, admitted: VsockAdmitted, onConnection: (descriptor: number) => void, onRefusal: (reason: string) => void): VsockListener
+  static listen(port: number, admitted: VsockAdmitted, onConnection: () => void, onRefusal: (reason: string) => void): VsockListener
+  /** The descriptor of the next connection's socket, which the caller owns; null when there is none. */
+  take(): number | null
   /** Takes no more connections; those that there are stay. Closing twice is quiet. */
   close(): void
 }

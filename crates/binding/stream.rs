@@ -7,7 +7,6 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use napi::Status;
 use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -33,45 +32,32 @@ pub struct VsockAdmitted {
     pub any_port: bool,
 }
 
-/// Connections on their way to JavaScript. The listener has them, not what calls JavaScript, which may outlive an
-/// environment that is torn down: then nobody would close them.
+/// Connections that JavaScript has not taken yet.
 type Waiting = Arc<Mutex<VecDeque<OwnedFd>>>;
 
 /// Listens on vsock until it is closed.
 #[napi]
 pub struct VsockListener {
     listener: RefCell<Option<stream::VsockListener>>,
-    /// For as long as JavaScript may still be told of one, closed or not.
-    _waiting: Waiting,
+    waiting: Waiting,
 }
 
 #[napi]
 impl VsockListener {
-    /// Calls `onConnection` with the descriptor of a socket, which the callee owns, for each connection of whom is
-    /// admitted. Others are hung up on; `onRefusal` is called with the reason for the first of each kind.
+    /// Calls `onConnection` for each connection of whom is admitted, which `take` then gives. Others are hung up on;
+    /// `onRefusal` is called with the reason for the first of each kind.
     #[napi(factory, catch_unwind)]
     pub fn listen(
         port: u32,
         admitted: VsockAdmitted,
-        #[napi(ts_arg_type = "(descriptor: number) => void")] on_connection: Function<'_, i32, ()>,
+        #[napi(ts_arg_type = "() => void")] on_connection: Function<'_, (), ()>,
         #[napi(ts_arg_type = "(reason: string) => void")] on_refusal: Function<'_, String, ()>,
     ) -> Result<Self, CodedError> {
         let unusable =
             |error: napi::Error| CodedError::new(ErrorCode::StreamFailed, error.reason.clone());
-        let waiting = Waiting::default();
-        let kept = Arc::clone(&waiting);
-        let taken = Arc::downgrade(&waiting);
         let tell = on_connection
             .build_threadsafe_function::<()>()
-            .build_callback(move |_| {
-                taken
-                    .upgrade()
-                    .and_then(|waiting| lock(&waiting).pop_front())
-                    .map(IntoRawFd::into_raw_fd)
-                    .ok_or_else(|| {
-                        napi::Error::from_reason("a listener was lost before it was closed")
-                    })
-            })
+            .build()
             .map_err(unusable)?;
         let refuse = on_refusal
             .build_threadsafe_function::<String>()
@@ -85,15 +71,16 @@ impl VsockListener {
                 stream::LAST_PRIVILEGED_PORT
             },
         };
+        let waiting = Waiting::default();
+        let arrived = Arc::clone(&waiting);
         let listener = stream::VsockListener::listen(
             port,
             admitted,
             move |socket| {
-                lock(&waiting).push_back(socket);
-                if tell.call((), ThreadsafeFunctionCallMode::NonBlocking) != Status::Ok {
-                    // Nobody will ask for it: each call takes one, so any of them is the one too many.
-                    lock(&waiting).pop_back();
-                }
+                // Not handed over with the call: an environment that is going makes none, and the descriptor would stay
+                // open for ever.
+                lock(&arrived).push_back(socket);
+                tell.call((), ThreadsafeFunctionCallMode::NonBlocking);
             },
             move |refusal| {
                 let reason = match refusal {
@@ -102,15 +89,20 @@ impl VsockListener {
                         format!("any user of the host may come from port {port}")
                     }
                 };
-                // An environment that is going needs no news.
                 refuse.call(reason, ThreadsafeFunctionCallMode::NonBlocking);
             },
         )
         .map_err(|error| failed(&format!("listening at port {port} of vsock"), &error))?;
         Ok(Self {
             listener: RefCell::new(Some(listener)),
-            _waiting: kept,
+            waiting,
         })
+    }
+
+    /// The descriptor of the next connection's socket, which the caller owns; null when there is none.
+    #[napi(catch_unwind)]
+    pub fn take(&self) -> Option<i32> {
+        lock(&self.waiting).pop_front().map(IntoRawFd::into_raw_fd)
     }
 
     /// Takes no more connections; those that there are stay. Closing twice is quiet.

@@ -235,8 +235,8 @@ suite('a guest of KVM', { timeout: 900_000 }, () => {
     const server = `
       import { VsockListener } from '/usr/lib/guestwire/native/binding.js';
       import { Socket } from 'node:net';
-      VsockListener.listen(${port}, { peers: [1], anyPort: ${anyPort} }, (fd) => {
-        const socket = new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+      const listener = VsockListener.listen(${port}, { peers: [1], anyPort: ${anyPort} }, () => {
+        const socket = new Socket({ fd: listener.take(), readable: true, writable: true, allowHalfOpen: true });
         socket.on('data', (chunk) => socket.end('heard ' + chunk));
       }, (reason) => console.log('refused: ' + reason));
       console.log('listening');`;
@@ -274,7 +274,7 @@ suite('a guest of KVM', { timeout: 900_000 }, () => {
       import { execFileSync } from 'node:child_process';
       const busy = () => new Worker(\`
         import('/usr/lib/guestwire/native/binding.js').then(({ VsockListener }) => {
-          VsockListener.listen(5002, { peers: [1], anyPort: true }, () => {}, () => {});
+          const listener = VsockListener.listen(5002, { peers: [1], anyPort: true }, () => listener.take(), () => {});
           require('node:worker_threads').parentPort.postMessage('listening');
           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
         });\`, { eval: true });

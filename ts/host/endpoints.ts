@@ -29,10 +29,11 @@ export function createEndpoints(store: StoreAccess): Endpoints {
     listen: listenAt,
     async listenVsock({ port, anyPeerPort }, onConnection, onRefusal) {
       const module = await loadNet();
-      const taken = (descriptor: number): void => {
-        onConnection(adopt(module, descriptor));
+      const onArrival = (): void => {
+        const descriptor = listener.take();
+        if (descriptor !== null) onConnection(adopt(module, descriptor));
       };
-      const listener = VsockListener.listen(port, { peers: [HOST_CID], anyPort: anyPeerPort }, taken, onRefusal);
+      const listener = VsockListener.listen(port, { peers: [HOST_CID], anyPort: anyPeerPort }, onArrival, onRefusal);
       return disposable(() => {
         listener.close();
         return Promise.resolve();

@@ -96,7 +96,7 @@ export class Guest implements AsyncDisposable {
   async startLive(setup = '', { program = PROGRAM, network = 'own' }: Live = {}): Promise<void> {
     // What /sys shows of the network is that of whoever mounts it.
     const sys = network === 'own' ? 'mount -t sysfs sysfs /sys' : '';
-    const mounts = ['mount -t tmpfs tmpfs /var/lib', 'mount --bind "$1/etc" /etc'];
+    const mounts = ['mount -t tmpfs -o mode=755 tmpfs /var/lib', 'mount --bind "$1/etc" /etc'];
     const agent = `exec ${process.execPath} ${program} run --store ${this.guestSocket}`;
     const script = ['set -e', 'cd "$2"', sys, ...mounts, setup, agent].join('\n');
     const inside = ['sh', '-c', script, 'sh', this.scratch.root, process.cwd()];

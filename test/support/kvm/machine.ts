@@ -16,7 +16,14 @@ export class KvmMachine implements AsyncDisposable {
   /** Resolves once the guest takes scripts. */
   static async boot(images: KvmImages): Promise<KvmMachine> {
     const machine = await EmulatedMachine.boot(768, (directory) => [
-      ...['-kernel', images.kernel, '-initrd', images.initrd, '-append', 'console=ttyS0 quiet loglevel=3 no_timer_check'],
+      ...[
+        '-kernel',
+        images.kernel,
+        '-initrd',
+        images.initrd,
+        '-append',
+        'console=ttyS0 quiet loglevel=3 no_timer_check',
+      ],
       ...['-device', 'virtio-serial-pci'],
       ...['-chardev', `socket,id=agent,path=${agentSocket(directory)},server=on,wait=off`],
       ...['-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0'],
