@@ -121,6 +121,14 @@ export declare class KeyExchange {
   finish(peerPublicKey: string, secret: Uint8Array): number
 }
 
+/** A directory of the agent's own. `FILE_REFUSED` where others can change it. */
+export declare class PrivateDirectory {
+  /** The one at `path`, of this machine. */
+  constructor(path: string)
+  /** Writes a file, mode 0600: whole or not at all, and durable. */
+  write(name: string, content: Buffer): Promise<void>
+}
+
 /** A unix socket that nobody but its owner can ever connect to. */
 export declare class PrivateSocket {
   /** Listens at `path`; a socket of ours that nobody listens at is replaced, and nothing else is. */
