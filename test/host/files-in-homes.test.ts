@@ -67,7 +67,10 @@ test(
           await (await files.commit([write(`keys ${round}\n`)])).confirm();
           written += 1;
         } catch (error) {
-          assert.ok(error instanceof AgentError && ['GW_FILE_FAILED', 'GW_FILE_REFUSED'].includes(error.code), String(error));
+          assert.ok(
+            error instanceof AgentError && ['GW_FILE_FAILED', 'GW_FILE_REFUSED'].includes(error.code),
+            String(error),
+          );
           refused += 1;
         }
         const content = await files.readInHome(PATH, HOME).catch(() => null);

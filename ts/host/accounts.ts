@@ -7,9 +7,9 @@ import {
 import { type Accounts, AgentError, Secret } from '../api/index.js';
 import { type KeyExchange } from '../crypto/password.js';
 import { type SealedExchange } from '../crypto/sealed.js';
-import { LockBusyError, PWD_LOCK, takeLockFiles } from './lock-files.js';
+import { LockBusyError, PWD_LOCK, realPath, takeLockFiles } from './lock-files.js';
 import { reason } from './reason.js';
-import { errorCode, resolveInRoot } from './root-path.js';
+import { errorCode } from './system-error.js';
 
 /** How long lckpwdf(3) waits, too. Milliseconds. */
 const LOCK_TIMEOUT = 15_000;
@@ -34,8 +34,7 @@ async function lockPasswordFiles(root: string, timeout: number): Promise<AsyncDi
   const deadline = Date.now() + timeout;
   let lock: FileLock | null = null;
   try {
-    const { real } = await resolveInRoot(root, PWD_LOCK, 'follow');
-    lock = await FileLock.acquire(real, timeout);
+    lock = await FileLock.acquire(await realPath(root, PWD_LOCK), timeout);
     const held = lock;
     const release = await takeLockFiles(root, deadline);
     return {

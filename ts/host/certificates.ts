@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { absent, resolveInRoot } from './root-path.js';
+import { FileTree } from '#binding';
 
 /** Where distributions keep all the certificates that they trust in one file; Node's own list is not that of the system. */
 const BUNDLES = [
@@ -17,9 +16,9 @@ const BUNDLES = [
 
 /** The certificates that the system below `root` trusts, as PEM. Throws an Error when it has none. */
 export async function trustedCertificates(root: string): Promise<string> {
+  const tree = new FileTree(root);
   for (const bundle of BUNDLES) {
-    const resolved = await resolveInRoot(root, bundle, 'follow').catch(absent);
-    const text = resolved?.exists === true ? await readFile(resolved.real, 'utf8').catch(absent) : null;
+    const text = (await tree.read(bundle))?.toString('utf8');
     if (text?.includes('-----BEGIN ') === true) return text;
   }
   throw new Error(`no trusted certificates: looked for ${BUNDLES.join(', ')}`);

@@ -7,7 +7,7 @@ import { get as httpsGet } from 'node:https';
 import type { Logger } from 'pino';
 import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../api/index.js';
 import { reason } from './reason.js';
-import { errorCode } from './root-path.js';
+import { errorCode } from './system-error.js';
 import { trustedCertificates } from './certificates.js';
 
 const MAX_REDIRECTS = 5;

@@ -4,7 +4,7 @@ import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PrivateSocket, VsockListener, openPort } from '#binding';
 import type { ByteStream, Endpoints } from '../api/endpoints.js';
-import { absent } from './root-path.js';
+import { absent } from './system-error.js';
 import type { StoreAccess } from './store.js';
 
 /** The context id of the host. */

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, open, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { COMMAND_NAME } from '../api/command.js';
-import { absent } from './root-path.js';
+import { absent } from './system-error.js';
 import { examine } from './unshared.js';
 
 /** npm packages among the plugins' node_modules that are plugins say so in their `keywords`. */

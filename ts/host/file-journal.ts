@@ -11,8 +11,8 @@ import {
 } from '#binding';
 import type { Recovered } from '../api/index.js';
 import { reason } from './reason.js';
-import { syncDirectory } from './replace.js';
-import { absent, errorCode } from './root-path.js';
+import { syncDirectory } from './durable.js';
+import { absent, errorCode } from './system-error.js';
 
 /** What stood at a path before a change. */
 export type Before =

@@ -4,7 +4,7 @@ import { type FileMarks, type FilePlace, FileTree, type FileTarget } from '#bind
 import { AgentError, type Commit, type FileChange, type Files, type Recovered } from '../api/index.js';
 import { FileJournal, type JournalEntry, KEPT_SETS, type Before, sha256, sum } from './file-journal.js';
 import { reason } from './reason.js';
-import { errorCode } from './root-path.js';
+import { errorCode } from './system-error.js';
 
 const DEFAULT_DIRECTORY_MODE = 0o755;
 /** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */

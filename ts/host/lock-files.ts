@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
 import { link, open, rm, unlink, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FileLock } from '#binding';
-import { absent, errorCode, resolveInRoot } from './root-path.js';
+import { FileLock, FileTree } from '#binding';
+import { absent, errorCode } from './system-error.js';
 
 /** The file that lckpwdf(3) locks. */
 export const PWD_LOCK = '/etc/.pwd.lock';
@@ -99,8 +100,10 @@ export async function removeStaleLockFiles(root: string): Promise<void> {
   }
 }
 
-async function realPath(root: string, path: string): Promise<string> {
-  return (await resolveInRoot(root, path, 'keep')).real;
+/** Where a file stands that only root's directories lead to; the file itself need not be there. */
+export async function realPath(root: string, path: string): Promise<string> {
+  const directory = (await new FileTree(root).resolve(dirname(path))) ?? dirname(path);
+  return join(root, directory, basename(path));
 }
 
 /**

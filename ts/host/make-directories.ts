@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errorCode } from './root-path.js';
+import { errorCode } from './system-error.js';
 
 /**
  * Makes a directory with all above it that are missing, as `mkdir` of Node does with `recursive`. That one says ENOENT

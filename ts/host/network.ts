@@ -4,7 +4,7 @@ import { readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type NetworkChange, type NetworkLink, networkApply, networkSnapshot } from '#binding';
 import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute, Network, Nic } from '../api/host.js';
-import { absent } from './root-path.js';
+import { absent } from './system-error.js';
 
 const ETHERNET = '1';
 const ETHERNET_MTU = 1500;

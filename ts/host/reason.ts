@@ -1,6 +1,6 @@
 /** Why the system refused, in words that an administrator can act on. */
 import { messageOf } from '../api/index.js';
-import { errorCode } from './root-path.js';
+import { errorCode } from './system-error.js';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',

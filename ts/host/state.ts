@@ -4,9 +4,9 @@ import { dirname, join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError, type State, type StateFile } from '../api/index.js';
 import { makeDirectories } from './make-directories.js';
-import { syncDirectory, writePrivate } from './replace.js';
+import { syncDirectory, writePrivate } from './durable.js';
 import { reason } from './reason.js';
-import { absent, errorCode } from './root-path.js';
+import { absent, errorCode } from './system-error.js';
 
 /** How long another program of ours may take: a reset of the network with a rollback is the longest. Milliseconds. */
 const LOCK_TIMEOUT = 120_000;

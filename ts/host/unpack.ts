@@ -6,8 +6,8 @@ import { Transform, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { type Extract, extract } from 'tar-stream';
 import { AgentError, messageOf } from '../api/index.js';
-import { syncDirectory } from './replace.js';
-import { absent, errorCode } from './root-path.js';
+import { syncDirectory } from './durable.js';
+import { absent, errorCode } from './system-error.js';
 
 const MAX_ENTRIES = 4096;
 const NEEDED = ['dist/guestwire.js', 'native/binding.js', 'package.json'];

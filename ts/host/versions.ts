@@ -4,8 +4,8 @@ import { access, chmod, mkdir, readdir, readlink, realpath, rename, rm, symlink 
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { AgentError } from '../api/index.js';
 import { reason } from './reason.js';
-import { syncDirectory } from './replace.js';
-import { absent } from './root-path.js';
+import { syncDirectory } from './durable.js';
+import { absent } from './system-error.js';
 
 const CURRENT = 'current';
 const VERSIONS = 'versions';
