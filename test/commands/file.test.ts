@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdir, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { chmod, chown, lchown, mkdir, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,9 +8,11 @@ import { type CommandModule, type Host, type Reply } from '../../ts/api/index.js
 import { fileOptions } from '../../ts/cli/command-options.js';
 import { type FileOptions, fileCommands } from '../../ts/commands/file.js';
 import { covers } from '../../ts/commands/file-rules.js';
+import { sshKeysCommands } from '../../ts/commands/sshkeys.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { createFiles } from '../../ts/host/files.js';
 import { call } from '../support/command-context.js';
+import { PUBLIC_KEY } from '../support/public-key.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch, type Scratch, tree } from '../support/scratch.js';
 
@@ -312,4 +314,53 @@ test('as many backups are kept as the configuration says, the newest', async () 
     const kept = await Promise.all(sets.map((set) => readFile(join(scratch.state, 'backup', set, '0'), 'utf8')));
     assert.deepEqual(kept.sort(), ['2', '3'].slice(0, backups));
   }
+});
+
+/** Alice has a home; her uid and group are her own. */
+async function withAlice(scratch: Scratch): Promise<void> {
+  await scratch.write('etc/passwd', 'alice:x:1234:4321::/home/alice:/bin/sh\n');
+  await scratch.write('etc/shadow', 'secret', 0o600);
+  await mkdir(join(scratch.root, 'home/alice'), { recursive: true });
+  await chown(join(scratch.root, 'home/alice'), 1234, 4321);
+}
+
+test('what is made in a home is its user’s, so that the next merge of keys finds its place', async () => {
+  await bothForms(
+    '/home/alice/.ssh/config',
+    'Host x\n',
+    async (reply, scratch) => {
+      assert.deepEqual(reply, SUCCESS);
+      for (const [path, mode] of [
+        ['home/alice/.ssh', 0o700],
+        ['home/alice/.ssh/config', 0o600],
+      ] as const) {
+        const status = await stat(join(scratch.root, path));
+        assert.deepEqual([status.uid, status.gid, status.mode & 0o7777], [1234, 4321, mode], path);
+      }
+      const keys = sshKeysCommands(createScratchHost(scratch), { user: 'root' });
+      const value = { user: 'alice', action: 'merge', keys: [PUBLIC_KEY] };
+      assert.match((await call(keys, 'sshkeys', value)).message, /^added 1/);
+    },
+    withAlice,
+  );
+});
+
+test('a link that a user planted is refused, with the reason, and nothing behind it is touched', async () => {
+  await bothForms(
+    '/home/alice/.bashrc',
+    'of the host',
+    async (reply, scratch) => {
+      assert.deepEqual(reply, {
+        returncode: '500',
+        message:
+          'Refused to write /home/alice/.bashrc: a link of uid 1234 leads to /etc/shadow, in a directory of uid 0',
+      });
+      assert.equal(await readFile(join(scratch.root, 'etc/shadow'), 'utf8'), 'secret');
+    },
+    async (scratch) => {
+      await withAlice(scratch);
+      await symlink('/etc/shadow', join(scratch.root, 'home/alice/.bashrc'));
+      await lchown(join(scratch.root, 'home/alice/.bashrc'), 1234, 4321);
+    },
+  );
 });

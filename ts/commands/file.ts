@@ -186,7 +186,8 @@ async function destination(host: Host, path: string): Promise<string> {
   try {
     whole = await host.files.resolve(path);
   } catch (cause) {
-    throw new AgentError('GW_FILE_FAILED', [path, messageOf(cause)], { cause });
+    const refused = (cause as { readonly code?: unknown } | null)?.code === 'FILE_REFUSED';
+    throw new AgentError(refused ? 'GW_FILE_REFUSED' : 'GW_FILE_FAILED', [path, messageOf(cause)], { cause });
   }
   if (whole !== null) return whole;
   const cut = path.lastIndexOf('/');
