@@ -10,6 +10,7 @@ import {
   PrivateDirectory,
 } from '#binding';
 import type { Recovered } from '../api/index.js';
+import { makeDirectories } from './make-directories.js';
 import { reason } from './reason.js';
 import { syncDirectory } from './durable.js';
 import { absent, errorCode } from './system-error.js';
@@ -81,7 +82,7 @@ export class FileJournal {
   /** Where a change set is to be kept; backups go there before `open`. */
   static async createDirectory(stateDirectory: string): Promise<string> {
     const backups = join(stateDirectory, 'backup');
-    await mkdir(backups, { recursive: true, mode: 0o700 });
+    await makeDirectories(backups, 0o700);
     const stamp = new Date().toISOString().replace(/[-:]/g, '');
     const directory = join(backups, `${stamp}-${randomBytes(3).toString('hex')}`);
     await mkdir(directory, { mode: 0o700 });

@@ -9,8 +9,6 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'the device failed: input/output error',
   EACCES: 'permission denied',
   EPERM: 'the system refuses it; the file may be immutable',
-  ENOENT: 'no such file or directory',
-  EEXIST: 'there is a file already',
   ENOTDIR: 'a part of the path is not a directory',
   EISDIR: 'it is a directory',
   ELOOP: 'too many links, or a link where none is followed',

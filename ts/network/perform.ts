@@ -9,6 +9,8 @@ import { nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
 import type { Action, InterfaceConfig } from './plan.js';
 
 const LOOK_EVERY_MS = 100;
+/** Of what a program says, characters: an answer has other things to say. */
+const MAX_SAID = 200;
 
 export interface Performing {
   readonly host: Host;
@@ -63,7 +65,7 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
       log.warn({ command, code, timedOut, stderr: stderr.slice(-500) }, 'program failed');
       if (onFailure === 'ignore') return null;
       const said = firstLine(stderr);
-      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}${said === null ? '' : `: ${said}`}`;
+      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}${said === null ? '' : `: ${said.slice(0, MAX_SAID)}`}`;
     }
   }
 }
