@@ -286,19 +286,42 @@ test('the answer of a request that still stands makes room for none', async () =
   assert.deepEqual(answersIn(store), ['stays'], 'nobody wants it any more');
 });
 
-test('a place for an answer is made where there is none, and goes once the answer is there', async () => {
+test('a place for an answer is made where there is none, not among the answers, and the answer takes it', async () => {
   const store = new MemoryXenStore();
   await using bench = await Bench.open(store);
   store.write('data/host/a', 'x');
   const request = await bench.request('a');
   assert.equal(await bench.transport.reserve(request), true);
-  assert.match(answersIn(store).join(' '), /^guestwire-keeps-a-place$/);
+  const place = 'data/guestwire-keeps-a-place';
+  assert.ok(store.nodes.has(place));
+  assert.deepEqual(answersIn(store), []);
   store.before = async (operation) => {
     await sleep(1);
-    if (operation.startsWith('write') && answersIn(store).length >= 1) throw storeError('XS_REFUSED', 'no: ENOSPC');
+    if (operation.startsWith('write') && store.nodes.has(place)) throw storeError('XS_REFUSED', 'no: ENOSPC');
   };
   await bench.transport.respond(request, Buffer.from('answer'));
-  assert.deepEqual(answersIn(store), ['a']);
+  assert.deepEqual([answersIn(store), store.nodes.has(place)], [['a'], false]);
+});
+
+test('a place that is not needed any more goes', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.write('data/host/a', 'x');
+  assert.equal(await bench.transport.reserve(await bench.request('a')), true);
+  store.nodes.delete('data/host/a');
+  await bench.transport.retire(await bench.request('a'));
+  await answer(store, bench, ['b', 'c', 'd']);
+  await until(() => !store.nodes.has('data/guestwire-keeps-a-place'), 'the place to go');
+});
+
+test('a guest that may not write beside its answers is not kept from its commands by that', async () => {
+  const store = new MemoryXenStore();
+  await using bench = await Bench.open(store);
+  store.before = (operation) => {
+    if (operation.includes('keeps-a-place')) throw storeError('XS_REFUSED', 'no: EACCES');
+  };
+  store.write('data/host/a', 'x');
+  assert.equal(await bench.transport.reserve(await bench.request('a')), true);
 });
 
 test('a place is not made where answers that were read have one each for all that is asked', async () => {
@@ -312,16 +335,12 @@ test('a place is not made where answers that were read have one each for all tha
   assert.deepEqual(store.operations, ['list data/guest']);
 });
 
-test('a place for a name that no store takes is refused, not waited for', async () => {
+test('a name that is too long for an answer is refused before anything is done', async () => {
   const store = new MemoryXenStore();
   await using bench = await Bench.open(store);
   const id = 'x'.repeat(2020);
   store.write(`data/host/${id}`, 'x');
-  const request = await bench.request(id);
-  store.before = (operation) => {
-    if (operation.startsWith('write')) throw storeError('XS_REFUSED', 'no: ENOSPC');
-  };
-  await assert.rejects(bench.transport.reserve(request), { code: 'XS_REFUSED' });
+  await assert.rejects(bench.transport.reserve(await bench.request(id)), { code: 'XS_TOO_LARGE' });
 });
 
 test('a store that is away for long is one line of the log for each reason, and one when it is back', async () => {

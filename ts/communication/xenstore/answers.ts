@@ -32,8 +32,11 @@ const KEPT = 4;
 const HOST_PATIENCE_MS = 60_000;
 /** How often to try again while others use up the quota, milliseconds. */
 const RETRY_MS = 1000;
-/** The name of a node that keeps a place; it is made as long as the name of the answer that will take it. */
-const PLACE = 'guestwire-keeps-a-place';
+/**
+ * A node that keeps a place for an answer. Not among the answers, where hosts may look for what is new: there they have
+ * their names' bytes from one another.
+ */
+const PLACE = 'data/guestwire-keeps-a-place';
 
 export interface AnswersOptions {
   readonly log: Logger;
@@ -55,8 +58,8 @@ export class Answers implements Disposable {
   #bytes = 0;
   /** Answers that the store does not let go. */
   readonly #stuck = new Set<string>();
-  /** The node that keeps a place, if it is there. */
-  #place: string | null = null;
+  /** The node that keeps a place is there; an earlier run may have left it. */
+  #placeKept = true;
   /** The request that the place is kept for: of those that change the machine one runs at a time. */
   #reservedFor: string | null = null;
   /** What waits for room: one after the other, in the order in which it came. */
@@ -90,10 +93,7 @@ export class Answers implements Disposable {
 
   /** Takes what an earlier run of the agent, or another agent, left for answers. */
   note(names: readonly string[]): void {
-    for (const name of names) {
-      if (name.startsWith(PLACE)) this.#place = name;
-      else if (!this.#standing.has(name)) this.#add(name);
-    }
+    for (const name of names) if (!this.#standing.has(name)) this.#add(name);
     this.#schedule();
   }
 
@@ -128,17 +128,15 @@ export class Answers implements Disposable {
    * when there never will be.
    */
   async reserve(id: string): Promise<boolean> {
-    await this.#look();
-    this.#reservedFor = id;
-    // Answers that were read give their places to the next.
-    if (this.#canMakeRoom() && this.#hasRoomFor(id)) return true;
-    let kept = false;
-    try {
-      kept = await this.#keepPlace(id);
-    } finally {
-      if (!kept) this.#release(id);
+    if (id.length >= MOST_BYTES) {
+      const message = `a name of ${id.length} bytes is too long for an answer`;
+      throw Object.assign(new Error(message), { code: 'XS_TOO_LARGE' });
     }
-    return kept;
+    await this.#look();
+    // Answers that were read give their places to the next.
+    const sure = this.#canMakeRoom() || (await this.#keepPlace());
+    if (sure) this.#reservedFor = id;
+    return sure;
   }
 
   /** Nothing waits any longer; what does is tried once more. */
@@ -170,10 +168,6 @@ export class Answers implements Disposable {
     return this.#bytes > ROOM.bytes || this.#standing.size > ROOM.nodes;
   }
 
-  #hasRoomFor(id: string): boolean {
-    return this.#bytes + id.length + 1 <= ROOM.bytes && this.#standing.size < ROOM.nodes;
-  }
-
   /** Whether the answers that may go are enough, even if dom0 wrote all requests into a full quota. */
   #canMakeRoom(): boolean {
     const { requests } = this.#options;
@@ -185,7 +179,7 @@ export class Answers implements Disposable {
     this.#add(id);
     this.#full.over();
     this.#release(id);
-    if (this.#place !== null && this.#reservedFor === null) void this.#removePlace();
+    if (this.#placeKept && this.#canMakeRoom()) void this.#removePlace();
     this.#schedule();
   }
 
@@ -225,26 +219,20 @@ export class Answers implements Disposable {
     }
   }
 
-  /** Makes a node that the answer may take the place of. */
-  async #keepPlace(id: string): Promise<boolean> {
-    const name = PLACE.padEnd(id.length, '-');
-    if (this.#place !== null && this.#place.length < name.length) await this.#removePlace();
-    for (;;) {
-      try {
-        await this.#options.persist((connection) => connection.write(`${FOLDER}/${name}`, ''));
-        this.#place = name;
-        this.#full.over();
-        return true;
-      } catch (error) {
-        if (!isFull(error) || id.length >= MOST_BYTES) throw error;
-        if (!this.#canMakeRoom() || this.#stopping.signal.aborted) {
-          this.#full.tell(storeWord(error));
-          return false;
-        }
+  /** Makes a node that an answer may take the place of. False where the quota is used up. */
+  async #keepPlace(): Promise<boolean> {
+    try {
+      await this.#options.persist((connection) => connection.write(PLACE, ''));
+      this.#placeKept = true;
+    } catch (error) {
+      if (isFull(error)) {
+        this.#full.tell(storeWord(error));
+        return false;
       }
-      await this.#findRoom(id);
-      await this.#makeRoom(id);
+      // The guest may not write there: that says nothing of answers.
     }
+    this.#full.over();
+    return true;
   }
 
   /** Waits until there is something whose place the answer may have, a while at most. True when it took time. */
@@ -272,7 +260,7 @@ export class Answers implements Disposable {
   }
 
   #hasPlace(id: string): boolean {
-    return this.#place !== null && (this.#reservedFor === null || this.#reservedFor === id);
+    return this.#placeKept && (this.#reservedFor === null || this.#reservedFor === id);
   }
 
   /** The first of those that may go. */
@@ -291,28 +279,26 @@ export class Answers implements Disposable {
   /** What stands there, whoever wrote or removed it. */
   async #look(): Promise<void> {
     const names = new Set(await this.#options.persist((connection) => connection.list(FOLDER)));
-    if (this.#place !== null && !names.has(this.#place)) this.#place = null;
     for (const id of [...this.#standing.keys()]) if (!names.has(id)) this.#forget(id);
     this.note([...names]);
   }
 
   async #removePlace(): Promise<void> {
-    const name = this.#place;
-    this.#place = null;
-    if (name !== null) await this.#delete(name);
+    this.#placeKept = false;
+    await this.#delete(PLACE);
   }
 
   async #remove(id: string): Promise<void> {
-    if (await this.#delete(id)) this.#forget(id);
+    if (await this.#delete(`${FOLDER}/${id}`)) this.#forget(id);
     else this.#stuck.add(id);
   }
 
-  async #delete(name: string): Promise<boolean> {
+  async #delete(path: string): Promise<boolean> {
     try {
-      await this.#options.persist((connection) => connection.remove(`${FOLDER}/${name}`));
+      await this.#options.persist((connection) => connection.remove(path));
       return true;
     } catch (error) {
-      if (!this.#stopping.signal.aborted) this.#unremovable.tell(storeWord(error), { request: name });
+      if (!this.#stopping.signal.aborted) this.#unremovable.tell(storeWord(error), { path });
       return false;
     }
   }
