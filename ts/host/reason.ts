@@ -31,12 +31,15 @@ export function reasonOfCode(code: string): string | null {
   return REASONS[code] ?? null;
 }
 
+/** How the addon ends the message of an error that is the system's alone. */
+const RAW = / \(os error \d+\)$/;
+
 /** In words: those of the error itself, unless they are only the system's. */
 export function reason(error: unknown): string {
-  return (isRaw(error) ? reasonOfCode(errorCode(error) ?? '') : null) ?? messageOf(error);
+  return (isRaw(error) ? reasonOfCode(errorCode(error) ?? '') : null) ?? messageOf(error).replace(RAW, '');
 }
 
 /** Whether nobody has put it into words yet: an error of a call of Node's, or of the addon's. */
 function isRaw(error: unknown): boolean {
-  return error instanceof Error && ('syscall' in error || / \(os error \d+\)$/.test(error.message));
+  return error instanceof Error && ('syscall' in error || RAW.test(error.message));
 }
