@@ -162,6 +162,9 @@ for (const { name, path, attack, settle } of RACES) {
     }
     await recoverFiles(scratch.root, scratch.state);
     assert.deepEqual(await rootsOwn(scratch), before);
+    // Without the attacker it works: what was refused was refused because of him.
+    await (await files.commit([write('/home/alice/app/quiet', 0)])).confirm();
+    assert.equal(await readFile(join(scratch.root, 'home/alice/app/quiet'), 'utf8'), 'of the host, 0');
     assert.deepEqual(await leaked(join(scratch.root, 'home')), []);
     t.diagnostic(`${exchanges} exchanges, ${counts.written} written, ${counts.refused} refused, 0 won`);
   });

@@ -9,7 +9,7 @@ import {
   type FileTree,
   PrivateDirectory,
 } from '#binding';
-import type { Recovered } from '../api/index.js';
+import { messageOf, type Recovered } from '../api/index.js';
 import { makeDirectories } from './make-directories.js';
 import { reason } from './reason.js';
 import { syncDirectory } from './durable.js';
@@ -64,6 +64,8 @@ export class FileJournal {
   readonly #keptSets: number;
   /** Where the files are, as long as the program that changed them runs. */
   readonly #places: ReadonlyMap<JournalEntry, FilePlace>;
+  /** Those where something of ours stands, or is missing, by now. What is elsewhere is not ours to put back. */
+  readonly #applied = new Set<FilePlace>();
 
   private constructor(
     tree: FileTree,
@@ -110,14 +112,13 @@ export class FileJournal {
     const journals: FileJournal[] = [];
     for (const name of (await setNames(backups)).reverse()) {
       const directory = join(backups, name);
-      const text = await readFile(join(directory, MANIFEST), 'utf8').catch(absent);
-      if (text === null) {
+      const manifest = await readManifest(directory);
+      if (manifest === null) {
         // The crash came before the first change.
         await rm(directory, { recursive: true });
         continue;
       }
-      const manifest = parseManifest(text);
-      if (manifest?.state === 'open') journals.push(new FileJournal(tree, directory, manifest, KEPT_SETS, new Map()));
+      if (manifest.state === 'open') journals.push(new FileJournal(tree, directory, manifest, KEPT_SETS, new Map()));
     }
     return journals;
   }
@@ -126,6 +127,11 @@ export class FileJournal {
   async markInPlace(place: FilePlace): Promise<void> {
     for (const [entry, at] of this.#places) if (at === place) entry.inPlace = true;
     await this.#save();
+  }
+
+  /** To be called once the file at `place` is as it is to be. */
+  noteApplied(place: FilePlace): void {
+    this.#applied.add(place);
   }
 
   async confirm(): Promise<void> {
@@ -140,35 +146,49 @@ export class FileJournal {
     const backups = dirname(this.#directory);
     const names = await setNames(backups);
     for (const name of names.slice(0, Math.max(0, names.length - this.#keptSets))) {
-      await rm(join(backups, name), { recursive: true, force: true });
+      const old = await readManifest(join(backups, name)).catch(() => null);
+      // What could not be put back stays for whoever looks into it.
+      if (old?.state === 'confirmed') await rm(join(backups, name), { recursive: true, force: true });
     }
   }
 
-  /** Puts every file back where it was and forgets the set. Throws for what cannot be put back. */
+  /** Puts every file back where it was and forgets the set. Throws for what cannot be put back; the rest is. */
   async rollback(): Promise<void> {
+    const failed: unknown[] = [];
     for (const entry of this.#manifest.entries.toReversed()) {
       const place = this.#places.get(entry);
       if (place === undefined) continue;
-      await place.look();
-      await place.unstage(entry.temp);
-      await this.#restore(entry, place);
+      try {
+        await place.unstage(entry.temp);
+        if (!this.#applied.has(place)) continue;
+        await place.look();
+        await this.#restore(entry, place);
+      } catch (error) {
+        failed.push(new Error(`${entry.path}: ${reason(error)}`, { cause: error }));
+      }
     }
+    const [first] = failed;
+    if (first !== undefined)
+      throw failed.length === 1 ? first : new AggregateError(failed, failed.map(messageOf).join('; '));
     await this.#removeDirectories();
     await this.#discard();
   }
 
   /**
    * As `rollback`, for a set of an earlier run: leaves files alone that were changed again since the crash, as somebody
-   * repaired them by hand, and those to which the way is another now.
+   * repaired them by hand, and those that cannot be put back. None of them keeps the agent from starting.
    */
   async recover(): Promise<Recovered> {
     let recovered: Recovered = { restored: [], left: [] };
+    let mayPass = false;
     for (const entry of this.#manifest.entries.toReversed()) {
-      recovered = sum(recovered, await this.#recoverEntry(entry));
+      const one = await this.#recoverEntry(entry);
+      mayPass ||= one.mayPass;
+      recovered = sum(recovered, one);
     }
-    await this.#removeDirectories();
+    await this.#removeDirectories().catch(() => undefined);
     if (recovered.left.length === 0) await this.#discard();
-    else {
+    else if (!mayPass) {
       // The backups stay for whoever looks into it; a second try would come to the same.
       this.#manifest.state = 'left';
       await this.#save();
@@ -176,18 +196,19 @@ export class FileJournal {
     return recovered;
   }
 
-  async #recoverEntry(entry: JournalEntry): Promise<Recovered> {
+  /** `mayPass`: the next start may have more luck with it. */
+  async #recoverEntry(entry: JournalEntry): Promise<Recovered & { readonly mayPass: boolean }> {
     const { path } = entry;
     let place: FilePlace | null = null;
     try {
       place = await this.#find(entry);
       await place.unstage(entry.temp);
-      if (!(await isOurs(entry, place))) return { restored: [], left: [] };
-      return { restored: (await this.#restore(entry, place)) ? [path] : [], left: [] };
+      const restored = (await isOurs(entry, place)) && (await this.#restore(entry, place));
+      return { restored: restored ? [path] : [], left: [], mayPass: false };
     } catch (error) {
-      if (!NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '')) throw error;
+      const mayPass = !NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '');
       const backup = entry.before.type === 'file' ? join(this.#directory, entry.before.backup) : null;
-      return { restored: [], left: [{ path, reason: reason(error), backup }] };
+      return { restored: [], left: [{ path, reason: reason(error), backup }], mayPass };
     } finally {
       place?.close();
     }
@@ -273,14 +294,17 @@ export function sha256(content: Uint8Array): string {
   return createHash('sha256').update(content).digest('hex');
 }
 
-/** Null for what this version of the agent cannot read: better left alone than half understood. */
-function parseManifest(text: string): Manifest | null {
+/** Null where there is none; undefined, in `state`, is what this version cannot read: better left alone. */
+async function readManifest(directory: string): Promise<Manifest | { readonly state: undefined } | null> {
+  const text = await readFile(join(directory, MANIFEST), 'utf8').catch(absent);
+  if (text === null) return null;
   try {
     const manifest = JSON.parse(text) as Partial<Manifest> | null;
-    return manifest?.version === 1 || manifest?.version === 2 ? (manifest as Manifest) : null;
+    if (manifest?.version === 1 || manifest?.version === 2) return manifest as Manifest;
   } catch {
-    return null;
+    // Not whole, which its writing rules out.
   }
+  return { state: undefined };
 }
 
 async function setNames(backups: string): Promise<string[]> {

@@ -9,6 +9,8 @@ import { errorCode } from './system-error.js';
 const DEFAULT_DIRECTORY_MODE = 0o755;
 /** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */
 const TEMP_NAME_LENGTH = 40;
+/** Whose a file is where nothing else is said. */
+const OURS = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
 
 /**
  * The files below `root`, as a chroot there would see them. Backups and the journal of changes are kept in
@@ -128,25 +130,30 @@ async function planChange(tree: FileTree, change: FileChange, places: FilePlace[
     throw new Error(`it led to ${change.leadsTo} before, and now leads to ${place.inside}`);
   }
   await place.tighten();
-  const file = newFile(change, current);
+  const file = newFile(change, place.trust === 'shared' ? null : current);
   if (current !== null && isMarked(current, file.marks) && (await place.holds(file.content))) return null;
   return { change, place, current, temp, file };
 }
 
-function newFile(change: Extract<FileChange, { type: 'write' }>, current: FileTarget | null): NewFile {
+/**
+ * `kept` is the file whose mode and owner stay; null where there is none, and where others than root may have moved one
+ * of root's to its place, to have what comes shown to them.
+ */
+function newFile(change: Extract<FileChange, { type: 'write' }>, kept: FileTarget | null): NewFile {
   const { content, mode, exactMode = false, owner, home } = change;
-  const whose = owner ?? home ?? current;
+  const whose = owner ?? home ?? kept;
   return {
     content: Buffer.from(content),
     marks: {
-      mode: current === null || exactMode ? mode : current.mode,
+      mode: kept === null || exactMode ? mode : kept.mode,
       owner: whose === null ? null : { uid: whose.uid, gid: whose.gid },
     },
   };
 }
 
 function isMarked({ mode, uid, gid }: FileTarget, marks: FileMarks): boolean {
-  return mode === marks.mode && uid === marks.owner?.uid && gid === marks.owner.gid;
+  const owner = marks.owner ?? OURS;
+  return mode === marks.mode && uid === owner.uid && gid === owner.gid;
 }
 
 async function carryOut(planned: readonly PlannedChange[], journal: FileJournal): Promise<void> {
@@ -223,16 +230,21 @@ async function prepare({ change, place, current, temp, file }: PlannedChange): P
   if (file === null) return;
   const directoryMode = change.type === 'write' ? change.directoryMode : undefined;
   await place.make(directoryMode ?? DEFAULT_DIRECTORY_MODE);
-  await place.stage(temp, file.content, file.marks, current !== null);
+  await place.stage(temp, file.content, file.marks, current !== null && place.trust !== 'shared');
 }
 
 async function apply({ place, temp, file }: PlannedChange, journal: FileJournal): Promise<void> {
   if (file === null) {
     await place.remove();
+    journal.noteApplied(place);
     return;
   }
-  if (await place.put(temp, true)) return;
+  if (await place.put(temp, true)) {
+    journal.noteApplied(place);
+    return;
+  }
   await journal.markInPlace(place);
+  journal.noteApplied(place);
   await place.writeInPlace(file.content, file.marks);
   await place.unstage(temp);
 }

@@ -15,6 +15,7 @@ export async function makeDirectories(path: string, mode: number): Promise<void>
     if (code === 'EEXIST') return;
     if (code !== 'ENOENT' || dirname(path) === path) throw error;
     await makeDirectories(dirname(path), mode);
-    await makeDirectories(path, mode);
+    // Again ENOENT means that a link above leads nowhere.
+    await mkdir(path, { mode });
   }
 }

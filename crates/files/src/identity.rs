@@ -4,6 +4,9 @@
 //! The rights are those of a thread, which ends afterwards; the process keeps its own. glibc's `setgroups` would change
 //! every thread of the process, so it is called by its number, as `setfsuid` is.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::Builder;
 use std::time::Duration;
@@ -40,6 +43,23 @@ pub(crate) fn can_act() -> bool {
     geteuid() == Uid::ROOT
 }
 
+thread_local! {
+    /// Set once nobody waits for this thread any more.
+    static GIVEN_UP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// To be asked before what changes names: nothing is to happen of which it was told that it did not.
+pub(crate) fn still_wanted() -> Result<()> {
+    let given_up = GIVEN_UP.with_borrow(|flag| {
+        flag.as_ref()
+            .is_some_and(|flag| flag.load(Ordering::SeqCst))
+    });
+    if given_up {
+        return Err(Error::TimedOut(PATIENCE));
+    }
+    Ok(())
+}
+
 /// Does `work` with the rights of `identity`; with our own where it is `None`.
 pub(crate) fn act<T: Send + 'static>(
     identity: Option<Identity>,
@@ -49,18 +69,24 @@ pub(crate) fn act<T: Send + 'static>(
         return work();
     };
     let (sender, receiver) = channel();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&given_up);
     Builder::new()
         .name("guestwire-owner".into())
         .stack_size(STACK)
         .spawn(move || {
+            GIVEN_UP.set(Some(told));
             // Nobody waits any more when it took too long.
             drop(sender.send(become_owner(identity).and_then(|()| work())));
         })?;
     match receiver.recv_timeout(PATIENCE) {
         Ok(result) => result,
-        Err(RecvTimeoutError::Timeout) => Err(Error::TimedOut(PATIENCE)),
+        Err(RecvTimeoutError::Timeout) => {
+            given_up.store(true, Ordering::SeqCst);
+            Err(Error::TimedOut(PATIENCE))
+        }
         Err(RecvTimeoutError::Disconnected) => Err(Error::Refused(
-            "the thread that acts for its owner broke off".into(),
+            "the work in its owner's name ended unexpectedly".into(),
         )),
     }
 }

@@ -61,6 +61,12 @@ pub(crate) fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> Result<()> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attributes(Vec<(Vec<u8>, Vec<u8>)>);
 
+impl Attributes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The attributes of a file that another one may have.
 pub(crate) fn attributes(fd: BorrowedFd<'_>) -> Result<Attributes> {
     let mut attributes = Vec::new();

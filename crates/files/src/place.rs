@@ -16,13 +16,13 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid};
 
 use crate::error::{Error, Result};
-use crate::identity::{Identity, STACK, act, is_denial, is_ours};
+use crate::identity::{Identity, STACK, act, is_denial, is_ours, still_wanted};
 use crate::marks::{
     Attributes, Owner, SPECIAL, attributes, has_capabilities, own, permissions, set_attributes,
     set_mode,
 };
 use crate::private::{PrivateDirectory, is_name, write_all};
-use crate::read::{MAX_HOME_FILE, open_file, read_from};
+use crate::read::{MAX_HOME_FILE, MAX_USER_FILE, copy, open_file, read_from, too_large, whole};
 use crate::walk::{Directory, Home, Last, Purpose, Trust, Walk, closed, is_closed_to, walk};
 
 /// Root's rights, on a thread that can be given up.
@@ -32,6 +32,7 @@ const ROOT: Identity = Identity {
 };
 const GROUP_AND_OTHERS: u32 = 0o077;
 const READABLE_BY_OTHERS: u32 = 0o004;
+const SET_GID: u32 = 0o2000;
 
 /// How a place is looked for.
 #[derive(Clone, Debug)]
@@ -105,8 +106,6 @@ pub enum Moved {
 }
 
 /// The place of one file.
-///
-/// Below a user's directory it is let go of on a thread of its own: a file system of the user's may hold up even that.
 #[derive(Debug)]
 pub struct Place {
     steps: Vec<Directory>,
@@ -118,6 +117,8 @@ pub struct Place {
     anchor: Expected,
     identity: Option<Identity>,
     home: Option<Home>,
+    /// Where the home is, with all links followed.
+    home_inside: Option<String>,
     target: Option<Target>,
 }
 
@@ -130,9 +131,10 @@ impl Place {
     pub fn open(root: &Path, path: &str, options: &OpenOptions) -> Result<Self> {
         let home = options.home.as_ref();
         let walk = walk(root, path, options.last, Purpose::Change, home)?;
-        if let Some(home) = home {
-            check_in_home(root, &walk, home)?;
-        }
+        let home_inside = match home {
+            Some(home) => Some(check_in_home(root, &walk, home)?),
+            None => None,
+        };
         let Some(leaf) = &walk.leaf else {
             return Err(Error::path(Errno::ISDIR, "it is a directory"));
         };
@@ -155,6 +157,7 @@ impl Place {
             anchor,
             identity: walk.identity,
             home: options.home.clone(),
+            home_inside,
             target: None,
         };
         if let Some(stat) = there {
@@ -201,7 +204,7 @@ impl Place {
     /// # Errors
     /// What the system refuses, and what is neither a regular file nor a link.
     pub fn look(&mut self) -> Result<()> {
-        self.target = None;
+        self.let_go();
         if !self.missing.is_empty() {
             return Ok(());
         }
@@ -253,7 +256,7 @@ impl Place {
             Some(TargetKind::File(fd)) => {
                 let fd = fd.clone();
                 let limit = self.limit();
-                act(self.identity, move || within(read_from(&fd, 0, limit)?)).map(Some)
+                act(self.identity, move || whole(&fd, limit)).map(Some)
             }
             _ => Ok(None),
         }
@@ -269,11 +272,12 @@ impl Place {
             return Err(Error::path(Errno::NOENT, "there is no file to keep"));
         };
         let limit = self.limit();
-        let (content, attributes) = act(self.identity, move || {
-            Ok((within(read_from(&fd, 0, limit)?)?, attributes(fd.as_fd())?))
+        let backup = Arc::new(PrivateDirectory::open(&to.directory)?.create(&to.name)?);
+        let copied = Arc::clone(&backup);
+        let attributes = act(self.identity, move || {
+            copy(&fd, &copied, limit)?;
+            attributes(fd.as_fd())
         })?;
-        let backup = PrivateDirectory::open(&to.directory)?.create(&to.name)?;
-        write_all(&backup, &content)?;
         set_attributes(backup.as_fd(), &attributes)?;
         Ok(fsync(&backup)?)
     }
@@ -288,7 +292,8 @@ impl Place {
             return Ok(());
         };
         let mode = permissions(&top.stat);
-        let is_home = self.anchor.path == home.path || !self.missing.is_empty();
+        let is_home =
+            Some(&self.anchor.path) == self.home_inside.as_ref() || !self.missing.is_empty();
         if is_home || top.stat.st_uid != home.uid || mode & GROUP_AND_OTHERS == 0 {
             return Ok(());
         }
@@ -347,12 +352,7 @@ impl Place {
             let gid = Some(stat.st_gid);
             self.identity = self.identity.or(Some(Identity { uid, gid }));
         }
-        Ok(Directory {
-            fd: Arc::new(fd),
-            name: name.to_owned(),
-            stat,
-            trust,
-        })
+        Ok(Directory::below(&parent, name, fd, stat, trust))
     }
 
     /// A directory that is there although it was not before.
@@ -377,12 +377,7 @@ impl Place {
             }
             _ => return Err(replaced()),
         };
-        Ok(Directory {
-            fd: Arc::new(fd),
-            name: name.to_owned(),
-            stat,
-            trust,
-        })
+        Ok(Directory::below(parent, name, fd, stat, trust))
     }
 
     /// Gives a directory that was just made its owner and mode, by its descriptor.
@@ -402,7 +397,7 @@ impl Place {
             if let Some(owner) = owner {
                 own(fd.as_fd(), owner)?;
             }
-            let inherited = stat.st_mode & 0o2000;
+            let inherited = stat.st_mode & SET_GID;
             fchmod(&fd, Mode::from_raw_mode(mode | inherited))?;
             fsync(&fd)?;
             Ok(fstat(&fd)?)
@@ -447,7 +442,7 @@ impl Place {
     /// As [`Place::stage`].
     pub fn stage_backup(&self, temp: &OsStr, from: &Backup, marks: Marks) -> Result<()> {
         let backup = PrivateDirectory::open(&from.directory)?.open_file(&from.name)?;
-        let (content, _) = read_from(&backup, 0, usize::MAX)?;
+        let content = whole(&backup, usize::MAX)?;
         self.stage_with(temp, content, marks, attributes(backup.as_fd())?)
     }
 
@@ -457,7 +452,7 @@ impl Place {
     /// What the system refuses.
     pub fn read_backup(from: &Backup) -> Result<Vec<u8>> {
         let backup = PrivateDirectory::open(&from.directory)?.open_file(&from.name)?;
-        read_from(&backup, 0, usize::MAX).map(|(content, _)| content)
+        whole(&backup, usize::MAX)
     }
 
     fn stage_with(
@@ -472,7 +467,11 @@ impl Place {
         }
         let owner = self.owner_of_new(marks)?;
         let (directory, name) = (self.top()?.fd.clone(), temp.to_owned());
-        let file = act(self.identity, move || {
+        // Whose it is from its first moment: a user would keep open what he made, and have it as root's later.
+        let is_others = |owner: &Owner| Some(owner.uid) != self.identity.map(|user| user.uid);
+        let is_roots = self.identity.is_some() && owner.as_ref().is_some_and(is_others);
+        let maker = if is_roots { Some(ROOT) } else { self.identity };
+        let file = act(maker, move || {
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let file = openat(&directory, &name, flags, Mode::from_raw_mode(0o600))?;
@@ -482,7 +481,12 @@ impl Place {
             }
             Ok(file)
         })?;
-        let marked = act(self.identity.map(|_| ROOT), move || {
+        // What the user may do himself he does: a file server may trust him more than root.
+        let needs_root = is_roots || !attributes.is_empty() || owner.is_some();
+        let marker = self
+            .identity
+            .map(|user| if needs_root { ROOT } else { user });
+        let marked = act(marker, move || {
             if let Some(owner) = owner {
                 own(file.as_fd(), owner)?;
             }
@@ -518,6 +522,10 @@ impl Place {
         let Some(Owner { uid, gid }) = owner else {
             return Ok(None);
         };
+        if uid == identity.uid && Some(gid) == identity.gid && !self.passes_group_on() {
+            // As it will be made.
+            return Ok(None);
+        }
         if uid != identity.uid && !is_ours(uid) {
             return Err(Error::Refused(format!(
                 "it would belong to uid {uid}, in a directory of uid {}",
@@ -541,6 +549,13 @@ impl Place {
         Ok(owner)
     }
 
+    /// Whether what is made in the directory gets its group.
+    fn passes_group_on(&self) -> bool {
+        self.steps
+            .last()
+            .is_some_and(|top| top.stat.st_mode & SET_GID != 0)
+    }
+
     /// Moves the staged file `temp` to the place, and makes that durable. `checked`: only if what stands there is still
     /// what was looked at.
     ///
@@ -551,10 +566,12 @@ impl Place {
         let (directory, name) = self.at()?;
         let (temp, target) = (temp.to_owned(), self.target.clone());
         let moved = act(self.identity, move || {
+            still_wanted()?;
             if !checked {
                 return Ok(renameat(&directory, &temp, &directory, &name));
             }
             check_unchanged(&directory, &name, target.as_ref())?;
+            still_wanted()?;
             if target.is_some() {
                 return Ok(renameat(&directory, &temp, &directory, &name));
             }
@@ -640,6 +657,7 @@ impl Place {
         let target = self.target.clone();
         act(self.identity, move || {
             check_unchanged(&directory, &name, target.as_ref())?;
+            still_wanted()?;
             Ok(unlinkat(&directory, &name, AtFlags::empty())?)
         })?;
         sync(self.top()?, self.identity)
@@ -656,6 +674,7 @@ impl Place {
         // user's, so that a user must not be given one.
         let owner = owner.filter(|_| self.trust() == Trust::Root);
         act(self.identity, move || {
+            still_wanted()?;
             symlinkat(&target, &directory, &name)?;
             if let Some(Owner { uid, gid }) = owner {
                 let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
@@ -697,6 +716,17 @@ impl Place {
         })
     }
 
+    /// Closes what was looked at. A file system of the user's may hold up even that, so it is done on a thread of its own.
+    fn let_go(&mut self) {
+        let Some(target) = self.target.take() else {
+            return;
+        };
+        if self.identity.is_some() {
+            // Without a thread it is closed with the closure that was to do it.
+            drop(Builder::new().stack_size(STACK).spawn(move || drop(target)));
+        }
+    }
+
     fn top(&self) -> Result<&Directory> {
         self.steps
             .last()
@@ -708,10 +738,10 @@ impl Place {
     }
 
     fn limit(&self) -> usize {
-        if self.home.is_some() {
-            MAX_HOME_FILE
-        } else {
-            usize::MAX
+        match (&self.home, self.identity) {
+            (Some(_), _) => MAX_HOME_FILE,
+            (None, Some(_)) => MAX_USER_FILE,
+            (None, None) => usize::MAX,
         }
     }
 
@@ -756,7 +786,7 @@ impl Place {
             Trust::Owner(user) => (user, "in a directory of that user's"),
         };
         if stat.st_nlink > 1 {
-            return Err(Error::Refused("it has other names too (hard links)".into()));
+            return Err(Error::Refused("it has more than one hard link".into()));
         }
         // Of root's in a user's directory, what he could have read himself.
         let is_shown = self.trust() == Trust::Shared || mode & READABLE_BY_OTHERS != 0;
@@ -780,12 +810,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.identity.is_none() {
-            return;
-        }
-        let held = (std::mem::take(&mut self.steps), self.target.take());
-        // Without a thread it is dropped with the closure that was to do it.
-        drop(Builder::new().stack_size(STACK).spawn(move || drop(held)));
+        self.let_go();
     }
 }
 
@@ -803,16 +828,6 @@ impl Target {
     fn is(&self, stat: &Stat) -> bool {
         self.device == stat.st_dev && self.inode == stat.st_ino
     }
-}
-
-/// Throws what is above the limit of a file in a home away as what it is: refused.
-fn within((bytes, ended): (Vec<u8>, bool)) -> Result<Vec<u8>> {
-    if ended {
-        return Ok(bytes);
-    }
-    Err(Error::Refused(format!(
-        "it has more than {MAX_HOME_FILE} bytes"
-    )))
 }
 
 fn check_unchanged(directory: &OwnedFd, name: &OsStr, target: Option<&Target>) -> Result<()> {
@@ -851,8 +866,8 @@ fn check_expected(walk: &Walk, expected: &Expected) -> Result<()> {
     )))
 }
 
-/// Checks that a walk ends in the home, in directories that are the user's, or root's and open to him, as sshd asks.
-pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<()> {
+/// Checks that a walk ends in the home, whose place it gives, in directories that are the user's, or root's and open to him, as sshd asks.
+pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<String> {
     let top = self::walk(root, &home.path, Last::Follow, Purpose::Read, Some(home))?;
     if top.leaf.is_some() {
         return Err(Error::path(
@@ -873,7 +888,7 @@ pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<()>
         )));
     }
     let depth = top.steps.len().saturating_sub(1);
-    let mut name = top_inside;
+    let mut name = top_inside.clone();
     for (index, step) in walk.steps.iter().skip(depth).enumerate() {
         let stat = &step.stat;
         if index > 0 {
@@ -897,14 +912,14 @@ pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<()>
             )));
         }
     }
-    Ok(())
+    Ok(top_inside)
 }
 
 /// Refuses a file in a home that is not one that its user could have read and written himself: whoever may rename could
 /// put somebody else's secret there, and be given its content.
 pub(crate) fn check_own_file(stat: &Stat, user: u32) -> Result<()> {
     if stat.st_nlink > 1 {
-        return Err(Error::Refused("it has other names too (hard links)".into()));
+        return Err(Error::Refused("it has more than one hard link".into()));
     }
     let is_roots = stat.st_uid == 0 && stat.st_mode & READABLE_BY_OTHERS != 0;
     if stat.st_uid != user && !is_roots {
@@ -914,10 +929,7 @@ pub(crate) fn check_own_file(stat: &Stat, user: u32) -> Result<()> {
         )));
     }
     if usize::try_from(stat.st_size).unwrap_or(usize::MAX) > MAX_HOME_FILE {
-        return Err(Error::Refused(format!(
-            "it has {} bytes, wanted at most {MAX_HOME_FILE}",
-            stat.st_size
-        )));
+        return Err(too_large(stat.st_size, MAX_HOME_FILE));
     }
     Ok(())
 }

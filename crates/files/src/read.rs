@@ -10,11 +10,14 @@ use crate::error::{Error, Result};
 use crate::identity::act;
 use crate::marks::{Owner, permissions};
 use crate::place::{check_in_home, check_own_file};
-use crate::walk::{Home, Last, Purpose, Walk, walk};
+use crate::private::write_all;
+use crate::walk::{Home, Last, Purpose, Walk, walk, walk_without_groups};
 
 /// Of a file in a home: whoever made a larger one there does not mean it to be read.
 pub(crate) const MAX_HOME_FILE: usize = 1024 * 1024;
-const CHUNK: usize = 64 * 1024;
+/// Of any other file below a user's directory: he can make one that takes all memory and nothing of his disk.
+pub(crate) const MAX_USER_FILE: usize = 64 * 1024 * 1024;
+const CHUNK: usize = 256 * 1024;
 /// What files of /proc give at once, though their size is 0.
 const PAGE: usize = 4096;
 
@@ -49,7 +52,7 @@ pub struct Status {
 /// # Errors
 /// What the system refuses; [`Error::Refused`] for what a user could have prepared, and for what is no regular file.
 pub fn read(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
-    read_all(root, path)
+    read_at_end(walk(root, path, Last::Follow, Purpose::Read, None), path)
 }
 
 /// At most `length` bytes of a regular file from `offset` on, fewer only at its end; `None` when there is none.
@@ -57,7 +60,8 @@ pub fn read(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
 /// # Errors
 /// As [`read`].
 pub fn read_part(root: &Path, path: &str, offset: u64, length: usize) -> Result<Option<Vec<u8>>> {
-    with_file(root, path, None, move |fd, _| {
+    let way = walk(root, path, Last::Follow, Purpose::Read, None);
+    with_file(way, path, None, move |fd, _| {
         read_from(fd, offset, length).map(|(bytes, _)| bytes)
     })
 }
@@ -68,15 +72,10 @@ pub fn read_part(root: &Path, path: &str, offset: u64, length: usize) -> Result<
 /// As [`read`]; besides, for what is not below the home, and for what the user could not have read there.
 pub fn read_in_home(root: &Path, path: &str, home: &Home) -> Result<Option<Vec<u8>>> {
     let user = home.uid;
-    with_file(root, path, Some(home), move |fd, stat| {
+    let way = walk(root, path, Last::Follow, Purpose::Read, Some(home));
+    with_file(way, path, Some((root, home)), move |fd, stat| {
         check_own_file(stat, user)?;
-        match read_from(fd, 0, MAX_HOME_FILE)? {
-            (bytes, true) => Ok(bytes),
-            // The size was looked at before; the user can make the file grow meanwhile.
-            (_, false) => Err(Error::Refused(format!(
-                "it has more than {MAX_HOME_FILE} bytes"
-            ))),
-        }
+        whole(fd, MAX_HOME_FILE)
     })
 }
 
@@ -147,10 +146,9 @@ pub fn resolve(root: &Path, path: &str) -> Result<Option<String>> {
         .map(|walk| walk.inside()))
 }
 
-pub(crate) fn read_all(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
-    with_file(root, path, None, |fd, _| {
-        read_from(fd, 0, usize::MAX).map(|(bytes, _)| bytes)
-    })
+/// As [`read`], of the list of users, for the sake of which the list of users cannot be asked.
+pub(crate) fn read_passwd(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
+    read_at_end(walk_without_groups(root, path), path)
 }
 
 /// `None` for an error that means that there is nothing.
@@ -161,16 +159,22 @@ fn existing(walk: Result<Walk>) -> Result<Option<Walk>> {
     }
 }
 
+fn read_at_end(way: Result<Walk>, path: &str) -> Result<Option<Vec<u8>>> {
+    let is_users = way.as_ref().is_ok_and(|way| way.identity.is_some());
+    let limit = if is_users { MAX_USER_FILE } else { usize::MAX };
+    with_file(way, path, None, move |fd, _| whole(fd, limit))
+}
+
 fn with_file<T: Send + 'static>(
-    root: &Path,
+    way: Result<Walk>,
     path: &str,
-    home: Option<&Home>,
+    home: Option<(&Path, &Home)>,
     work: impl FnOnce(&OwnedFd, &Stat) -> Result<T> + Send + 'static,
 ) -> Result<Option<T>> {
-    let Some(walk) = existing(walk(root, path, Last::Follow, Purpose::Read, home))? else {
+    let Some(walk) = existing(way)? else {
         return Ok(None);
     };
-    if let Some(home) = home {
+    if let Some((root, home)) = home {
         check_in_home(root, &walk, home)?;
     }
     let name = match &walk.leaf {
@@ -184,7 +188,7 @@ fn with_file<T: Send + 'static>(
             let Some(stat) = &leaf.stat else {
                 return Ok(None);
             };
-            if let Some(home) = home {
+            if let Some((_, home)) = home {
                 check_own_file(stat, home.uid)?;
             }
             leaf.name.clone()
@@ -220,13 +224,31 @@ pub(crate) fn open_file(
     ))
 }
 
-/// At most `length` bytes from `offset` on, and whether the file ends there.
+/// The whole of a file of at most `limit` bytes.
+pub(crate) fn whole(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let size = fstat(&fd)?.st_size;
+    if usize::try_from(size).unwrap_or(usize::MAX) > limit {
+        return Err(too_large(size, limit));
+    }
+    match read_from(&fd, 0, limit)? {
+        (bytes, true) => Ok(bytes),
+        // The size was looked at before; a user can make the file grow meanwhile.
+        (_, false) => Err(too_large(fstat(&fd)?.st_size, limit)),
+    }
+}
+
+pub(crate) fn too_large(size: i64, limit: usize) -> Error {
+    Error::Refused(format!("it has {size} bytes, wanted at most {limit}"))
+}
+
+/// At most `length` bytes from `offset` on, and whether the file ends there. A file may say that it is larger than all
+/// memory: room is made as bytes come.
 pub(crate) fn read_from(fd: impl AsFd, offset: u64, length: usize) -> Result<(Vec<u8>, bool)> {
     let size = usize::try_from(fstat(&fd)?.st_size).unwrap_or(0);
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     // One byte more than there is tells the end without a second look.
     let expected = size.saturating_sub(start).saturating_add(1).min(length);
-    let mut bytes = Vec::with_capacity(expected);
+    let mut bytes = Vec::new();
     let mut chunk = vec![0_u8; expected.clamp(PAGE, CHUNK)];
     while bytes.len() < length {
         let room = chunk.len().min(length - bytes.len());
@@ -236,11 +258,35 @@ pub(crate) fn read_from(fd: impl AsFd, offset: u64, length: usize) -> Result<(Ve
         let at = offset.saturating_add(bytes.len() as u64);
         match pread(&fd, &mut *part, at) {
             Ok(0) => return Ok((bytes, true)),
-            Ok(count) => bytes.extend_from_slice(part.get(..count).unwrap_or_default()),
+            Ok(count) => {
+                bytes.try_reserve(count).map_err(|_| Errno::NOMEM)?;
+                bytes.extend_from_slice(part.get(..count).unwrap_or_default());
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
     let ended = pread(&fd, &mut [0_u8], offset.saturating_add(bytes.len() as u64))? == 0;
     Ok((bytes, ended))
+}
+
+/// Copies a file of at most `limit` bytes to an empty one, piece by piece.
+pub(crate) fn copy(from: impl AsFd, to: impl AsFd, limit: usize) -> Result<()> {
+    let size = fstat(&from)?.st_size;
+    let mut chunk = vec![0_u8; CHUNK];
+    let mut done = 0_usize;
+    loop {
+        match pread(&from, &mut chunk, done as u64) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                done = done.saturating_add(count);
+                if done > limit {
+                    return Err(too_large(size, limit));
+                }
+                write_all(&to, chunk.get(..count).unwrap_or_default())?;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
 }

@@ -6,8 +6,11 @@
 //!
 //! The rules, after systemd's `CHASE_SAFE`:
 //! - A directory is root's alone if it and all above it are root's, and nobody else may write there.
-//! - In a directory of root's where others may write, such as `/tmp`, only root's links count.
-//! - Below a directory of a user's all is done with that user's rights, and the way leads only to what is his.
+//! - In a directory of root's where others may write, such as `/tmp`, only root's links count, and only where they were
+//!   made.
+//! - Below a directory of a user's all is done with that user's rights, and the way leads only to what is his; what is
+//!   only read may be root's there.
+//! - A file system that is a user's program, as with FUSE, is that user's, whatever it says.
 //! - A link of a user's counts only if it leads into a directory of his.
 
 use std::collections::VecDeque;
@@ -17,12 +20,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Stat, Statx, StatxFlags, fstat, makedev, openat,
+    readlinkat, statx,
+};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::identity::{Identity, act, can_act, is_ours};
-use crate::read::read_all;
+use crate::read::read_passwd;
 
 /// As many links as the kernel follows in one path.
 const MAX_LINKS: u32 = 40;
@@ -71,9 +77,28 @@ pub(crate) struct Directory {
     pub(crate) name: OsString,
     pub(crate) stat: Stat,
     pub(crate) trust: Trust,
+    /// The user who mounted its file system and answers for it: what that says of owners is his word.
+    server: Option<u32>,
 }
 
 impl Directory {
+    /// One that was opened below `parent`, on the same file system.
+    pub(crate) fn below(
+        parent: &Self,
+        name: &OsStr,
+        fd: OwnedFd,
+        stat: Stat,
+        trust: Trust,
+    ) -> Self {
+        Self {
+            fd: Arc::new(fd),
+            name: name.to_owned(),
+            stat,
+            trust,
+            server: parent.server,
+        }
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -128,6 +153,22 @@ pub(crate) fn walk(
     purpose: Purpose,
     home: Option<&Home>,
 ) -> Result<Walk> {
+    walk_with(root, path, last, purpose, home, primary_group)
+}
+
+/// As [`walk`], where the system's own list of users cannot be asked for the groups: it is what is being looked for.
+pub(crate) fn walk_without_groups(root: &Path, path: &str) -> Result<Walk> {
+    walk_with(root, path, Last::Follow, Purpose::Read, None, |_, _| None)
+}
+
+fn walk_with(
+    root: &Path,
+    path: &str,
+    last: Last,
+    purpose: Purpose,
+    home: Option<&Home>,
+    group_of: fn(&Path, u32) -> Option<u32>,
+) -> Result<Walk> {
     let mut walk = Walk::begin(root, path, last, purpose, home)?;
     loop {
         walk.identity = match walk.actor() {
@@ -138,7 +179,7 @@ pub(crate) fn walk(
                 uid,
                 gid: match home {
                     Some(home) if home.uid == uid => Some(home.gid),
-                    _ => primary_group(root, uid),
+                    _ => group_of(root, uid),
                 },
             }),
         };
@@ -177,6 +218,7 @@ impl Walk {
                 // Whose it is, and who may write there, can put anything in the place of all that counts below it:
                 // nothing is to be gained from the agent any more.
                 trust: Trust::Root,
+                server: None,
             }],
             bound: None,
             missing: Vec::new(),
@@ -255,7 +297,7 @@ impl Walk {
             self.leaf = Some(nothing(part));
             return Ok(());
         }
-        let Some((fd, stat)) = open_step(self.top()?.as_fd(), &part)? else {
+        let Some((fd, stat, server)) = open_step(self.top()?, &part)? else {
             self.leaf = Some(nothing(part));
             if !from_link {
                 return Ok(());
@@ -268,7 +310,7 @@ impl Walk {
             return Err(Error::path(Errno::NOENT, message));
         };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => self.enter(part, fd, stat),
+            FileType::Directory => self.enter(part, fd, stat, server),
             FileType::Symlink => self.follow(part, &fd, stat),
             _ => {
                 self.leaf = Some(Leaf {
@@ -279,13 +321,18 @@ impl Walk {
                 if self.ahead.is_empty() {
                     return Ok(());
                 }
-                let message = format!("{} is not a directory", self.inside());
-                Err(Error::path(Errno::NOTDIR, message))
+                Err(Errno::NOTDIR.into())
             }
         }
     }
 
-    fn enter(&mut self, name: OsString, fd: OwnedFd, stat: Stat) -> Result<()> {
+    fn enter(
+        &mut self,
+        name: OsString,
+        fd: OwnedFd,
+        stat: Stat,
+        server: Option<u32>,
+    ) -> Result<()> {
         if let Some(home) = &self.home
             && self.actor() == Some(home.uid)
             && is_closed_to(&stat, home)
@@ -307,6 +354,7 @@ impl Walk {
             name,
             stat,
             trust,
+            server,
         });
         Ok(())
     }
@@ -350,7 +398,7 @@ impl Walk {
             let message = format!("too many links in {}", self.path);
             return Err(Error::path(Errno::LOOP, message));
         }
-        self.bind(&inside, stat.st_uid)?;
+        self.bind(&inside, stat.st_uid, fd)?;
         if target.len() > MAX_LINK_LENGTH {
             return Err(Error::path(Errno::NAMETOOLONG, "a link is too long"));
         }
@@ -364,9 +412,16 @@ impl Walk {
     }
 
     /// Judges a link by its owner and the directory that it stands in; from a user's link on, all has to be his.
-    fn bind(&mut self, link: &str, owner: u32) -> Result<()> {
+    fn bind(&mut self, link: &str, owner: u32, fd: &OwnedFd) -> Result<()> {
         let user = match self.top()?.trust {
-            Trust::Root | Trust::Shared if is_ours(owner) => return Ok(()),
+            Trust::Root if is_ours(owner) => return Ok(()),
+            // A user can move a link of root's from a directory of his.
+            Trust::Shared if is_ours(owner) && stands_where_it_was_made(fd)? => return Ok(()),
+            Trust::Shared if is_ours(owner) => {
+                return Err(Error::Refused(format!(
+                    "the link {link} may have been moved there: others than root can write to its directory"
+                )));
+            }
             Trust::Root => owner,
             Trust::Shared => {
                 return Err(Error::Refused(format!(
@@ -439,22 +494,73 @@ fn nothing(name: OsString) -> Leaf {
     }
 }
 
-/// Opens what `name` stands for, a link itself; `None` when there is nothing.
-fn open_step(directory: BorrowedFd<'_>, name: &OsStr) -> Result<Option<(OwnedFd, Stat)>> {
+/// Opens what `name` stands for, a link itself, and tells whose word its file system is; `None` when there is nothing.
+fn open_step(directory: &Directory, name: &OsStr) -> Result<Option<(OwnedFd, Stat, Option<u32>)>> {
+    let at = directory.as_fd();
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // With DIRECTORY, which most steps are, the kernel mounts what an automounter has there.
-    let opened = match openat(directory, name, flags | OFlags::DIRECTORY, Mode::empty()) {
-        Err(Errno::NOTDIR | Errno::LOOP) => openat(directory, name, flags, Mode::empty()),
+    let opened = match openat(at, name, flags | OFlags::DIRECTORY, Mode::empty()) {
+        Err(Errno::NOTDIR | Errno::LOOP) => openat(at, name, flags, Mode::empty()),
         result => result,
     };
-    match opened {
-        Ok(fd) => {
-            let stat = fstat(&fd)?;
-            Ok(Some((fd, stat)))
+    let fd = match opened {
+        Err(Errno::NOENT) => return Ok(None),
+        result => result?,
+    };
+    // What the kernel knows already: a user's file system need not answer when asked.
+    let known = facts(&fd, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
+    let device = makedev(known.stx_dev_major, known.stx_dev_minor);
+    let server = if device == directory.stat.st_dev {
+        directory.server
+    } else {
+        server_of(known.stx_dev_major, known.stx_dev_minor)?
+    };
+    let Some(uid) = server else {
+        let stat = fstat(&fd)?;
+        return Ok(Some((fd, stat, None)));
+    };
+    let mut stat = fstat(&directory.fd)?;
+    stat.st_dev = device;
+    stat.st_ino = known.stx_ino;
+    stat.st_mode = known.stx_mode.into();
+    stat.st_nlink = known.stx_nlink.into();
+    stat.st_uid = uid;
+    stat.st_gid = known.stx_gid;
+    stat.st_size = i64::try_from(known.stx_size).unwrap_or(i64::MAX);
+    Ok(Some((fd, stat, Some(uid))))
+}
+
+fn facts(fd: &OwnedFd, how: AtFlags, mask: StatxFlags) -> Result<Statx> {
+    Ok(statx(fd, "", AtFlags::EMPTY_PATH | how, mask)?)
+}
+
+/// Whether a link was never renamed, linked or given away since it was made: each of these changes its ctime. Where the
+/// file system does not keep when a file was made, nobody can tell.
+fn stands_where_it_was_made(fd: &OwnedFd) -> Result<bool> {
+    let mask = StatxFlags::BTIME | StatxFlags::CTIME;
+    let link = facts(fd, AtFlags::empty(), mask)?;
+    let (made, changed) = (link.stx_btime, link.stx_ctime);
+    Ok(StatxFlags::from_bits_retain(link.stx_mask).contains(mask)
+        && (made.tv_sec, made.tv_nsec) == (changed.tv_sec, changed.tv_nsec))
+}
+
+/// The user whose program is the file system of a device, as with FUSE; `None` for one of the kernel's or root's.
+fn server_of(major: u32, minor: u32) -> Result<Option<u32>> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let device = format!("{major}:{minor}");
+    // proc(5): the device is the third field; behind the dash are type, source and options of the file system.
+    Ok(mounts.lines().find_map(|line| {
+        let (mount, system) = line.split_once(" - ")?;
+        if mount.split(' ').nth(2) != Some(&device) || !system.starts_with("fuse") {
+            return None;
         }
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
+        let user = system.rsplit(' ').next()?.split(',').find_map(|option| {
+            option
+                .strip_prefix("user_id=")
+                .and_then(|id| id.parse().ok())
+        })?;
+        (!is_ours(user)).then_some(user)
+    }))
 }
 
 fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
@@ -466,7 +572,7 @@ fn parts(path: &OsStr) -> impl Iterator<Item = OsString> {
 
 /// The primary group of `uid` in the system's passwd(5); `None` where it is not there.
 fn primary_group(root: &Path, uid: u32) -> Option<u32> {
-    let text = read_all(root, PASSWD).ok()??;
+    let text = read_passwd(root, PASSWD).ok()??;
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let fields: Vec<&str> = std::str::from_utf8(line).ok()?.split(':').collect();
         let user: u32 = fields.get(2)?.parse().ok()?;

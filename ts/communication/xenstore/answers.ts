@@ -66,6 +66,7 @@ export class Answers implements Disposable {
   #line = Promise.resolve();
   #inLine = 0;
   readonly #full: Repeated;
+  readonly #unlisted: Repeated;
   readonly #early: Repeated;
   readonly #unremovable: Repeated;
   readonly #stopping = new AbortController();
@@ -81,6 +82,12 @@ export class Answers implements Disposable {
       level: 'error',
       message: 'the store has no room for answers; requests wait',
       ending: 'the store has room for answers again',
+    });
+    this.#unlisted = new Repeated({
+      log,
+      level: 'warn',
+      message: 'answers cannot be listed; requests that change something wait',
+      ending: 'answers can be listed again',
     });
     this.#early = new Repeated({
       log,
@@ -132,7 +139,17 @@ export class Answers implements Disposable {
       const message = `a name of ${id.length} bytes is too long for an answer`;
       throw Object.assign(new Error(message), { code: 'XS_TOO_LARGE' });
     }
-    await this.#look();
+    try {
+      await this.#look();
+      this.#unlisted.over();
+    } catch (error) {
+      if (this.#stopping.signal.aborted) throw error;
+      // What the guest may not list it may still write.
+      if (storeWord(error) !== 'EACCES') {
+        this.#unlisted.tell(storeWord(error));
+        return false;
+      }
+    }
     // Answers that were read give their places to the next.
     const sure = this.#canMakeRoom() || (await this.#keepPlace());
     if (sure) this.#reservedFor = id;
@@ -147,7 +164,7 @@ export class Answers implements Disposable {
   [Symbol.dispose](): void {
     this.stop();
     if (this.#timer !== null) clearTimeout(this.#timer);
-    for (const repeated of [this.#full, this.#early, this.#unremovable]) repeated[Symbol.dispose]();
+    for (const repeated of [this.#full, this.#unlisted, this.#early, this.#unremovable]) repeated[Symbol.dispose]();
   }
 
   // Room ------------------------------------------------------------------------------------------------------------
