@@ -15,7 +15,9 @@ export async function makeDirectories(path: string, mode: number): Promise<void>
     if (code === 'EEXIST') return;
     if (code !== 'ENOENT' || dirname(path) === path) throw error;
     await makeDirectories(dirname(path), mode);
-    // Again ENOENT means that a link above leads nowhere.
-    await mkdir(path, { mode });
+    // Again ENOENT means that a link above leads nowhere, and EEXIST that somebody else was faster.
+    await mkdir(path, { mode }).catch((second: unknown) => {
+      if (errorCode(second) !== 'EEXIST') throw second;
+    });
   }
 }

@@ -786,7 +786,7 @@ impl Place {
             Trust::Owner(user) => (user, "in a directory of that user's"),
         };
         if stat.st_nlink > 1 {
-            return Err(Error::Refused("it has more than one hard link".into()));
+            return Err(Error::Refused("it has other names too (hard links)".into()));
         }
         // Of root's in a user's directory, what he could have read himself.
         let is_shown = self.trust() == Trust::Shared || mode & READABLE_BY_OTHERS != 0;
@@ -919,7 +919,7 @@ pub(crate) fn check_in_home(root: &Path, walk: &Walk, home: &Home) -> Result<Str
 /// put somebody else's secret there, and be given its content.
 pub(crate) fn check_own_file(stat: &Stat, user: u32) -> Result<()> {
     if stat.st_nlink > 1 {
-        return Err(Error::Refused("it has more than one hard link".into()));
+        return Err(Error::Refused("it has other names too (hard links)".into()));
     }
     let is_roots = stat.st_uid == 0 && stat.st_mode & READABLE_BY_OTHERS != 0;
     if stat.st_uid != user && !is_roots {
