@@ -135,7 +135,13 @@ async function addPart(host: Host, options: FileOptions, uploads: Uploads, part:
   if ((await uploads.held(path)) === null && (await isThere(host, leadsTo, part))) return progress(total, total);
   const { held, whole } = await uploads.add(part);
   if (whole !== null) {
-    await writeFile(host, options, { path, content: whole });
+    try {
+      await writeFile(host, options, { path, content: whole });
+    } catch (error) {
+      // A user can bring that about as often as he likes: it must not keep a place that others need.
+      if (error instanceof AgentError && error.code === 'GW_FILE_REFUSED') await uploads.drop(path);
+      throw error;
+    }
     await uploads.drop(path);
   }
   return progress(held, total);
@@ -186,8 +192,8 @@ async function destination(host: Host, path: string): Promise<string> {
   try {
     whole = await host.files.resolve(path);
   } catch (cause) {
-    const refused = (cause as { readonly code?: unknown } | null)?.code === 'FILE_REFUSED';
-    throw new AgentError(refused ? 'GW_FILE_REFUSED' : 'GW_FILE_FAILED', [path, messageOf(cause)], { cause });
+    if (!(cause instanceof AgentError)) throw new AgentError('GW_FILE_FAILED', [path, messageOf(cause)], { cause });
+    throw new AgentError('GW_FILE_REFUSED', [path, cause.args[1] ?? ''], { cause });
   }
   if (whole !== null) return whole;
   const cut = path.lastIndexOf('/');

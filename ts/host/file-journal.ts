@@ -91,6 +91,11 @@ export class FileJournal {
     return directory;
   }
 
+  /** For a change set that was never opened. */
+  static async removeDirectory(directory: string): Promise<void> {
+    await rm(directory, { recursive: true, force: true });
+  }
+
   static async open(
     tree: FileTree,
     directory: string,

@@ -20,14 +20,15 @@ const OURS = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
  */
 export function createFiles(root: string, stateDirectory: string, keptSets = KEPT_SETS): Files {
   const tree = new FileTree(root);
+  const read = (path: string): Promise<Buffer | null> => shown(path, tree.read(path));
   return {
-    read: (path) => tree.read(path),
+    read,
     readInHome: (path, home) => told(tree.readInHome(path, home)),
-    readText: async (path) => (await tree.read(path))?.toString('utf8') ?? null,
-    readPart: (path, offset, length) => tree.readPart(path, offset, length),
-    list: (path) => tree.list(path),
-    status: (path) => tree.status(path),
-    resolve: (path) => tree.resolve(path),
+    readText: async (path) => (await read(path))?.toString('utf8') ?? null,
+    readPart: (path, offset, length) => shown(path, tree.readPart(path, offset, length)),
+    list: (path) => shown(path, tree.list(path)),
+    status: (path) => shown(path, tree.status(path)),
+    resolve: (path) => shown(path, tree.resolve(path)),
     commit: (changes, journal) => commit(tree, join(stateDirectory, journal ?? ''), keptSets, changes),
     recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
@@ -41,6 +42,16 @@ export async function recoverFiles(root: string, stateDirectory: string): Promis
     recovered = sum(recovered, await journal.recover());
   }
   return recovered;
+}
+
+/** What a user has prepared, or keeps to himself, is no defect of the agent's. */
+async function shown<T>(path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (cause) {
+    if (!['FILE_REFUSED', 'EACCES'].includes(errorCode(cause) ?? '')) throw cause;
+    throw new AgentError('GW_FILE_UNREADABLE', [path, reason(cause)], { cause });
+  }
 }
 
 /** With the system's error in words, for those who pass its message on. */
@@ -131,7 +142,9 @@ async function planChange(tree: FileTree, change: FileChange, places: FilePlace[
   }
   await place.tighten();
   const file = newFile(change, place.trust === 'shared' ? null : current);
-  if (current !== null && isMarked(current, file.marks) && (await place.holds(file.content))) return null;
+  // Where others may write, one of them may hold the file open and change it later.
+  const isRight = current !== null && place.trust !== 'shared' && isMarked(current, file.marks);
+  if (isRight && (await place.holds(file.content))) return null;
   return { change, place, current, temp, file };
 }
 
@@ -186,14 +199,20 @@ async function openJournal(
   planned: readonly PlannedChange[],
 ): Promise<FileJournal> {
   const directory = await FileJournal.createDirectory(stateDirectory);
-  const entries = new Map<JournalEntry, FilePlace>();
-  const directories = new Set<string>();
-  for (const plan of planned) {
-    const before = await backUp(plan, directory, String(entries.size));
-    entries.set(entryOf(plan, before), plan.place);
-    for (const missing of missingDirectories(plan.place)) directories.add(missing);
+  try {
+    const entries = new Map<JournalEntry, FilePlace>();
+    const directories = new Set<string>();
+    for (const plan of planned) {
+      const before = await backUp(plan, directory, String(entries.size));
+      entries.set(entryOf(plan, before), plan.place);
+      for (const missing of missingDirectories(plan.place)) directories.add(missing);
+    }
+    return await FileJournal.open(tree, directory, entries, [...directories], keptSets);
+  } catch (error) {
+    // Half a backup would keep a full disk full.
+    await FileJournal.removeDirectory(directory);
+    throw error;
   }
-  return FileJournal.open(tree, directory, entries, [...directories], keptSets);
 }
 
 async function backUp({ place, current }: PlannedChange, directory: string, name: string): Promise<Before> {

@@ -1,7 +1,7 @@
 /** Who may change a file that root is about to run: nobody but root, and the user that the agent runs as. */
 import type { Stats } from 'node:fs';
 import { lstat, readdir, readlink, realpath, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 
 const WRITABLE_BY_OTHERS = 0o022;
 const STICKY = 0o1000;
@@ -18,14 +18,41 @@ export interface Examined {
 export async function examine(path: string): Promise<Examined> {
   const real = await realpath(path);
   const marks: string[] = [];
-  const distrust = (await distrustAbove(real)) ?? (await distrustBelow(real, marks));
+  const distrust = (await distrustWay(path)) ?? (await distrustAbove(real)) ?? (await distrustBelow(real, marks));
   return { distrust, fingerprint: marks.join('\n') };
 }
 
 /** What is wrong with `directory` itself or one above it, where nobody but root may change what stands in them; or null. */
 export async function distrustDirectory(directory: string): Promise<string | null> {
   const real = await realpath(directory);
-  return judge(real, await stat(real)) ?? (await distrustAbove(real));
+  return (await distrustWay(directory)) ?? judge(real, await stat(real)) ?? (await distrustAbove(real));
+}
+
+/** As many links as the kernel follows in one path. */
+const MAX_LINKS = 40;
+
+/** A link of a user's, or one that he can exchange for another, leads elsewhere by the time that what it led to is run. */
+async function distrustWay(path: string): Promise<string | null> {
+  const ahead = resolve(path).split('/').filter(Boolean);
+  let done = '/';
+  let links = 0;
+  for (let part = ahead.shift(); part !== undefined; part = ahead.shift()) {
+    const here = join(done, part);
+    const status = await lstat(here);
+    if (!status.isSymbolicLink()) {
+      done = here;
+      continue;
+    }
+    if (!isOurs(status)) return `${here} is a link of user ${status.uid}: wanted root's`;
+    const reason = await distrustAbove(here);
+    if (reason !== null) return reason;
+    links += 1;
+    if (links > MAX_LINKS) return `${path} has too many links`;
+    const target = await readlink(here);
+    if (target.startsWith('/')) done = '/';
+    ahead.unshift(...target.split('/').filter(Boolean));
+  }
+  return null;
 }
 
 /** A directory that others can write lets them put another file in the place of ours, but for a sticky one, like /tmp. */

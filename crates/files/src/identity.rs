@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::Builder;
 use std::time::Duration;
@@ -43,21 +43,33 @@ pub(crate) fn can_act() -> bool {
     geteuid() == Uid::ROOT
 }
 
+/// How many threads that were given up have not ended, and how many there may be: each holds descriptors.
+static STUCK: AtomicUsize = AtomicUsize::new(0);
+const MOST_STUCK: usize = 8;
+/// What a thread may be.
+const RUNNING: u8 = 0;
+const GIVEN_UP: u8 = 1;
+const ENDED: u8 = 2;
+
 thread_local! {
-    /// Set once nobody waits for this thread any more.
-    static GIVEN_UP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+    /// Whether somebody still waits for this thread.
+    static STATE: RefCell<Option<Arc<AtomicU8>>> = const { RefCell::new(None) };
 }
 
 /// To be asked before what changes names: nothing is to happen of which it was told that it did not.
 pub(crate) fn still_wanted() -> Result<()> {
-    let given_up = GIVEN_UP.with_borrow(|flag| {
-        flag.as_ref()
-            .is_some_and(|flag| flag.load(Ordering::SeqCst))
-    });
-    if given_up {
+    if was_given_up() {
         return Err(Error::TimedOut(PATIENCE));
     }
     Ok(())
+}
+
+fn was_given_up() -> bool {
+    STATE.with_borrow(|state| {
+        state
+            .as_ref()
+            .is_some_and(|state| state.load(Ordering::SeqCst) == GIVEN_UP)
+    })
 }
 
 /// Does `work` with the rights of `identity`; with our own where it is `None`.
@@ -68,21 +80,32 @@ pub(crate) fn act<T: Send + 'static>(
     let Some(identity) = identity else {
         return work();
     };
+    if STUCK.load(Ordering::SeqCst) >= MOST_STUCK {
+        return Err(Error::Refused(format!(
+            "{MOST_STUCK} earlier steps still wait for file systems of users that do not answer"
+        )));
+    }
     let (sender, receiver) = channel();
-    let given_up = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&given_up);
+    let state = Arc::new(AtomicU8::new(RUNNING));
+    let told = Arc::clone(&state);
     Builder::new()
         .name("guestwire-owner".into())
         .stack_size(STACK)
         .spawn(move || {
-            GIVEN_UP.set(Some(told));
+            STATE.set(Some(Arc::clone(&told)));
             // Nobody waits any more when it took too long.
             drop(sender.send(become_owner(identity).and_then(|()| work())));
+            if told.swap(ENDED, Ordering::SeqCst) == GIVEN_UP {
+                STUCK.fetch_sub(1, Ordering::SeqCst);
+            }
         })?;
     match receiver.recv_timeout(PATIENCE) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => {
-            given_up.store(true, Ordering::SeqCst);
+            STUCK.fetch_add(1, Ordering::SeqCst);
+            if state.swap(GIVEN_UP, Ordering::SeqCst) == ENDED {
+                STUCK.fetch_sub(1, Ordering::SeqCst);
+            }
             Err(Error::TimedOut(PATIENCE))
         }
         Err(RecvTimeoutError::Disconnected) => Err(Error::Refused(

@@ -27,12 +27,14 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::identity::{Identity, act, can_act, is_ours};
+use crate::identity::{Identity, act, can_act, is_ours, still_wanted};
 use crate::read::read_passwd;
 
 /// As many links as the kernel follows in one path.
 const MAX_LINKS: u32 = 40;
 const MAX_LINK_LENGTH: usize = 4096;
+/// Directories that are held open at once: a user could have a path of thousands, each of which takes a descriptor.
+const MAX_DEPTH: usize = 200;
 /// Group and others. An ACL that lets anybody write shows here too: its mask stands in the place of the group's bits.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const PASSWD: &str = "/etc/passwd";
@@ -270,6 +272,7 @@ impl Walk {
     fn advance(mut self) -> Result<(Self, bool)> {
         let actor = self.actor();
         while let Some(part) = self.ahead.pop_front() {
+            still_wanted()?;
             self.step(part)?;
             if self.actor() != actor {
                 return Ok((self, false));
@@ -349,6 +352,9 @@ impl Walk {
                 return Err(Error::Refused(message));
             }
         };
+        if self.steps.len() > MAX_DEPTH {
+            return Err(Errno::NAMETOOLONG.into());
+        }
         self.steps.push(Directory {
             fd: Arc::new(fd),
             name,

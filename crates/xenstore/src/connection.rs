@@ -86,7 +86,11 @@ impl<P> Connection<P> {
                 .map(OwnedFd::from)
                 .map_err(|error| XenStoreError::io(format!("opening {at}"), error))?,
             Endpoint::Socket(path) => UnixStream::connect(path)
-                .and_then(|stream| stream.set_nonblocking(true).map(|()| OwnedFd::from(stream)))
+                .and_then(|stream| {
+                    check_server(&stream)?;
+                    stream.set_nonblocking(true)?;
+                    Ok(OwnedFd::from(stream))
+                })
                 .map_err(|error| XenStoreError::io(format!("connecting to {at}"), error))?,
         };
         Ok(Self::over(descriptor, endpoint.kind()))
@@ -424,4 +428,36 @@ fn errno_name(error: &io::Error) -> String {
         None => return error.to_string(),
     };
     name.to_owned()
+}
+
+/// Refuses a store that another user runs, who got to the path of the socket first and would be obeyed as the host.
+fn check_server(stream: &UnixStream) -> io::Result<()> {
+    // SAFETY: ucred is plain integers, for which zeros are valid.
+    let mut peer: libc::ucred = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open as long as `stream` lives; the kernel writes at most `length` bytes to `peer`.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: takes nothing and gives an integer.
+    let own = unsafe { libc::geteuid() };
+    if peer.uid == 0 || peer.uid == own {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!(
+            "uid {} runs the store there: expected root or uid {own}",
+            peer.uid
+        ),
+    ))
 }
