@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { readdir, readFile, utimes } from 'node:fs/promises';
+import { mkdir, readdir, readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type CommandModule, type Reply } from '../../ts/api/index.js';
@@ -198,4 +198,14 @@ test('bytes that a crash left without their record are not taken for the beginni
   assert.deepEqual(await part(commandsOf(scratch), 0, 10), ok(10));
   assert.deepEqual(await part(commandsOf(scratch), 10, 10_000), ok(10_000));
   assert.deepEqual(await written(scratch), FILE);
+});
+
+test('a file whose place a user has taken keeps no place from others', async () => {
+  await using scratch = await createScratch();
+  const module = commandsOf(scratch, { uploads: 1 });
+  assert.deepEqual(await part(module, 0, 4000), ok(4000));
+  await mkdir(join(scratch.root, 'opt/f'), { recursive: true });
+  assert.deepEqual(await part(module, 4000, 10_000), failed('Refused to write /opt/f: it is a directory'));
+  assert.equal(await kept(scratch), 0);
+  assert.deepEqual(await part(module, 0, 4000, { path: '/opt/other' }), ok(4000));
 });

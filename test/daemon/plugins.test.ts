@@ -1,7 +1,7 @@
 /** Plugins in a folder, loaded by the real loader. */
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
-import { chmod, chown, mkdir, rm, symlink } from 'node:fs/promises';
+import { chmod, chown, lchown, mkdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -176,6 +176,25 @@ test('a package whose package.json leads nowhere good is named', async () => {
   const { 'plugins/broken': broken, 'plugins/outside': outside } = folders.problems();
   assert.match(broken!, /JSON/);
   assert.equal(outside, "package.json: wanted a path of the package in 'exports' or 'main'");
+});
+
+test('a plugin to which a link of a user’s leads is not loaded, wherever it leads now', async () => {
+  await using folders = await createFolders();
+  await folders.write('elsewhere/good.mjs', pluginText('x', { x: answers('1') }));
+  const base = join(folders.plugins, '..');
+  await mkdir(folders.plugins, { recursive: true });
+  await symlink('../elsewhere/good.mjs', join(folders.plugins, 'his.mjs'));
+  await lchown(join(folders.plugins, 'his.mjs'), 65_534, 65_534);
+  await mkdir(join(base, 'hers'));
+  await symlink('../elsewhere', join(base, 'hers/link'));
+  await chown(join(base, 'hers'), 65_534, 65_534);
+  await symlink('../hers/link/good.mjs', join(folders.plugins, 'way.mjs'));
+  await folders.extensions.load();
+  assert.deepEqual(added(folders), []);
+  assert.deepEqual(folders.problems(), {
+    'plugins/his.mjs': "is a link of user 65534: wanted root's",
+    'plugins/way.mjs': `${base}/hers belongs to user 65534: wanted root's, which no other user can change`,
+  });
 });
 
 test('what others than root can change is not loaded: file, folder, a file beside it, owner, target of a link', async () => {

@@ -282,6 +282,14 @@ suite('in a directory of root’s where others may write', () => {
     );
   });
 
+  test('a file that is right already is written anew, as somebody may hold it open', async () => {
+    await using system = await createSystem();
+    await system.put('tmp/setup.sh', 0, 0o600, 'of the host');
+    const before = await lstat(system.at('tmp/setup.sh'));
+    await system.commit(write('/tmp/setup.sh'));
+    assert.notEqual((await lstat(system.at('tmp/setup.sh'))).ino, before.ino);
+  });
+
   test('a new one is root’s, with the mode that was asked for', async () => {
     await using system = await createSystem();
     await system.directory('var/mail', 0, 0o2775);
@@ -331,6 +339,19 @@ suite('a user who wants the agent to stop', () => {
     await chown(system.at('etc'), ALICE, ALICE);
     assert.match((await system.files.readText('/etc/passwd')) ?? '', /^root:/);
   });
+});
+
+test('nothing of a change that could not be kept stays in the state directory', async () => {
+  await using system = await createSystem();
+  await system.put('etc/f', 0);
+  const { backUp } = FilePlace.prototype;
+  FilePlace.prototype.backUp = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  try {
+    await system.refuses(write('/etc/f'), /full/);
+  } finally {
+    FilePlace.prototype.backUp = backUp;
+  }
+  assert.deepEqual(await readdir(join(system.scratch.state, 'backup')), []);
 });
 
 suite('putting back', () => {

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { chmod } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { mock, test } from 'node:test';
@@ -43,5 +45,25 @@ test('a store that owes a reply for a whole period is given up, one that was ask
   } finally {
     mock.timers.reset();
     store[Symbol.dispose]();
+  }
+});
+
+test('a store that another user runs is not obeyed', async () => {
+  await using scratch = await createScratch();
+  const socket = join(scratch.directory, 'socket');
+  await chmod(scratch.directory, 0o777);
+  const script =
+    'import socket, sys, time\ns = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5); print("ready", flush=True); time.sleep(60)';
+  const squatter = spawn('setpriv', ['--reuid', '65534', '--clear-groups', '/usr/bin/python3', '-c', script, socket], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    await once(squatter.stdout, 'data');
+    assert.throws(() => openStore({ endpoint: socket, domain: 7, poll: 'loop' }, () => undefined), {
+      message: /uid 65534 runs the store there: expected root/,
+    });
+  } finally {
+    squatter.kill();
+    await once(squatter, 'close');
   }
 });

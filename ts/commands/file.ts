@@ -129,19 +129,23 @@ export function parsePath(bytes: Buffer): string {
 
 /** Answers how many bytes of the file are here. */
 async function addPart(host: Host, options: FileOptions, uploads: Uploads, part: Part): Promise<string> {
+  try {
+    return await addAllowedPart(host, options, uploads, part);
+  } catch (error) {
+    // A user can bring that about as often as he likes: it must not keep a place that others need.
+    if (error instanceof AgentError && error.code === 'GW_FILE_REFUSED') await uploads.drop(part.path);
+    throw error;
+  }
+}
+
+async function addAllowedPart(host: Host, options: FileOptions, uploads: Uploads, part: Part): Promise<string> {
   const { path, total } = part;
   // Before anything is kept: what will be refused at the end is refused at the beginning.
   const leadsTo = await place(host, options, path, total);
   if ((await uploads.held(path)) === null && (await isThere(host, leadsTo, part))) return progress(total, total);
   const { held, whole } = await uploads.add(part);
   if (whole !== null) {
-    try {
-      await writeFile(host, options, { path, content: whole });
-    } catch (error) {
-      // A user can bring that about as often as he likes: it must not keep a place that others need.
-      if (error instanceof AgentError && error.code === 'GW_FILE_REFUSED') await uploads.drop(path);
-      throw error;
-    }
+    await writeFile(host, options, { path, content: whole });
     await uploads.drop(path);
   }
   return progress(held, total);
