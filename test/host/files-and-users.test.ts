@@ -17,7 +17,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { suite, test } from 'node:test';
+import { mock, suite, test } from 'node:test';
 import { FilePlace } from '#binding';
 import { type FileChange, type Files } from '../../ts/api/index.js';
 import { createFiles, recoverFiles } from '../../ts/host/files.js';
@@ -344,12 +344,12 @@ suite('a user who wants the agent to stop', () => {
 test('nothing of a change that could not be kept stays in the state directory', async () => {
   await using system = await createSystem();
   await system.put('etc/f', 0);
-  const { backUp } = FilePlace.prototype;
-  FilePlace.prototype.backUp = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+  const full = Object.assign(new Error('full'), { code: 'ENOSPC' });
+  const keeping = mock.method(FilePlace.prototype, 'backUp', () => Promise.reject(full));
   try {
     await system.refuses(write('/etc/f'), /full/);
   } finally {
-    FilePlace.prototype.backUp = backUp;
+    keeping.mock.restore();
   }
   assert.deepEqual(await readdir(join(system.scratch.state, 'backup')), []);
 });
@@ -360,15 +360,17 @@ suite('putting back', () => {
     await system.put('etc/edited', 0, 0o644, 'old');
     const race = async (path: string, meddle: () => Promise<void>): Promise<void> => {
       // Between the look and the move: a change whose second file fails for want of a place.
-      const { stage } = FilePlace.prototype;
-      FilePlace.prototype.stage = async function (...args): Promise<void> {
+      type Stage = (this: FilePlace, ...args: Parameters<FilePlace['stage']>) => Promise<void>;
+      const stage = Reflect.get(FilePlace.prototype, 'stage') as Stage;
+      const meddled: Stage = async function (...args) {
         await stage.apply(this, args);
         await meddle();
       };
+      const staging = mock.method(FilePlace.prototype, 'stage', meddled);
       try {
         await system.refuses(write(path, 'of the host'), /somebody else changed it meanwhile/);
       } finally {
-        FilePlace.prototype.stage = stage;
+        staging.mock.restore();
       }
     };
     await race('/etc/new', () => writeFile(system.at('etc/new'), 'by hand'));

@@ -9,7 +9,7 @@ import {
   type FileTree,
   PrivateDirectory,
 } from '#binding';
-import { messageOf, type Recovered } from '../api/index.js';
+import type { Recovered } from '../api/index.js';
 import { makeDirectories } from './make-directories.js';
 import { reason } from './reason.js';
 import { syncDirectory } from './durable.js';
@@ -159,7 +159,7 @@ export class FileJournal {
 
   /** Puts every file back where it was and forgets the set. Throws for what cannot be put back; the rest is. */
   async rollback(): Promise<void> {
-    const failed: unknown[] = [];
+    const failed: Error[] = [];
     for (const entry of this.#manifest.entries.toReversed()) {
       const place = this.#places.get(entry);
       if (place === undefined) continue;
@@ -174,7 +174,7 @@ export class FileJournal {
     }
     const [first] = failed;
     if (first !== undefined)
-      throw failed.length === 1 ? first : new AggregateError(failed, failed.map(messageOf).join('; '));
+      throw failed.length === 1 ? first : new AggregateError(failed, failed.map(({ message }) => message).join('; '));
     await this.#removeDirectories();
     await this.#discard();
   }
