@@ -44,6 +44,7 @@ function explain(error: unknown, name: string | undefined): number {
   }
   process.stderr.write(`guestwire: ${messageOf(error)}\n`);
   if (error instanceof AgentError && error.code === 'GW_CONFIG_INVALID') return EXIT.config;
+  if (error instanceof AgentError && error.code === 'GW_STATE_IN_USE') return EXIT.inUse;
   const code = (error as { code?: unknown } | null)?.code;
   return code === 'XS_NO_ENDPOINT' || code === 'GW_WIRE_ABSENT' ? EXIT.unavailable : EXIT.failure;
 }

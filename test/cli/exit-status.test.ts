@@ -40,6 +40,17 @@ const PROVOKED: Readonly<Record<string, (root: ScratchRoot) => Promise<readonly 
   },
   2: async () => [(await runCli(['run', '--nope'])).code],
   69: (root) => Promise.resolve([withoutXenStore(root)]),
+  75: async (root) => {
+    await using store = await ScratchStore.start('embedded');
+    await using agent = await Agent.start({ store: store.socket, domain: 1, root: root.root });
+    const { code, stderr } = await runCli(['run', '--store', store.socket, '--domain', '1', '--root', root.root]);
+    const state = `${root.root}/var/lib/guestwire`;
+    assert.equal(
+      stderr,
+      `guestwire: The state directory ${state} is in use: another guestwire, process ${agent.pid}, serves with it\n`,
+    );
+    return [code];
+  },
   78: async (root) => {
     root.write('etc/guestwire/guestwire.toml', 'nonsense = 1\n');
     return [(await runCli(['run', '--root', root.root])).code];

@@ -45,6 +45,18 @@ suite('the manual page', () => {
     assert.doesNotMatch(page, /\\|\+\+$|(^|\s)[*_]\w/m);
   });
 
+  test('has a paragraph of its own for each entry: scdoc joins one to the text right above it', () => {
+    const lines = readFileSync('packaging/guestwire.8.scd', 'utf8').split('\n');
+    const entries = lines.flatMap((line, index) =>
+      /^[*_]/.test(line) && lines[index + 1]?.startsWith('\t') === true ? [{ line, above: lines[index - 1] }] : [],
+    );
+    assert.notEqual(entries.length, 0);
+    assert.deepEqual(
+      entries.filter(({ above }) => above !== ''),
+      [],
+    );
+  });
+
   for (const name of Object.keys(SUBCOMMANDS)) {
     test(`shows how to call ${name}, as --help does, and all its options`, async () => {
       const { synopsis, options } = await SUBCOMMANDS[name]!.load();

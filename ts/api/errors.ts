@@ -50,6 +50,7 @@ export const AGENT_ERRORS = {
   GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
   GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
   GW_WIRE_ABSENT: [500, 'No host can reach this machine: wanted %s, got %s'],
+  GW_STATE_IN_USE: [500, 'The state directory %s is in use: %s serves with it'],
   GW_CONFIG_INVALID: [500, '%s'],
   GW_INTERNAL: [500, 'Internal error: %s'],
 } as const satisfies Record<string, readonly [returncode: number, template: string]>;

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 
 /** sysexits.h, and what shells expect. */
-export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, config: 78 } as const;
+export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, inUse: 75, config: 78 } as const;
 
 export type Option =
   | { readonly type: 'boolean'; readonly help: string }

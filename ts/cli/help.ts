@@ -8,7 +8,7 @@ const WIDTH = 80;
 export function programHelp(): string {
   const rows = Object.entries(SUBCOMMANDS).map(([name, { summary }]) => [name, summary] as const);
   return [
-    'guestwire - guest agent for XenServer and XCP-ng',
+    'guestwire - guest agent for XenServer, XCP-ng and KVM',
     '',
     'Usage: guestwire <subcommand> [options]',
     '       guestwire <subcommand> --help',
@@ -17,7 +17,8 @@ export function programHelp(): string {
     'Subcommands:',
     ...table(rows),
     '',
-    'Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no wire to a host, 78 wrong configuration.',
+    'Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no wire to a host, 75 another',
+    'agent serves with the same state directory, 78 wrong configuration.',
     '',
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import { hasPending } from '../commands/update-state.js';
 import { AGENT_VERSION } from '../commands/version.js';
@@ -19,6 +20,8 @@ import { chooseWires, serveWires } from '../daemon/wires.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { createEndpoints } from '../host/endpoints.js';
 import { createHost } from '../host/host.js';
+import { reason } from '../host/reason.js';
+import { becomeSoleAgent } from '../host/sole-agent.js';
 import { createStoreAccess } from '../host/store.js';
 import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import { TRIAL_STATE } from '../host/trial-state.js';
@@ -92,6 +95,11 @@ export const run = subcommand({
     if (trial !== undefined) endWithInput(shutdown);
     let next = null as (() => Promise<void>) | null;
     try {
+      await becomeSoleAgent(ownState).catch((error: unknown) => {
+        if (error instanceof AgentError) throw error;
+        // A full or read-only disk must not lock the owner out: a password can still be set.
+        log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
+      });
       const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
       const { host, recovered } = await createHost({
         root,

@@ -55,6 +55,7 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_PLUGIN_FAILED: [],
   GW_SCRIPT_FAILED: [],
   GW_WIRE_ABSENT: [],
+  GW_STATE_IN_USE: [],
   GW_CONFIG_INVALID: [],
   GW_INTERNAL: [],
 };

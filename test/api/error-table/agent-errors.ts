@@ -7,10 +7,12 @@ import { join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError } from '../../../ts/api/index.js';
 import { loadConfig } from '../../../ts/daemon/config.js';
+import { becomeSoleAgent } from '../../../ts/host/sole-agent.js';
 import { readConfigFiles } from '../../../ts/host/system.js';
 import { pluginText } from '../../support/plugins.js';
 import { runCli } from '../../support/run-cli.js';
 import { MAC, VM_DATA } from '../../support/scratch-root.js';
+import { createScratch } from '../../support/scratch.js';
 import { asked, base64 } from './asked.js';
 import type { AgentEntry } from './entry.js';
 import { FILE_ENTRIES } from './file-errors.js';
@@ -255,6 +257,18 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
       assert.equal(code, 'GW_WIRE_ABSENT', stdout + stderr);
       const [, message = ''] = /^guestwire: (.*)$/m.exec(stderr) ?? [];
       return { code, returncode: new AgentError(code).returncode, message };
+    },
+  },
+
+  GW_STATE_IN_USE: {
+    says: [/\/.*/, /another guestwire, process \d+,/],
+    async provoke() {
+      // No host is told of it: the agent does not start. A lock excludes its own process as it does others.
+      await using scratch = await createScratch();
+      await becomeSoleAgent(scratch.directory);
+      const error = await becomeSoleAgent(scratch.directory).catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof AgentError);
+      return error;
     },
   },
 
