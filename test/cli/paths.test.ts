@@ -125,7 +125,7 @@ suite('--root', () => {
         const path = join(scratch.directory, name);
         const { code, stderr } = await runCli([...args, '--root', path]);
         assert.equal(code, 2, stderr);
-        assert.equal(stderr.split('\n')[0], `guestwire: --root: wanted a directory, but ${path} is none`);
+        assert.equal(stderr.split('\n')[0], `guestwire: --root: ${path} is not a directory`);
       }
       assert.deepEqual(readdirSync(scratch.directory).sort(), ['file', 'root']);
     });
@@ -170,6 +170,18 @@ suite('state.directory', () => {
       );
     }
     assert.equal(readFileSync(join(scratch.root, 'var/lib/guestwire'), 'utf8'), 'keep');
+  });
+
+  test('that is the root itself is refused: the agent would take away what is not its own', async () => {
+    await using scratch = await createScratch();
+    for (const directory of ['/', '//', '/.', '/var/..']) {
+      const { code, stderr } = await start(scratch, directory);
+      assert.equal(code, 78, stderr);
+      assert.match(
+        stderr,
+        /guestwire\.toml:2: state\.directory: found "[^"]*", but the agent wants a directory of its own\n$/,
+      );
+    }
   });
 
   test('that another user could change is not used on a live system', async () => {

@@ -18,6 +18,7 @@ test('--version tells the version of package.json', async () => {
 test('--help lists every subcommand', async () => {
   const { code, stdout } = await runCli(['--help']);
   assert.equal(code, 0);
+  assert.ok(stdout.startsWith('guestwire - guest agent for XenServer, XCP-ng and KVM\n'), stdout);
   for (const [name, { summary }] of Object.entries(SUBCOMMANDS)) {
     assert.match(stdout, new RegExp(`^  ${name} +${summary}`, 'm'));
   }
@@ -50,6 +51,8 @@ const WRONG: readonly (readonly [args: readonly string[], complaint: string])[] 
   [['run', '--domain', '40000'], "--domain: wanted a whole number from 0 to 32751, got '40000'"],
   [['run', '--log-level', 'loud'], "--log-level: wanted trace, debug, info, warn, error, fatal, silent, got 'loud'"],
   [['store'], '--socket is required'],
+  [['plan'], "plan: 'network' is missing"],
+  [['apply', 'disk'], "apply: expected 'network', got 'disk'"],
   [['call', '--domain', '1'], 'a command is missing'],
   [['call', 'version'], '--domain is required'],
   [['call', '--domain', '1', 'agentupdate'], 'agentupdate: wanted URL [DIGEST], got none'],
@@ -81,6 +84,26 @@ test('a wrong configuration exits with 78 and names file, line and key', async (
     assert.equal(code, 78, stderr);
     assert.ok(stderr.includes(`${scratch.path}/etc/guestwire/guestwire.toml:2: log.level: found "loud"`), stderr);
   }
+});
+
+test('a configuration file that cannot be read is a wrong configuration: no start mends it', async () => {
+  await using scratch = await ScratchDirectory.create();
+  const missing = `${scratch.path}/missing.toml`;
+  for (const [path, why] of [
+    [missing, 'there is no such file'],
+    [`${missing}/deeper`, 'there is no such file'],
+    [scratch.path, 'it is a directory'],
+  ] as const) {
+    for (const subcommand of ['run', 'config', 'commands']) {
+      const { code, stderr } = await runCli([subcommand, '--root', scratch.path, '--config', path]);
+      assert.equal(stderr, `guestwire: Could not read the configuration file ${path}: ${why}\n`);
+      assert.equal(code, 78);
+    }
+  }
+  await scratch.write({ 'etc/guestwire/guestwire.toml/file': '' });
+  const { code, stderr } = await runCli(['config', '--root', scratch.path]);
+  assert.match(stderr, /Could not read the configuration file .*guestwire\.toml: it is a directory\n$/);
+  assert.equal(code, 78);
 });
 
 test('config prints what a configuration file could hold, and where each key came from', async () => {

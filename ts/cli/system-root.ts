@@ -9,13 +9,13 @@ import { UsageError } from './command-line.js';
 export function systemRoot(root: string | undefined): string {
   if (root === undefined) return '/';
   const path = resolve(root);
-  if (!isDirectory(path)) throw new UsageError(`--root: wanted a directory, but ${path} is none`);
+  if (!isDirectory(path)) throw new UsageError(`--root: ${path} is not a directory`);
   return path;
 }
 
 /**
  * The state directory, which need not be there yet: then it is made with the first file. Throws AgentError
- * GW_CONFIG_INVALID when something else stands there, when the directory that a configuration wants it in is missing, or
+ * GW_CONFIG_INVALID when it is `/`, when something else stands there, when the directory that a configuration wants it in is missing, or
  * when others could change on a live system what the agent keeps there.
  */
 export async function stateDirectory(root: string, { config, sources }: LoadedConfig, live: boolean): Promise<string> {
@@ -24,6 +24,7 @@ export async function stateDirectory(root: string, { config, sources }: LoadedCo
   const path = join(root, directory);
   const complain = (found: string): Error =>
     configError(`${source ?? 'default'}: state.directory: found ${JSON.stringify(directory)}, but ${found}`);
+  if (join('/', directory, '/') === '/') throw complain('the agent wants a directory of its own');
   const there = isDirectory(path);
   if (there === false) throw complain(`${path} is no directory`);
   // A minimal system may lack what the default lies in; of a path that somebody wrote, a missing part is a slip.

@@ -2,7 +2,9 @@
 import { type FileHandle, constants, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { fstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { AgentError } from '../api/errors.js';
 import { makeDirectories } from './make-directories.js';
+import { reason } from './reason.js';
 
 export interface TextFile {
   readonly path: string;
@@ -14,10 +16,14 @@ export const CONFIG_DIRECTORY = '/etc/guestwire';
 
 /**
  * The main file and its drop-ins in lexical order; those that do not exist are left out.
- * `explicit` replaces both, and must exist.
+ * `explicit` replaces both, and must exist. Throws AgentError GW_CONFIG_INVALID for one that cannot be read.
  */
 export async function readConfigFiles(root: string, explicit: string | null): Promise<readonly TextFile[]> {
-  if (explicit !== null) return [{ path: explicit, text: await readFile(explicit, 'utf8') }];
+  if (explicit !== null) {
+    const text = await readConfigFile(explicit);
+    if (text === null) throw unreadable(explicit, 'there is no such file');
+    return [{ path: explicit, text }];
+  }
   const directory = join(root, CONFIG_DIRECTORY);
   const dropIns = await orAbsent(readdir(join(directory, 'guestwire.d')));
   const paths = [
@@ -29,10 +35,23 @@ export async function readConfigFiles(root: string, explicit: string | null): Pr
   ];
   const files: TextFile[] = [];
   for (const path of paths) {
-    const text = await orAbsent(readFile(path, 'utf8'));
+    const text = await readConfigFile(path);
     if (text !== null) files.push({ path, text });
   }
   return files;
+}
+
+/** Null when there is none. */
+async function readConfigFile(path: string): Promise<string | null> {
+  try {
+    return await orAbsent(readFile(path, 'utf8'));
+  } catch (error) {
+    throw unreadable(path, reason(error));
+  }
+}
+
+function unreadable(path: string, why: string): AgentError {
+  return new AgentError('GW_CONFIG_INVALID', [`Could not read the configuration file ${path}: ${why}`]);
 }
 
 /** At once: a question of microseconds, where a turn of the event loop would be a good part of an answer's time. */
