@@ -91,7 +91,7 @@ test('commands tells which wires plugins bring', async () => {
 test('a folder of plugins that is not there is wrong usage', async () => {
   const { code, stderr } = await runCli(['commands', '--plugins', '/nowhere/plugins']);
   assert.equal(code, 2);
-  assert.match(stderr, /^guestwire: --plugins: wanted a folder, but \/nowhere\/plugins is none\n/);
+  assert.match(stderr, /^guestwire: --plugins: \/nowhere\/plugins is not a directory\n/);
 });
 
 test('commands ends though a plugin keeps timers', async () => {

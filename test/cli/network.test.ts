@@ -96,9 +96,19 @@ suite('the network of an image', () => {
 
   for (const [what, text, reason] of [
     ['no JSON', '{', /--facts: .*bad\.json is not JSON: /],
-    ['a list', '[]', /--facts: .*bad\.json has another form than --help tells/],
-    ['a device without MAC', '{"nics": [{"name": "eth0"}]}', /has another form/],
-    ['networks of text', '{"networks": {"0": "dhcp"}}', /has another form/],
+    ['a list', '[]', /--facts: .*bad\.json does not have the form that --help describes/],
+    ['a device without MAC', '{"nics": [{"name": "eth0"}]}', /does not have the form/],
+    ['networks of text', '{"networks": {"0": "dhcp"}}', /does not have the form/],
+    [
+      'a key that there is not',
+      '{"network": {}}',
+      /bad\.json: unknown key 'network'; wanted some of networking, networks,/,
+    ],
+    [
+      'one of a device',
+      '{"nics": [{"name": "a", "mac": "b", "Up": true}]}',
+      /unknown key 'Up'; wanted some of name, mac,/,
+    ],
   ] as const) {
     test(`facts that are ${what} are a mistake of the caller`, async () => {
       await using one = await image();

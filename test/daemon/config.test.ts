@@ -58,7 +58,8 @@ const WRONG: readonly (readonly [text: string, message: string])[] = [
     `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`,
   ],
   ['[password]\nusers = "bin"\n', `${PATH}:2: password.users: found "bin", wanted a list of user names`],
-  ['[password]\nusers = ["a b"]\n', `${PATH}:2: password.users: found ["a b"], wanted a user name`],
+  ['[password]\nusers = ["a b"]\n', `${PATH}:2: password.users: found ["a b"], wanted a list of user names`],
+  ['[password]\nusers = [1]\n', `${PATH}:2: password.users: found [1], wanted a list of user names`],
   ['[password]\nunlock = true\n', `${PATH}:2: password.unlock: found true, wanted one of "always", "never"`],
   ['[password]\nweak-exchange = "no"\n', `${PATH}:2: password.weak-exchange: found "no", wanted true or false`],
   ['[answers]\nkeep = 600\n', `${PATH}:2: answers.keep: found 600, wanted a duration such as "90s" or "10m"`],
@@ -82,6 +83,8 @@ for (const [text, message] of WRONG) {
     await assert.rejects(loadConfig([{ path: PATH, text }]), (error) => {
       assert.ok(error instanceof AgentError && error.code === 'GW_CONFIG_INVALID');
       assert.ok(error.message.startsWith(message), error.message);
+      // Only what is near is suggested.
+      assert.equal(error.message.includes('nearest'), message.includes('nearest'), error.message);
       return true;
     });
   });

@@ -263,7 +263,10 @@ test('all hooks of a stage share one time limit, after which a program ends with
   const started = performance.now();
   const { message } = await bench.ask('work');
   const took = performance.now() - started;
-  assert.equal(message, 'Refused by the hook before/work/20-long: it was ended, because the hooks took longer than 1s');
+  assert.equal(
+    message,
+    'Refused by the hook before/work/20-long: it was stopped because the hooks took longer than 1 s',
+  );
   assert.ok(took > 900 && took < 3000, `took ${took} ms`);
   const [child = ''] = bench.traced;
   // A killed orphan is a zombie until init reaps it.
@@ -306,8 +309,8 @@ test('hooks after a command that take too long are ended, and the next command r
   assert.deepEqual(bench.traced, ['work', 'other']);
   const reasons = bench.logged.flatMap((line) => /"reason":"([^"]*)"/.exec(line)?.slice(1) ?? []);
   assert.deepEqual(reasons, [
-    'it was ended, because the hooks took longer than 300ms',
-    'the hooks before it used up 300ms',
+    'it was stopped because the hooks took longer than 0.3 s',
+    'the hooks before it used up 0.3 s',
   ]);
 });
 

@@ -15,7 +15,7 @@ export const PLUGINS_OPTION = {
 export function pluginsOverride(directory: string | undefined): readonly Override[] {
   if (directory === undefined) return [];
   const path = resolve(directory);
-  if (isDirectory(path) !== true) throw new UsageError(`--plugins: wanted a folder, but ${path} is none`);
+  if (isDirectory(path) !== true) throw new UsageError(`--plugins: ${path} is not a directory`);
   return [['plugins', 'directory', path, '--plugins']];
 }
 

@@ -112,8 +112,31 @@ async function readFacts(path: string): Promise<Facts> {
     typeof hostname === 'string' &&
     Array.isArray(nics) &&
     nics.every(({ name, mac }) => typeof name === 'string' && typeof mac === 'string');
-  if (!whole) throw new UsageError(`--facts: ${path} has another form than --help tells`);
+  if (!whole) throw new UsageError(`--facts: ${path} does not have the form that --help describes`);
+  onlyKnown(path, facts as object, FACTS_KEYS);
+  for (const nic of nics) onlyKnown(path, nic, NIC_KEYS);
   return facts as Facts;
+}
+
+const FACTS_KEYS = ['networking', 'networks', 'hostname', 'nics'] satisfies readonly (keyof Facts)[];
+const NIC_KEYS = [
+  'name',
+  'mac',
+  'index',
+  'permanentMac',
+  'driver',
+  'kind',
+  'master',
+  'up',
+  'mtu',
+  'physical',
+] satisfies readonly (keyof Nic)[];
+
+/** A key that was mistyped would be a fact that is missing. */
+function onlyKnown(path: string, found: object, known: readonly string[]): void {
+  const unknown = Object.keys(found).find((key) => !known.includes(key));
+  if (unknown === undefined) return;
+  throw new UsageError(`--facts: ${path}: unknown key '${unknown}'; wanted some of ${known.join(', ')}`);
 }
 
 /** What a guest would find in XenStore. */

@@ -32,7 +32,7 @@ export const scaffold = subcommand({
     }
     if (isTaken(name)) throw new UsageError(`NAME: the agent has a command '${name}' itself; wanted another name`);
     if (isDirectory(directory) !== true) {
-      throw new UsageError(`--directory: wanted a directory, but ${directory} is none`);
+      throw new UsageError(`--directory: ${directory} is not a directory`);
     }
     const folder = join(directory, name);
     try {

@@ -29,7 +29,8 @@ export const plan = subcommand({
 
 export function onlyNetwork(subcommandName: string, [subject, ...more]: readonly string[]): void {
   if (subject === 'network' && more.length === 0) return;
-  throw new UsageError(`${subcommandName}: expected 'network', got '${[subject ?? '', ...more].join(' ')}'`);
+  if (subject === undefined) throw new UsageError(`${subcommandName}: 'network' is missing`);
+  throw new UsageError(`${subcommandName}: expected 'network', got '${[subject, ...more].join(' ')}'`);
 }
 
 function difference(change: FileChange, files: ReadonlyMap<string, string>): string {

@@ -21,7 +21,9 @@ const plainDirectory = v.pipe(
 );
 /** It becomes an argument of a program. */
 const organization = v.pipe(v.string('an organization'), v.regex(/^[^-\s\0][^\n\0]*$/u, 'an organization'));
-const userName = v.pipe(v.string('a user name'), v.regex(/^[^:\s]+$/u, 'a user name'));
+const user = (wanted: string): v.GenericSchema => v.pipe(v.string(wanted), v.regex(/^[^:\s]+$/u, wanted));
+const userName = user('a user name');
+const listedUser = user('a list of user names');
 const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
   v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
 const size = v.pipe(
@@ -109,7 +111,7 @@ export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSc
   commands: { allow: commandNames, deny: commandNames },
   password: {
     user: userName,
-    users: v.array(userName, 'a list of user names'),
+    users: v.array(listedUser, 'a list of user names'),
     unlock: oneOf(['always', 'never']),
     'weak-exchange': v.boolean('true or false'),
     'key-lifetime': duration,
@@ -224,12 +226,14 @@ function sectionsAndKeys(): readonly string[] {
   ]);
 }
 
-/** Points at the known name with the fewest letters different. */
+/** Points at the known name with the fewest letters different, where those are few enough for a slip. */
 function nearest(name: string, known: readonly string[]): string {
   const [best] = known
     .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .sort((a, b) => a.distance - b.distance);
-  return best === undefined ? '' : ` (the nearest known one is ${best.candidate})`;
+  return best === undefined || best.distance > Math.max(2, name.length / 4)
+    ? ''
+    : ` (the nearest known one is ${best.candidate})`;
 }
 
 /** Levenshtein's, one row at a time. */

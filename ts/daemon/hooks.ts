@@ -4,7 +4,6 @@ import type { Command } from '../api/command.js';
 import { AgentError } from '../api/errors.js';
 import { firstLine } from '../api/first-line.js';
 import type { Host } from '../api/host.js';
-import { formatDuration } from './config.js';
 import { FOR_ALL, type Hook, type Stage, findHooks } from './hook-files.js';
 import { Repeated } from '../communication/repeated.js';
 import { describeError } from './log.js';
@@ -129,10 +128,10 @@ export function createHooks({ host, log, directory, isThere, timeoutMs }: HookOp
     environment: Readonly<Record<string, string>>,
     leftMs: number,
   ): Promise<string | null> {
-    if (leftMs < 1) return `the hooks before it used up ${formatDuration(timeoutMs)}`;
+    if (leftMs < 1) return `the hooks before it used up ${timeoutMs / 1000} s`;
     try {
       const { code, stderr, timedOut } = await host.processes.run([path], { environment, timeout: Math.round(leftMs) });
-      if (timedOut) return `it was ended, because the hooks took longer than ${formatDuration(timeoutMs)}`;
+      if (timedOut) return `it was stopped because the hooks took longer than ${timeoutMs / 1000} s`;
       return code === 0 ? null : (firstLine(stderr) ?? `it ended with ${code}`);
     } catch (error) {
       return `it cannot be run: ${describeError(error).code ?? 'the system refuses it'}`;
