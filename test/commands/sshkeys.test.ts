@@ -280,7 +280,7 @@ test('marks are put right even where no key has to be added', async () => {
 test('merge, remove, replace and list do what they say, for the configured user when nobody is named', async () => {
   await using m = await machine('alice');
   const file = 'home/alice/.ssh/authorized_keys';
-  assert.deepEqual(await m.send({ action: 'list' }), message(''));
+  assert.deepEqual(await m.send({ action: 'list' }), { ...message(''), changed: false });
   assert.deepEqual(await m.send({ action: 'remove', keys: [A] }), message('removed 0, not there 1'));
   assert.deepEqual(await tree(m.at('home/alice')), [], 'nothing is made for nothing');
   await m.own('home/alice/.ssh', null, 0o700);
@@ -296,7 +296,7 @@ test('merge, remove, replace and list do what they say, for the configured user 
     ([, hash, comment]) => `${hash!} ssh-ed25519 ${comment!}`,
   );
   assert.equal(theirs.length, 2);
-  assert.deepEqual(await m.send({ user: null, action: 'list' }), message(theirs.join('; ')));
+  assert.deepEqual(await m.send({ user: null, action: 'list' }), { ...message(theirs.join('; ')), changed: false });
   assert.deepEqual(await m.send({ action: 'replace', keys: [] }), message('replaced 2 by 0'));
   assert.equal(m.read(file), '');
 });

@@ -225,24 +225,61 @@ test('what only tells something is logged for whoever debugs, what changes the m
   assert.equal(bench.logged.filter((line) => line.includes('"command":"version"')).length, 2);
 });
 
-test('an immediate command that fails is logged once for each reason, a serial one each time', async () => {
+test('a command that fails is logged once for each reason, and again after it succeeded', async () => {
+  let works = false;
   const fails = (name: string, lane: 'immediate' | 'serial'): Command =>
     command({
       name,
       lane,
-      parse: () => null,
-      run: () => Promise.reject(new AgentError('GW_RUN_FAILED', [name, 'it is broken'])),
+      parse: (value) => value,
+      run: (value) =>
+        works ? 'done' : Promise.reject(new AgentError('GW_RUN_FAILED', [String(value), 'it is broken'])),
     });
-  await using bench = await Bench.open([fails('look', 'immediate'), fails('work', 'serial')]);
-  for (let round = 0; round < 3; round += 1) {
-    for (const name of ['look', 'work']) {
-      bench.transport.push(`${name}-${round}`, request(name));
-      await bench.retired(`${name}-${round}`);
-    }
+  await using bench = await Bench.open([fails('look', 'immediate'), fails('work', 'serial'), fails('more', 'serial')]);
+  let last = 0;
+  const ask = async (name: string, value: string): Promise<void> => {
+    last += 1;
+    bench.transport.push(`r${last}`, request(name, value));
+    await bench.retired(`r${last}`);
+  };
+  for (let round = 0; round < 20; round += 1) {
+    for (const name of ['look', 'work', 'more']) await ask(name, 'it');
+    await ask('work', 'another');
   }
+  works = true;
+  await ask('work', '');
+  works = false;
+  await ask('work', 'it');
   await bench.stop();
-  const work = 'command failed: work failed: it is broken';
-  assert.deepEqual(messages(bench).toSorted(), ['command failed: look failed: it is broken', work, work, work]);
+  const lines = bench.logged.map((line) => JSON.parse(line) as Record<'level' | 'msg' | 'command' | 'reason', unknown>);
+  const shown = lines.filter(({ level }) => Number(level) >= 30);
+  assert.deepEqual(
+    shown.map(({ msg, command: name, reason }) => [msg, name, reason]),
+    [
+      ['command failed', 'look', 'it failed: it is broken'],
+      ['command failed', 'work', 'it failed: it is broken'],
+      ['command failed', 'more', 'it failed: it is broken'],
+      ['command failed', 'work', 'another failed: it is broken'],
+      ['command finished', 'work', undefined],
+      ['command failed', 'work', 'it failed: it is broken'],
+    ],
+  );
+  assert.equal(lines.filter(({ msg }) => msg === 'command failed').length, 81);
+});
+
+test('a serial command that only told something is logged for whoever debugs', async () => {
+  const list = command({
+    name: 'list',
+    lane: 'serial',
+    parse: () => null,
+    run: () => ({ returncode: '0', message: '', changed: false }),
+  });
+  await using bench = await Bench.open([list]);
+  bench.transport.push('a', request('list'));
+  await bench.retired('a');
+  await bench.stop();
+  assert.deepEqual(messages(bench), []);
+  assert.equal(bench.logged.filter((line) => line.includes('command finished')).length, 1);
 });
 
 test('a request whose answer has no place waits for one, with those behind it on its wire, and is not begun', async () => {

@@ -79,6 +79,40 @@ test('a host that asks for what there is not, again and again, gets a line for e
   assert.doesNotMatch(agent.log, /S3/);
 });
 
+test('a host that asks again and again for what fails, or for what only tells something, is a line for each reason', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startGuestStore('embedded', scratch.directory);
+  const socket = join(scratch.directory, 'stream');
+  await using agent = await Agent.start({ ...store.agent, root: scratch.root, args: [...USUAL, '--listen', socket] });
+  using host = hostOf(store);
+  const requests = [
+    { name: 'file_inject', value: { b64_path: btoa('/proc/x'), b64_file: '' } },
+    { name: 'password', value: btoa('x') },
+    { name: 'keyinit', value: 'none' },
+    { name: 'sshkeys', value: { action: 'list' } },
+  ];
+  for (let round = 0; round < 100; round += 1) {
+    const id = `poll-${round}`;
+    await host.write(`data/host/${id}`, JSON.stringify(requests[round % requests.length]));
+    while ((await host.read(`data/host/${id}`)) !== null) await sleep(2);
+    await host.remove(`data/guest/${id}`);
+  }
+  await using client = await StreamClient.connect(socket);
+  for (let round = 0; round < 10; round += 1) {
+    const opened = await client.ask({ execute: 'guest-file-open', arguments: { path: '/etc/hostname' } });
+    const handle = (opened as { return: number }).return;
+    await client.ask({ execute: 'guest-file-read', arguments: { handle } });
+    assert.deepEqual(await client.ask({ execute: 'guest-file-close', arguments: { handle } }), { return: {} });
+    await client.ask({ execute: 'guest-ssh-get-authorized-keys', arguments: { username: 'root' } });
+  }
+  assert.equal(await agent.stop(), 0);
+  const lines = told(agent).map((line) => JSON.parse(line) as { msg: string; command: string });
+  assert.deepEqual(
+    lines.map(({ msg, command }) => [msg, command]),
+    ['file_inject', 'password', 'keyinit'].map((command) => ['command failed', command]),
+  );
+});
+
 test('a store that is away for long is a line for each reason, and one when it is back', async () => {
   using scratch = new ScratchRoot();
   const first = await startGuestStore('xenstored', scratch.directory);

@@ -69,6 +69,8 @@ export interface Reply {
   readonly data?: unknown;
   /** The host expects no answer to this one. */
   readonly silent?: boolean;
+  /** False where a `serial` command only told something: then it is no more in the log than an `immediate` one. */
+  readonly changed?: false;
 }
 
 /** Body to request, reply to body. Pure. */

@@ -53,7 +53,10 @@ export function sshKeysCommands(host: Host, options: SshKeysOptions): CommandMod
         // `list` too: after a merge it tells what came of it.
         lane: 'serial',
         parse: parseRequest,
-        run: ({ user, action, keys }, context) => changeKeys(host, user ?? options.user, action, keys, context),
+        async run({ user, action, keys }, context) {
+          const message = await changeKeys(host, user ?? options.user, action, keys, context);
+          return { returncode: '0', message, ...(action === 'list' ? { changed: false } : {}) };
+        },
       }),
     ],
   };

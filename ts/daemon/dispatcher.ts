@@ -36,10 +36,12 @@ interface Wire {
   /** Serial requests whose answers have no place yet, in order. */
   readonly held: Job[];
   readonly told: Told;
+  /** By commands: what one fails with again and again must not hide another's failure. */
+  readonly failures: Map<string, Repeated>;
 }
 
 /** What the log has of a wire, as often as it is worth it and not as often as the host asks. */
-type Told = Readonly<Record<'refused' | 'failed' | 'withdrawn' | 'unanswered' | 'unretired', Repeated>>;
+type Told = Readonly<Record<'refused' | 'withdrawn' | 'unanswered' | 'unretired', Repeated>>;
 
 /** A request that has been understood, and a command to carry it out. */
 interface Job {
@@ -76,7 +78,7 @@ export class Dispatcher {
    */
   async serve(transport: Transport, codec: Codec, signal: AbortSignal, name = ''): Promise<void> {
     const told = createTold(this.#options.log);
-    const wire: Wire = { name, transport, codec, signal, underWay: new Set(), held: [], told };
+    const wire: Wire = { name, transport, codec, signal, underWay: new Set(), held: [], told, failures: new Map() };
     try {
       const requests = transport.requests(signal);
       const take = (raw: RawRequest): void => {
@@ -87,7 +89,7 @@ export class Dispatcher {
     } finally {
       // Also when no more can be taken: what was taken is still to be answered, before the wire is closed.
       await Promise.all(wire.underWay);
-      for (const repeated of Object.values(told)) repeated[Symbol.dispose]();
+      for (const repeated of [...Object.values(told), ...wire.failures.values()]) repeated[Symbol.dispose]();
     }
   }
 
@@ -201,35 +203,46 @@ export class Dispatcher {
     const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
     const ran = now();
     await settled;
-    this.#tell({ job, wire, failure, returncode: reply.returncode, started, ran });
+    this.#tell({ job, wire, failure, reply, started, ran });
     // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
     await after?.(reply.returncode);
     // Before this turn ends: the next request in line is then left to whoever comes.
     if (context.next !== null) this.#options.handOver?.(context.next);
   }
 
-  /** Commands that only tell something come as often as the host likes; the others are what was done to the machine. */
-  #tell({ job, wire, failure, returncode, started, ran }: Outcome): void {
+  /**
+   * What only tells something comes as often as the host likes; the rest is what was done to the machine. A failure may
+   * come as often as the host likes either way.
+   */
+  #tell({ job, wire, failure, reply, started, ran }: Outcome): void {
     const { log } = this.#options;
-    const { command, arrived } = job;
-    const isSerial = command.lane === 'serial';
-    if (failure === null && !isSerial && !log.isLevelEnabled('debug')) return;
+    const { raw, command, arrived } = job;
+    const level = command.lane === 'serial' && reply.changed !== false ? 'info' : 'debug';
+    if (failure === null && !log.isLevelEnabled(level)) return;
     const fields = {
-      ...about(job, wire),
-      returncode,
+      returncode: reply.returncode,
       waitedMs: milliseconds(arrived, started),
       ranMs: milliseconds(started, ran),
       totalMs: milliseconds(arrived, now()),
     };
     if (failure === null) {
-      log[isSerial ? 'info' : 'debug'](fields, 'command finished');
+      log[level]({ ...about(job, wire), ...fields }, 'command finished');
+      // The next failure is news.
+      if (level === 'info') wire.failures.get(command.name)?.over();
       return;
     }
-    const reason = reasonOf(failure);
     const { code } = asAgentError(failure);
-    const failed = { ...fields, code, error: describeError(failure) };
-    if (isSerial) log.error({ ...failed, reason }, 'command failed');
-    else wire.told.failed.tell(reason, failed);
+    const failed = { ...named(raw, wire), ...fields, code, error: describeError(failure) };
+    this.#failuresOf(command, wire).tell(reasonOf(failure), failed);
+  }
+
+  #failuresOf({ name }: Command, { failures }: Wire): Repeated {
+    const known = failures.get(name);
+    if (known !== undefined) return known;
+    const log = this.#options.log.child({ command: name });
+    const repeated = new Repeated({ log, level: 'error', message: 'command failed' });
+    failures.set(name, repeated);
+    return repeated;
   }
 
   /** Answers, then retires. An answer that cannot be published is given up: the request must not come again. */
@@ -294,7 +307,7 @@ interface Outcome {
   readonly wire: Wire;
   /** Null when it succeeded. */
   readonly failure: unknown;
-  readonly returncode: string;
+  readonly reply: Reply;
   readonly started: Instant;
   readonly ran: Instant;
 }
@@ -302,7 +315,6 @@ interface Outcome {
 function createTold(log: Logger): Told {
   return {
     refused: new Repeated({ log, level: 'warn', message: 'request refused' }),
-    failed: new Repeated({ log, level: 'error', message: 'command failed' }),
     withdrawn: new Repeated({ log, level: 'warn', message: 'request was withdrawn before its turn' }),
     unanswered: new Repeated({
       log,

@@ -92,7 +92,9 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
           return { count: files.write(Number(handle), bytes, count === null ? null : Number(count)), eof: false };
         },
       ),
-      qemu('guest-file-close', { handle: 'integer' }, ({ handle }) => files.close(Number(handle))),
+      qemu('guest-file-close', { handle: 'integer' }, async ({ handle }) =>
+        (await files.close(Number(handle))) ? null : UNCHANGED,
+      ),
       qemu(SHUTDOWN, { mode: 'text?' }, async ({ mode }, { log }) => {
         const wanted = parseShutdownMode(mode);
         log.info({ mode: wanted }, 'the host asks the machine to stop');
@@ -102,7 +104,10 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
   };
 }
 
-/** A command that answers with what `run` gives: an empty object for nothing. */
+/** A serial command found nothing to do. */
+const UNCHANGED = Symbol('unchanged');
+
+/** A command that answers with what `run` gives: an empty object for nothing, and for `UNCHANGED`. */
 function qemu<const S extends Spec>(
   name: string,
   spec: S,
@@ -116,7 +121,9 @@ function qemu<const S extends Spec>(
     parse: readArguments<S>(spec),
     async run(args, context) {
       const data = (await run(args, context)) ?? {};
-      return { returncode: '0', message: '', data, ...(name === SHUTDOWN ? { silent: true } : {}) };
+      const reply = { returncode: '0', message: '', data };
+      if (data === UNCHANGED) return { ...reply, data: {}, changed: false };
+      return name === SHUTDOWN ? { ...reply, silent: true } : reply;
     },
   });
   return { ...made, ...shape };

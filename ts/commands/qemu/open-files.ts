@@ -90,13 +90,13 @@ export class OpenFiles {
     return length;
   }
 
-  /** The handle is gone afterwards, whatever comes of the file. Throws AgentError. */
-  async close(handle: number): Promise<void> {
+  /** Gives whether a file was written. The handle is gone afterwards, whatever comes of the file. Throws AgentError. */
+  async close(handle: number): Promise<boolean> {
     const { path, content, changed } = this.#use(handle);
     this.#files.delete(handle);
-    if (content !== null && changed) {
-      await writeFile(this.#host, this.#options, { path, content: content.slice(0, content.length) });
-    }
+    if (content === null || !changed) return false;
+    await writeFile(this.#host, this.#options, { path, content: content.slice(0, content.length) });
+    return true;
   }
 
   async #begin(path: string, leadsTo: string, { start, reads }: Mode): Promise<GrowingBuffer> {
