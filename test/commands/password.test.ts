@@ -377,7 +377,7 @@ test('the configuration refuses the weak key exchange and leaves the strong one'
   await using scratch = await createScratch();
   await scratch.write('etc/shadow', SHADOW, 0o600);
   const module = commands(createScratchHost(scratch), { weakExchange: false });
-  const message = 'Refused: the 107-bit key exchange is switched off; features tells which is not';
+  const message = 'Refused: the 107-bit key exchange is switched off; features lists which is not';
   for (const value of ['25', 25, 'zzz']) {
     assert.deepEqual(await call(module, 'keyinit', value), { returncode: '500', message });
   }

@@ -166,3 +166,20 @@ test('a serial line that cannot be had alone is not used, and the log says why',
   await agent.logged('port cannot be used');
   assert.match(agent.log, /ending what others have open of it, which needs CAP_SYS_ADMIN: Operation not permitted/);
 });
+
+test('a device that is no port for good is told once, and tried again ever more seldom', async () => {
+  await using agent = await StreamAgent.start(['--port', '/dev/null', '--log-level', 'debug']);
+  await sleep(6000);
+  assert.equal(await agent.stop(), 0);
+  const tries = agent.log.split('\n').filter((line) => line.includes('"msg":"port cannot be used"'));
+  const retries = tries.map((line) => JSON.parse(line) as { level: number; retryMs: number });
+  assert.deepEqual(
+    retries.slice(0, 2).map(({ level, retryMs }) => [level, retryMs]),
+    [
+      [40, 1000],
+      [20, 2000],
+    ],
+  );
+  // At 0, 1 and 3 seconds.
+  assert.ok(retries.length <= 3, tries.join('\n'));
+});

@@ -192,17 +192,9 @@ test('a ninth connection is refused, and there is room when one ends', async () 
 
 test('the socket of a dead agent is taken over, that of a living one and any other file are not', async (t) => {
   await using agent = await StreamAgent.start();
+  await using other = await createScratch();
   const start = async (path: string): Promise<[code: number | null, stderr: string]> => {
-    const child = spawn(process.execPath, [
-      BUNDLE,
-      'run',
-      '--wire',
-      'stream',
-      '--listen',
-      path,
-      '--root',
-      agent.scratch.root,
-    ]);
+    const child = spawn(process.execPath, [BUNDLE, 'run', '--wire', 'stream', '--listen', path, '--root', other.root]);
     t.after(() => child.kill('SIGKILL'));
     let printed = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (printed += text));

@@ -39,8 +39,8 @@ export interface Transport extends AsyncDisposable {
 
   /**
    * Makes sure that the answer will have a place, before the request changes anything. False when there is none now:
-   * the request is left where it is, and asked about again. Rejects when there never will be one. Only wires on which an
-   * answer takes up a place have it; of a plugin's it is not asked.
+   * the request is left where it is, and asked about again. Rejects when its name is too long for an answer to have one
+   * ever. Only wires on which an answer takes up a place have it; of a plugin's it is not asked.
    */
   reserve?(request: RawRequest): Promise<boolean>;
 

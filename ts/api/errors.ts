@@ -13,7 +13,7 @@ export const AGENT_ERRORS = {
   GW_COMMAND_DENIED: [403, "Refused: the command '%s' is switched off on this machine"],
   GW_HOOK_REFUSED: [500, 'Refused by the hook %s: %s'],
   GW_ARGUMENT_INVALID: [500, 'Invalid %s: expected %s, got %s'],
-  GW_EXCHANGE_REFUSED: [500, 'Refused: the 107-bit key exchange is switched off; features tells which is not'],
+  GW_EXCHANGE_REFUSED: [500, 'Refused: the 107-bit key exchange is switched off; features lists which is not'],
   GW_KEY_MISSING: [500, 'Password without key exchange'],
   GW_PASSWORD_UNDECODABLE: [500, "Couldn't decode base64 data"],
   GW_PASSWORD_UNREADABLE: [500, 'Invalid password data received: %s'],

@@ -29,7 +29,7 @@ export const call = subcommand({
     "Acts as the host: writes a request for guest N's agent, in the bytes that nova and its dom0 plugin write, waits " +
     'for the answer and prints it with the time it took. Exits with 0 only when the agent reports success. ' +
     'password reads the new password from standard input, or asks for it on a terminal; it uses the strong key ' +
-    "exchange where the agent's features tell it. " +
+    "exchange where the agent's features list it. " +
     'file_inject sends a file that is too large for one request in parts, and goes on where an earlier try ended. ' +
     'The ACTION of sshkeys is list, or merge, remove or replace with a KEYFILE of public keys, such as id_ed25519.pub. ' +
     'The DIGEST of agentupdate is an MD5 or a SHA-256; without it the agent wants a signed manifest. ' +

@@ -11,8 +11,11 @@ import type { StreamOptions } from './index.js';
 
 /** What libvirt and other users of QEMU call the port of a guest agent. */
 const USUAL_PORT = 'org.qemu.guest_agent.0';
-/** A port that went away, or that another program has, is tried again. */
-const REOPEN_MS = 1000;
+/**
+ * A port that went away, or that another program has, is tried again: after the first of these times, then after twice
+ * the one before, up to the second. It may be none that will ever do. Milliseconds.
+ */
+const REOPEN_MS = { first: 1000, longest: 30_000 } as const;
 /** Each may hold one request and one answer. */
 const MAX_CONNECTIONS = 8;
 
@@ -124,6 +127,7 @@ export class StreamTransport implements Transport {
     const own = log.child({ path });
     using unusable = new Repeated({ log: own, level: 'warn', message: 'port cannot be used', ending: opened });
     let first = true;
+    let retryMs: number = REOPEN_MS.first;
     while (!this.#isClosing()) {
       let reason = 'it went away';
       try {
@@ -131,6 +135,7 @@ export class StreamTransport implements Transport {
         if (first) own.info(opened);
         unusable.over();
         first = false;
+        retryMs = REOPEN_MS.first;
         tried();
         await this.#serve(stream);
       } catch (error) {
@@ -140,8 +145,9 @@ export class StreamTransport implements Transport {
       if (this.#isClosing()) return;
       first = false;
       // Once for each reason: a port that is plugged out may stay so for long.
-      unusable.tell(reason, { retryMs: REOPEN_MS });
-      await sleep(REOPEN_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      unusable.tell(reason, { retryMs });
+      await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      retryMs = Math.min(2 * retryMs, REOPEN_MS.longest);
     }
   }
 

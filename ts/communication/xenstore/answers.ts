@@ -132,7 +132,7 @@ export class Answers implements Disposable {
 
   /**
    * Makes sure that an answer to the request will have a place. False when there is none now, which is logged. Rejects
-   * when there never will be.
+   * when no answer can have such a name, and when the wire is closed meanwhile.
    */
   async reserve(id: string): Promise<boolean> {
     if (id.length >= MOST_BYTES) {
