@@ -97,7 +97,7 @@ test('a host that asks again and again for what fails, or for what only tells so
     while ((await host.read(`data/host/${id}`)) !== null) await sleep(2);
     await host.remove(`data/guest/${id}`);
   }
-  await using client = await StreamClient.connect(socket);
+  using client = await StreamClient.connect(socket);
   for (let round = 0; round < 10; round += 1) {
     const opened = await client.ask({ execute: 'guest-file-open', arguments: { path: '/etc/hostname' } });
     const handle = (opened as { return: number }).return;

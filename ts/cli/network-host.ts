@@ -113,9 +113,10 @@ async function readFacts(path: string): Promise<Facts> {
     Array.isArray(nics) &&
     nics.every(({ name, mac }) => typeof name === 'string' && typeof mac === 'string');
   if (!whole) throw new UsageError(`--facts: ${path} does not have the form that --help describes`);
-  onlyKnown(path, facts as object, FACTS_KEYS);
-  for (const nic of nics) onlyKnown(path, nic, NIC_KEYS);
-  return facts as Facts;
+  const read = facts as Facts;
+  onlyKnown(path, read, FACTS_KEYS);
+  for (const nic of read.nics ?? []) onlyKnown(path, nic, NIC_KEYS);
+  return read;
 }
 
 const FACTS_KEYS = ['networking', 'networks', 'hostname', 'nics'] satisfies readonly (keyof Facts)[];
