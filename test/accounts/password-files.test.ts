@@ -96,6 +96,12 @@ test('putting back touches the lines that have the hash, and keeps what others c
   assert.deepEqual(putBack(files, { ...before, shadow: 'bin:*:1::::::\n' }, 'root', HASH), [
     { path: '/etc/shadow', text: 'bin:!:2::::::\n' },
   ]);
+  // And where there was one that the C library skips.
+  const skipped = { ...before, shadow: 'root:!:19000\nbin:*:1::::::\n' };
+  assert.deepEqual(
+    putBack({ ...skipped, shadow: `${skipped.shadow}root:${HASH}:20781::::::\n` }, skipped, 'root', HASH),
+    [{ path: '/etc/shadow', text: skipped.shadow }],
+  );
   const master = MASTER.replace('root:$6$abcdefgh$old', () => `root:${HASH}`);
   assert.deepEqual(putBack({ ...NONE, master }, { ...NONE, master: MASTER }, 'root', HASH), [
     { path: '/etc/master.passwd', text: MASTER },

@@ -60,6 +60,43 @@ test('a line with fields missing gets them, or the C library would skip it', () 
   assert.equal(edit?.text, `root:${HASH}:20000::::::`);
 });
 
+/** Lines that glibc skips, as sgetspent(3) of Debian 13 does. */
+const SKIPPED = [
+  'root:!',
+  'root:!:19000',
+  'root:!:19000::',
+  'root:!:-1::::::',
+  'root:!:19000:::::',
+  'root:!:19000:0:99999:7:::0:',
+  'root:!:soon:0:99999:7:::',
+  'root:!:19000:0:99999:7:::\r',
+];
+
+test('a line that the C library skips is not the one that counts, but the first that it reads', () => {
+  for (const line of SKIPPED) {
+    const text = `${line}\nroot:$6$old:1::::::\nroot:b:2::::::\n`;
+    assert.equal(passwordHash(shadow(text), 'root'), '$6$old', line);
+    const [edit] = setPasswordHash(shadow(text), 'root', HASH, '3');
+    assert.equal(edit?.text, `${line}\nroot:${HASH}:3::::::\nroot:b:2::::::\n`);
+  }
+  for (const line of ['root:a:1:2:3', 'root:a:1:2::', 'root:a:1:2:3:4::5', 'root:a: 1::::::', 'root:a:1::::::7']) {
+    assert.equal(passwordHash(shadow(`${line}\nroot:b:2::::::\n`), 'root'), 'a', line);
+  }
+  const passwd = 'root:$1$a\nroot:$1$b:x:0::/:\nroot:$1$c:0:0::/:/bin/sh\n';
+  assert.equal(passwordHash({ passwd, shadow: null }, 'root'), '$1$c');
+});
+
+test('where the C library skips every line of the user, the first is mended', () => {
+  for (const line of SKIPPED) {
+    const [edit] = setPasswordHash(shadow(`${line}\n`), 'root', HASH, '3');
+    const [fields, mended] = [line.split(':'), edit?.text.trimEnd().split(':')];
+    assert.equal(mended?.length, 9, line);
+    assert.deepEqual(mended?.slice(0, 3), ['root', HASH, '3']);
+    assert.ok(mended?.slice(3).every((text, index) => text === '' || text === fields[index + 3]));
+    assert.equal(passwordHash(shadow(`${edit?.text ?? ''}root:b:2::::::\n`), 'root'), HASH);
+  }
+});
+
 test('without shadow passwords the hash goes to passwd', () => {
   const files = { passwd: 'root:$6$old:0:0:root:/root:/bin/sh\nbin:*:1:1::/:\n', shadow: null };
   assert.equal(passwordHash(files, 'root'), '$6$old');

@@ -66,7 +66,7 @@ test('chpasswd gets the hash on standard input only, as a secret, with a limit i
   const reply = await set({ ...host, processes: { run } });
   assert.match(input, /^root:[$]6[$][^:\n]+\n$/);
   // Without the hash that it repeats.
-  assert.deepEqual(reply, { returncode: '500', message: 'chpasswd failed: chpasswd: no place for root:<hash>' });
+  assert.deepEqual(reply, { returncode: '500', message: 'chpasswd failed: no place for root:<hash>' });
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 
@@ -91,9 +91,20 @@ test('a chpasswd that fails, hangs or lies after it has set the hash is undone',
 
   await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': SHADOW, 'usr/sbin/chpasswd': HEAD });
   const { host, scratch } = system;
-  const message = 'chpasswd failed: it reported success, but the files do not hold the hash';
+  const message = 'chpasswd failed: it reported success, but the password files do not contain the new hash';
   assert.deepEqual(await set(host), { returncode: '500', message });
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
+});
+
+test('a line that the C library skips is no hindrance to chpasswd, which makes another', async () => {
+  const shadow = 'root:!:19000\nbin:*:19000::::::\n';
+  const chpasswd = `${HEAD}IFS=: read -r user hash\necho "$user:$hash:20781::::::" >> "$root/etc/shadow"\n`;
+  await using system = await live({ 'etc/passwd': PASSWD, 'etc/shadow': shadow, 'usr/sbin/chpasswd': chpasswd });
+  const { host, scratch } = system;
+  assert.deepEqual(await set(host), OK);
+  const after = await read(scratch, 'etc/shadow');
+  assert.ok(after.startsWith(shadow));
+  assert.match(after.slice(shadow.length), /^root:[$]6[$][^:]+:20781::::::\n$/);
 });
 
 test('a chpasswd that cannot be started is an error', async () => {
@@ -102,7 +113,7 @@ test('a chpasswd that cannot be started is an error', async () => {
   await chmod(join(scratch.root, 'usr/sbin/chpasswd'), 0o644);
   const reply = await set(host);
   assert.equal(reply.returncode, '500');
-  assert.match(reply.message, /^chpasswd failed: spawn .* EACCES$/);
+  assert.match(reply.message, /^chpasswd failed: .*chpasswd: Permission denied$/);
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 

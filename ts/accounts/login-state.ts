@@ -85,5 +85,5 @@ function dateOf(time: number): string {
 
 /** The user's shell by the text of passwd(5); null when the user is not in it. */
 export function shellOf(passwd: string | null, user: string): string | null {
-  return lineOf(passwd, user)?.split(':')[6]?.trim() ?? null;
+  return lineOf('passwd', passwd, user)?.split(':')[6]?.trim() ?? null;
 }

@@ -8,7 +8,7 @@ const CHANGE = 5;
 
 /** The user's hash in master.passwd, or null when the user is not in it. */
 export function masterHash(text: string, user: string): string | null {
-  return field(text, user);
+  return field('master', text, user);
 }
 
 /**
@@ -21,7 +21,7 @@ export function masterHash(text: string, user: string): string | null {
  */
 export function setMasterHash(text: string, user: string, hash: string, now: number): PasswordEdit {
   if (masterHash(text, user) === null) throw new AgentError('GW_USER_UNKNOWN', [user, MASTER_PASSWD]);
-  const changed = edit(text, user, (fields) => {
+  const changed = edit('master', text, user, (fields) => {
     const due = Number(fields[CHANGE] ?? '');
     const over = due > 0 && due * 1000 <= now;
     return over ? fields.with(1, hash).with(CHANGE, '0') : fields.with(1, hash);

@@ -1,15 +1,14 @@
 import { MASTER_PASSWD, masterHash, setMasterHash } from './master-passwd.js';
 import {
-  edit,
   field,
+  hasHash,
   isName,
   lastChangeDay,
-  lineOf,
   passwordHash,
   type PasswordEdit,
   type PasswordFiles,
   setPasswordHash,
-  withoutLine,
+  withLinesOf,
 } from './shadow.js';
 
 /** Every file that may hold a user's hash; null where there is no such file. */
@@ -39,7 +38,7 @@ export function hashSystem(files: HashFiles): HashSystem {
 export function isKnown(files: HashFiles, user: string): boolean {
   if (files.tcb !== null) return true;
   if (hashSystem(files) === 'master') return masterHash(files.master ?? '', user) !== null;
-  return field(files.passwd, user) !== null || field(files.shadow, user) !== null;
+  return field('passwd', files.passwd, user) !== null || field('shadow', files.shadow, user) !== null;
 }
 
 /** The file in which a user would be that is in none. */
@@ -50,7 +49,7 @@ export function whereUnknown(files: HashFiles): string {
 
 /** The user's hash where a login looks for it, or null when the user is in none of the files. */
 export function findHash(files: HashFiles, user: string): string | null {
-  if (files.tcb !== null) return field(files.tcb, user);
+  if (files.tcb !== null) return field('shadow', files.tcb, user);
   if (files.shadow === null && files.master !== null) return masterHash(files.master, user);
   return passwordHash(files, user);
 }
@@ -72,19 +71,13 @@ export function setHash(files: HashFiles, user: string, hash: string, now: numbe
 }
 
 /**
- * What gives `user` the line as in `before` again, or none if there was none, in the files where `hash` stands. A tcb file
+ * What gives `user` the lines as in `before` again, or none if there was none, in the files where `hash` stands. A tcb file
  * is not for us to write.
  */
 export function putBack(files: HashFiles, before: HashFiles, user: string, hash: string): readonly PasswordEdit[] {
   return (['shadow', 'passwd', 'master'] as const).flatMap((name) => {
     const text = files[name];
-    const line = lineOf(before[name], user);
-    if (text === null || field(text, user) !== hash) return [];
-    return [
-      {
-        path: FILES[name],
-        text: line === null ? withoutLine(text, user) : edit(text, user, () => line.split(':')),
-      },
-    ];
+    if (text === null || !hasHash(text, user, hash)) return [];
+    return [{ path: FILES[name], text: withLinesOf(text, before[name], user) }];
   });
 }

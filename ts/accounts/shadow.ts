@@ -14,8 +14,10 @@ export interface PasswordEdit {
 
 const PASSWD = '/etc/passwd';
 const SHADOW = '/etc/shadow';
-/** `name:hash:lastchg:min:max:warn:inactive:expire:flag`, shadow(5); the C library skips lines with fewer fields. */
+/** `name:hash:lastchg:min:max:warn:inactive:expire:flag`, shadow(5). */
 const SHADOW_FIELDS = 9;
+/** What glibc takes for a number. */
+const NUMBER = /^\s*[+]?\d+$/;
 const DAY = 86_400_000;
 /** A clock before this was never set: the machine has no battery behind it. */
 const CLOCK_PLAUSIBLE = Date.UTC(2020, 0, 1);
@@ -30,9 +32,9 @@ export function lastChangeDay(now: number): string {
 
 /** The user's hash where a login looks for it, or null when the user is in neither file. */
 export function passwordHash(files: PasswordFiles, user: string): string | null {
-  const inPasswd = field(files.passwd, user);
+  const inPasswd = field('passwd', files.passwd, user);
   if (inPasswd !== null && inPasswd !== 'x') return inPasswd;
-  return field(files.shadow, user);
+  return field('shadow', files.shadow, user);
 }
 
 /** No password fits such a hash: passwd(1) puts `!` before it, and accounts made without a password have `*`. */
@@ -54,18 +56,14 @@ export function setPasswordHash(
   hash: string,
   lastChange: string,
 ): readonly PasswordEdit[] {
-  const inPasswd = field(files.passwd, user);
-  if (files.shadow !== null && field(files.shadow, user) !== null) {
-    const shadow = edit(files.shadow, user, (fields) => {
-      const whole = [...fields, ...Array<string>(SHADOW_FIELDS).fill('')].slice(
-        0,
-        Math.max(fields.length, SHADOW_FIELDS),
-      );
-      return whole.with(1, hash).with(2, lastChange);
-    });
+  const inPasswd = field('passwd', files.passwd, user);
+  if (files.shadow !== null && field('shadow', files.shadow, user) !== null) {
+    const shadow = edit('shadow', files.shadow, user, (fields) =>
+      wholeShadowLine(fields).with(1, hash).with(2, lastChange),
+    );
     const edits: PasswordEdit[] = [{ path: SHADOW, text: shadow }];
     if (files.passwd !== null && inPasswd !== null && inPasswd !== 'x') {
-      edits.push({ path: PASSWD, text: edit(files.passwd, user, (fields) => fields.with(1, 'x')) });
+      edits.push({ path: PASSWD, text: edit('passwd', files.passwd, user, (fields) => fields.with(1, 'x')) });
     }
     return edits;
   }
@@ -75,7 +73,7 @@ export function setPasswordHash(
   if (files.shadow !== null && inPasswd === 'x') {
     return [{ path: SHADOW, text: addLine(files.shadow, `${user}:${hash}:${lastChange}::::::`) }];
   }
-  return [{ path: PASSWD, text: edit(files.passwd, user, (fields) => fields.with(1, hash)) }];
+  return [{ path: PASSWD, text: edit('passwd', files.passwd, user, (fields) => fields.with(1, hash)) }];
 }
 
 /** False for what would find NIS entries, comments, or two fields of a line at once. */
@@ -83,28 +81,65 @@ export function isName(user: string): boolean {
   return user !== '' && !/^[+\-#]|[:\n/]/.test(user);
 }
 
-/** The second field of the user's first line, which is the one that the C library takes. */
-export function field(text: string | null, user: string): string | null {
-  return lineOf(text, user)?.split(':')[1] ?? null;
+/** Which of the files a text is of: each has rules of its own for lines that are skipped. */
+export type HashFile = 'passwd' | 'shadow' | 'master';
+
+/** The second field of the user's line that counts. */
+export function field(file: HashFile, text: string | null, user: string): string | null {
+  return lineOf(file, text, user)?.split(':')[1] ?? null;
 }
 
-/** The user's first line. */
-export function lineOf(text: string | null, user: string): string | null {
-  return text?.split('\n').find((candidate) => isLineOf(candidate, user)) ?? null;
+/**
+ * The user's line that counts: the first that the C library does not skip, as getspnam(3) reads it and so PAM and
+ * chpasswd do. Where it skips them all, the first.
+ */
+export function lineOf(file: HashFile, text: string | null, user: string): string | null {
+  const lines = text?.split('\n') ?? [];
+  return lines[indexOf(file, lines, user)] ?? null;
 }
 
-/** The text with the user's first line changed. */
-export function edit(text: string, user: string, change: (fields: string[]) => string[]): string {
+/** The text with the user's line that counts changed. */
+export function edit(file: HashFile, text: string, user: string, change: (fields: string[]) => string[]): string {
   const lines = text.split('\n');
-  const index = lines.findIndex((line) => isLineOf(line, user));
+  const index = indexOf(file, lines, user);
   return lines.map((line, i) => (i === index ? change(line.split(':')).join(':') : line)).join('\n');
 }
 
-/** The text without the user's first line. */
-export function withoutLine(text: string, user: string): string {
-  const lines = text.split('\n');
-  const index = lines.findIndex((line) => isLineOf(line, user));
-  return index < 0 ? text : lines.toSpliced(index, 1).join('\n');
+/** The text with the user's lines of `before` in the place of those that it has; lines that are more go. */
+export function withLinesOf(text: string, before: string | null, user: string): string {
+  const old = before?.split('\n').filter((line) => isLineOf(line, user)) ?? [];
+  const lines = text.split('\n').flatMap((line) => (isLineOf(line, user) ? old.splice(0, 1) : [line]));
+  return lines.join('\n');
+}
+
+/** Whether `hash` stands in any of the user's lines. */
+export function hasHash(text: string, user: string, hash: string): boolean {
+  return text.split('\n').some((line) => isLineOf(line, user) && line.split(':')[1] === hash);
+}
+
+function indexOf(file: HashFile, lines: readonly string[], user: string): number {
+  const valid = lines.findIndex((line) => isLineOf(line, user) && isRead(file, line.split(':')));
+  return valid >= 0 ? valid : lines.findIndex((line) => isLineOf(line, user));
+}
+
+/** Whether glibc reads such a line: its sgetspent() and fgetpwent(). pwd_mkdb(8) refuses a file with any other line. */
+function isRead(file: HashFile, fields: readonly string[]): boolean {
+  if (file === 'master') return true;
+  if (file === 'passwd') return fields.slice(2, 4).filter((text) => NUMBER.test(text)).length === 2;
+  const [, , ...numbers] = fields;
+  if (fields.length > SHADOW_FIELDS || !numbers.every((text) => text === '' || NUMBER.test(text))) return false;
+  // The old form ends behind `max`, with or without a colon; the flag may be left out together with its colon.
+  if (numbers.length === 4) return numbers[3] === '';
+  return numbers.length === 7 || ((numbers.length === 3 || numbers.length === 6) && numbers.at(-1) !== '');
+}
+
+/** A line that the C library would skip, mended: all fields, and nothing but numbers behind the hash. */
+function wholeShadowLine(fields: string[]): string[] {
+  if (isRead('shadow', fields) && fields.length === SHADOW_FIELDS) return fields;
+  return Array.from({ length: SHADOW_FIELDS }, (_, index) => {
+    const text = fields[index] ?? '';
+    return index < 2 || NUMBER.test(text) ? text : '';
+  });
 }
 
 /** What comes behind the first entry of NIS counts for nobody whom NIS knows. */

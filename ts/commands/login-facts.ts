@@ -32,8 +32,8 @@ export async function findObstacles(host: Host, files: HashFiles, user: string, 
   const shell = shellOf(files.passwd, user);
   const facts: LoginFacts = {
     uid: findAccount(files.passwd ?? '', user)?.uid ?? -1,
-    shadow: lineOf(system === 'tcb' ? files.tcb : files.shadow, user),
-    master: system === 'master' ? lineOf(files.master, user) : null,
+    shadow: lineOf('shadow', system === 'tcb' ? files.tcb : files.shadow, user),
+    master: system === 'master' ? lineOf('master', files.master, user) : null,
     shell: shell ?? '',
     shellMode: shell === null ? 'unknown' : await modeOf(host, shell === '' ? '/bin/sh' : shell),
     nologin: await findNologin(host),

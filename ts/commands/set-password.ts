@@ -75,7 +75,7 @@ export async function setPassword(host: Host, wanted: NewPassword): Promise<stri
   else await setInFiles(host, wanted, hash);
   const { refused, remarks } = await findObstacles(host, await readHashFiles(host, user), user, wanted.now());
   const obstacles = [...refused, ...remarks];
-  return obstacles.length === 0 ? '' : `the password is set, but ${obstacles.join(', ')}`;
+  return obstacles.length === 0 ? '' : `the password is set, but ${obstacles.join(', and ')}`;
 }
 
 /** `but` is what `setPassword` gave. */
@@ -127,7 +127,10 @@ async function setByTool(host: Host, tool: Tool, before: HashFiles, wanted: NewP
     await runTool(host, tool, hash);
     const after = await readHashFiles(host, user);
     if (findHash(after, user) !== hash) {
-      throw new AgentError('GW_RUN_FAILED', [tool.argv[0], 'it reported success, but the files do not hold the hash']);
+      throw new AgentError('GW_RUN_FAILED', [
+        tool.argv[0],
+        'it reported success, but the password files do not contain the new hash',
+      ]);
     }
     // Such as the day of the change where the tool left it, or a passwd line that has the hash for all to read.
     const complete = (files: HashFiles): readonly PasswordEdit[] => setHash(files, user, hash, now());
@@ -147,7 +150,8 @@ async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise
       throw new AgentError('GW_RUN_FAILED', [argv[0], messageOf(cause)], { cause });
     });
   if (timedOut) throw new AgentError('GW_RUN_FAILED', [argv[0], `it did not end in ${TOOL_TIMEOUT / 1000} s`]);
-  if (code !== 0) throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(code, stderr.replaceAll(hash, '<hash>'))]);
+  if (code !== 0)
+    throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(argv[0], code, stderr.replaceAll(hash, '<hash>'))]);
 }
 
 async function putUserBack(host: Host, before: HashFiles, user: string, hash: string, because: unknown): Promise<void> {
@@ -167,8 +171,10 @@ async function putUserBack(host: Host, before: HashFiles, user: string, hash: st
   }
 }
 
-function whyFailed(code: number, stderr: string): string {
-  const said = stderr.trim().replaceAll(/\s+/g, ' ');
+/** The message names the program already. */
+function whyFailed(program: string, code: number, stderr: string): string {
+  const all = stderr.trim().replaceAll(/\s+/g, ' ');
+  const said = all.startsWith(`${program}: `) ? all.slice(program.length + 2) : all;
   return said === '' ? `exit code ${code}` : said.slice(0, TOOL_MESSAGE_LENGTH);
 }
 
@@ -219,7 +225,7 @@ async function changeFiles(
 /** FreeBSD's logins read databases, and other programs the passwd file, which are both made of master.passwd. */
 async function makeDatabases(host: Host): Promise<void> {
   const { code, stderr } = await host.processes.run(['pwd_mkdb', '-p', FILES.master], { timeout: TOOL_TIMEOUT });
-  if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed(code, stderr)]);
+  if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed('pwd_mkdb', code, stderr)]);
 }
 
 async function readAll(host: Host, paths: readonly string[]): Promise<readonly string[]> {
