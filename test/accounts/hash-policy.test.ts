@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chooseScheme, type HashPolicyFacts } from '../../ts/accounts/hash-policy.js';
+import { chooseScheme, isCryptHash, type HashPolicyFacts } from '../../ts/accounts/hash-policy.js';
 
 const nothing: HashPolicyFacts = { present: null, pam: [], loginDefs: [] };
 const DEBIAN_12 =
@@ -37,4 +37,23 @@ test('MD5, DES and bcrypt are never kept', () => {
 test('a word about passwords in another module or another stack says nothing', () => {
   const pam = ['password requisite pam_pwhistory.so yescrypt\nauth required pam_unix.so yescrypt\n'];
   assert.equal(chooseScheme({ ...nothing, pam }), 'sha512');
+});
+
+test('a hash is what crypt(3) of libxcrypt makes, and nothing else', () => {
+  for (const hash of [
+    '$1$abc$OGyl6dDvZCDiGmIVbeuCq/',
+    '$5$abc$sCOGUciM.GdmYMCUvmUcgu03oRH87O0clF96.9mwWGB',
+    '$6$rounds=1000$abc$zaWpAwySRl8PX4W2aEMJwxpN82bCKtDZP0RBdOD6W7BQlilBqAsWnAZuS10iUyJZneS8Ob1gxs1BZkqJi1nTi.',
+    '$y$j9T$abcdefghijk.$5T/sb4WbDdU/DKPXSQcp4ZNMq3FQ3.VBZxMD0wbFl8/',
+    '$gy$j9T$abcdefghijk.$gM4gIxD03eNkUuqbqC/Vlj04tcCMZMuXhnHyp4AAfG9',
+    '$2b$04$abcdefghijklmnopqrstuuPp7HPfoAs8I2dCQCQ/fW7zEJv8I8C8e',
+    '$7$CU..../....abcdefgh$19TzpFZ5AwP26vdEMbfvWacoVUfd2MfVusFAVFilh.C',
+  ]) {
+    assert.ok(isCryptHash(hash), hash);
+    for (const broken of [hash.slice(0, -1), `${hash}.`, `!${hash}`, hash.replace(/^.[a-z0-9]+/, '$zz')]) {
+      assert.ok(!isCryptHash(broken), broken);
+    }
+  }
+  for (const text of ['$6$short', '$zz$aa$Text', '', '*', '$6$a$b', `$6$a:b$${'x'.repeat(86)}`])
+    assert.ok(!isCryptHash(text));
 });

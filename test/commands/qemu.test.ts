@@ -235,11 +235,13 @@ test('a hash of the host becomes the hash of the account, and a password is hash
   await using self = await machine({ users: ['alice'] });
   const set = (username: string, password: string, crypted: boolean): Promise<unknown> =>
     self.run('guest-set-user-password', { username, password: Buffer.from(password).toString('base64'), crypted });
-  assert.deepEqual(await set('alice', '$6$salt$hash', true), {});
-  assert.match(readFileSync(self.at('etc/shadow'), 'utf8'), /^alice:\$6\$salt\$hash:\d+:/m);
+  assert.deepEqual(await set('alice', `$6$salt$${'h'.repeat(86)}`, true), {});
+  assert.match(readFileSync(self.at('etc/shadow'), 'utf8'), /^alice:\$6\$salt\$h{86}:\d+:/m);
   assert.deepEqual(await set('root', 'secret', false), {});
   assert.match(readFileSync(self.at('etc/shadow'), 'utf8'), /^root:\$(6|y)\$/m);
-  await assert.rejects(set('root', '$6$a:b$c', true), /a hash of crypt/);
+  for (const text of ['$6$a:b$c', '$6$short', '$zz$aa$Text']) {
+    await assert.rejects(set('root', text, true), /a hash of crypt/);
+  }
 });
 
 test("a password in the base64 of Proxmox VE's, with a line feed in and behind it, is set whole", async () => {

@@ -1,5 +1,23 @@
 export type HashScheme = 'yescrypt' | 'sha512';
 
+/**
+ * What crypt(3) makes, crypt(5): any other text is the hash of no password, so it would lock the user out. Of DES nothing is
+ * taken: its 13 letters may as well be a password that was not hashed.
+ */
+const HASHES: readonly RegExp[] = [
+  /^\$1\$[^$:\s]{0,8}\$[./0-9A-Za-z]{22}$/,
+  /^\$2[abxy]\$(?:0[4-9]|[12]\d|3[01])\$[./0-9A-Za-z]{53}$/,
+  /^\$5\$(?:rounds=[1-9]\d{3,8}\$)?[^$:\s]{0,16}\$[./0-9A-Za-z]{43}$/,
+  /^\$6\$(?:rounds=[1-9]\d{3,8}\$)?[^$:\s]{0,16}\$[./0-9A-Za-z]{86}$/,
+  /^\$7\$[./0-9A-Za-z]{11}[^$:\s]*\$[./0-9A-Za-z]{43}$/,
+  /^\$g?y\$[./0-9A-Za-z]+\$[./0-9A-Za-z]{0,86}\$[./0-9A-Za-z]{43}$/,
+];
+
+/** Whether crypt(3) can have made it, with one of the schemes of libxcrypt that begin with `$`. */
+export function isCryptHash(text: string): boolean {
+  return HASHES.some((form) => form.test(text));
+}
+
 export interface HashPolicyFacts {
   /** The user's hash as it is, with whatever marks a locked account; null for none. */
   readonly present: string | null;

@@ -16,6 +16,7 @@ import { listKeys } from '../../accounts/authorized-keys.js';
 import type { FileOptions } from '../file.js';
 import { newKey, readKeys } from '../keys-file.js';
 import type { PasswordOptions } from '../password.js';
+import { isCryptHash } from '../../accounts/hash-policy.js';
 import { checkPassword, logPasswordSet, setPassword } from '../set-password.js';
 import { type Action, changeKeys, locate } from '../sshkeys.js';
 import { AGENT_VERSION } from '../version.js';
@@ -37,9 +38,6 @@ export interface QemuOptions {
 }
 
 const OS_RELEASES = ['/etc/os-release', '/usr/lib/os-release'];
-/** What crypt(3) makes: a scheme, then what no shadow file takes for the end of the field. */
-const HASH = /^\$[0-9a-z]+\$[!-9;-~]+$/;
-
 /** `supported` is asked at each `guest-info`. */
 export function qemuCommands(host: Host, options: QemuOptions, supported: () => readonly QemuCommand[]): CommandModule {
   const files = new OpenFiles(host, options.files);
@@ -174,7 +172,7 @@ async function setUserPassword(
 ): Promise<string> {
   if (user !== usual && !users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
   if (!crypted) checkPassword(password);
-  else if (!HASH.test(password.reveal().toString('latin1'))) {
+  else if (!isCryptHash(password.reveal().toString('latin1'))) {
     throw new AgentError('GW_ARGUMENT_INVALID', ['password', 'a hash of crypt', 'other text']);
   }
   return setPassword(host, { user, unlock, password, crypted, now });
