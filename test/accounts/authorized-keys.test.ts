@@ -220,7 +220,7 @@ test('a line whose options may keep the key out is not there already, unless it 
 test('a new key with options for which sshd would pass over its line is refused with the reason', () => {
   for (const [options, reason] of [
     ['command="a",command="b"', 'the option command more than once'],
-    ['expiry-time="20991301"', 'an expiry-time that is no time'],
+    ['expiry-time="20991301"', 'an expiry-time that is not a valid time'],
     ['principals="a"', 'the option principals without cert-authority'],
     ['no-pty,', 'options that end in a comma'],
     ['command=a', 'options that are not of their form'],
@@ -228,6 +228,23 @@ test('a new key with options for which sshd would pass over its line is refused 
     ['pty="x"', 'an option pty that is not of its form'],
   ] as const) {
     assert.equal(wrong(`${options} ${ED25519}`), reason, options);
+  }
+});
+
+test('a value that sshd refuses is refused, and a line with it is not there already', async () => {
+  for (const [name, refused, taken] of [
+    ['environment', ['A', '=b', 'A-B=c', ''], ['A=b', 'a_1=', 'A=b=c']],
+    ['tunnel', ['', 'x', '-1', '1:2', '99999999999'], ['0', '7', 'any']],
+    ['permitopen', ['', 'host', 'host:', 'host:0', 'host:65536', ':22', '22'], ['host:22', '*:*', '[2001:db8::1]:22']],
+    ['permitlisten', ['', 'host:', '0', '65536', 'host:x'], ['8080', 'localhost:8080', '*:8080', '[::1]:*']],
+    ['from', ['', '10.0.0.0/33', '2001:db8::/129', '10.0.0.0/x'], ['10.0.0.0/8', '!10.0.0.1,*', '2001:db8::/32']],
+  ] as const) {
+    for (const value of refused) {
+      const line = `${name}="${value}" ${ED25519}`;
+      assert.equal(wrong(line), `a value of ${name} that sshd refuses`, line);
+      assert.equal((await mergeKeys(`${line}\n`, [key(ED25519)])).count, 1, line);
+    }
+    for (const value of taken) assert.ok('id' in parseNewKey(`${name}="${value}" ${ED25519}`), `${name} ${value}`);
   }
 });
 

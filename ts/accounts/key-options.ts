@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+
 /** The options before a key of sshd(8)'s authorized_keys: which lines let nobody in, or not everywhere and for ever. */
 export interface KeyOptions {
   /** Each option as it counts, name and value, in an order of their own: two lines with the same list mean the same. */
@@ -36,6 +38,17 @@ const VALUED = new Set([
   'tunnel',
 ]);
 const ONCE = new Set(['command', 'from', 'principals']);
+const MAX_PORT = 65_535;
+/** The two largest numbers mean `any` and an error. */
+const MAX_TUNNEL = 0x7ffffffd;
+/** Whether sshd takes a value; for the rest it takes any. */
+const VALUES: readonly (readonly [name: string, accepts: (value: string) => boolean])[] = [
+  ['environment', (value) => /^[A-Za-z0-9_]+=/.test(value)],
+  ['tunnel', isTunnel],
+  ['permitopen', (value) => isPermit(value, false)],
+  ['permitlisten', (value) => isPermit(value, true)],
+  ['from', isFrom],
+];
 /** A name and, in quotes in which `\"` is a quote, a value. */
 const OPTION = /([A-Za-z0-9@._-]+)(?:="((?:[^"\\]|\\"|\\(?!"))*)")?/y;
 
@@ -72,7 +85,10 @@ export function parseOptions(text: string): KeyOptions {
   }
   const times = (values.get('expiry-time') ?? []).map(parseTime);
   for (const name of ONCE) if ((values.get(name)?.length ?? 0) > 1) wrong ??= `the option ${name} more than once`;
-  if (times.includes(null)) wrong ??= 'an expiry-time that is no time';
+  if (times.includes(null)) wrong ??= 'an expiry-time that is not a valid time';
+  for (const [name, accepts] of VALUES) {
+    if (values.get(name)?.some((value) => !accepts(value)) === true) wrong ??= `a value of ${name} that sshd refuses`;
+  }
   const authority = values.has('cert-authority');
   if (values.has('principals') && !authority) wrong ??= 'the option principals without cert-authority';
   return {
@@ -84,6 +100,30 @@ export function parseOptions(text: string): KeyOptions {
     principals: values.has('principals'),
     expires: times.reduce<number | null>((first, time) => Math.min(first ?? Infinity, time ?? Infinity), null),
   };
+}
+
+/** As sshd's a2tun(): `any`, or a number of an interface. */
+function isTunnel(value: string): boolean {
+  return /^any$/i.test(value) || (/^\d{1,10}$/.test(value) && Number(value) <= MAX_TUNNEL);
+}
+
+/** As sshd's handle_permit(): a host and a port; to listen, a port alone will do. */
+function isPermit(value: string, listens: boolean): boolean {
+  const text = listens && !value.includes(':') ? `localhost:${value}` : value;
+  const port = /^(?:\[[^\]]+\]|[^:/[\]]+):(\*|\d{1,5})$/.exec(text)?.[1];
+  return port !== undefined && (port === '*' || (Number(port) > 0 && Number(port) <= MAX_PORT));
+}
+
+/** sshd refuses a line with an empty list, or with a length that does not fit the address before it. */
+function isFrom(value: string): boolean {
+  return value !== '' && value.split(',').every((entry) => isCidrOrPattern(entry.replace(/^!/, '')));
+}
+
+function isCidrOrPattern(entry: string): boolean {
+  const [address = '', length] = entry.split('/');
+  const family = isIP(address);
+  if (length === undefined || family === 0) return true;
+  return /^\d{1,3}$/.test(length) && Number(length) <= (family === 4 ? 32 : 128);
 }
 
 /** Whether two lines of one key mean the same. */
