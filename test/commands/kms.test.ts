@@ -113,7 +113,7 @@ test('rhnreg_ks registers with the servers in up2date, after the old identity is
 
 test('domains may be text with commas, and the profile may be absent', async () => {
   await using one = await system();
-  await one.program(RHNREG_KS);
+  await one.program(RHNREG_KS, `echo new > ${SYSTEM_ID}`);
   assert.deepEqual(await one.call({ activation_key: KEY, domains: ' a.example.org, [2001:db8::1]:8443,' }), OK);
   assert.deepEqual(one.called?.argv, ['--activationkey', KEY, '--force']);
   assert.equal(
@@ -137,6 +137,20 @@ test('when rhnreg_ks fails the files are as before, and the reason comes without
   assert.equal(one.read(UP2DATE), OLD_UP2DATE);
   assert.equal(one.read(SYSTEM_ID), 'old\n');
   assert.ok(!one.logged.join('').includes(KEY));
+});
+
+test('a rhnreg_ks that ends well without an identity is an error, and the old one is back', async () => {
+  await using one = await system();
+  await one.program(RHNREG_KS);
+  await one.write(UP2DATE, OLD_UP2DATE);
+  await one.write(SYSTEM_ID, 'old\n');
+  assert.deepEqual(await one.call(VALUE), {
+    returncode: '500',
+    message:
+      "Couldn't activate with RHN: rhnreg_ks ended with 0, but wrote no /etc/sysconfig/rhn/systemid; files were put back",
+  });
+  assert.equal(one.read(UP2DATE), OLD_UP2DATE);
+  assert.equal(one.read(SYSTEM_ID), 'old\n');
 });
 
 test('a system without settings has none again when rhnreg_ks fails', async () => {
@@ -220,7 +234,7 @@ test('when subscription-manager fails its settings are as before, unless the sys
 
 test('where both programs are, an organization decides for subscription-manager', async () => {
   await using one = await system();
-  await one.program(RHNREG_KS);
+  await one.program(RHNREG_KS, `echo new > ${SYSTEM_ID}`);
   await one.program(MANAGER);
   assert.deepEqual(await one.call(VALUE), OK);
   assert.equal(one.called?.argv[0], '--activationkey');

@@ -161,7 +161,12 @@ async function withRhn(
     { type: 'remove', path: SYSTEM_ID },
   ]);
   const hasIdentity = async (): Promise<boolean> => (await host.files.status(SYSTEM_ID)) !== null;
-  await settle(commit, 'RHN', register(host, argv, key, timeoutMs, hasIdentity));
+  const registration = register(host, argv, key, timeoutMs, hasIdentity).then(async (outcome): Promise<Outcome> => {
+    // It ends with 0 even when it could not write the file, which was taken away before.
+    if (outcome.failure !== null || (await hasIdentity())) return outcome;
+    return { failure: `rhnreg_ks ended with 0, but wrote no ${SYSTEM_ID}`, registered: false };
+  });
+  await settle(commit, 'RHN', registration);
 }
 
 async function withSubscriptionManager(host: Host, argv: Program, key: Secret, timeoutMs: number): Promise<void> {
