@@ -101,7 +101,7 @@ test('what ssh-keygen does not take for a key is refused with the reason, and so
     [`${type} ${base64.slice(0, -3)}`, 'a key that is not base64'],
     [as(blob.subarray(0, -3)), 'a key that is no ssh-ed25519 key or cut off'],
     [as(Buffer.concat([blob, Buffer.alloc(3)])), 'a key with more bytes than a ssh-ed25519 key has'],
-    [as(Buffer.from('AAAA')), 'a key that is cut off'],
+    [as(Buffer.from('AAAA')), 'a truncated key'],
     [`ssh-rsa ${base64}`, 'a key of another type inside than ssh-rsa'],
     [`command="x ${ED25519}`, `a key of another type inside than ${type}`],
     [
@@ -118,7 +118,7 @@ test('what ssh-keygen does not take for a key is refused with the reason, and so
     assert.ok(!isKey(text), text);
   }
   const dsa = Buffer.concat([string('ssh-dss'), ...[1, 2, 3, 4].map((byte) => string(Buffer.alloc(20, byte)))]);
-  assert.equal(wrong(`ssh-dss ${dsa.toString('base64')}`), 'type ssh-dss');
+  assert.equal(wrong(`ssh-dss ${dsa.toString('base64')}`), 'a key of type ssh-dss, which is not supported');
 });
 
 test('a new key cannot bring a second line with it', () => {
@@ -231,6 +231,11 @@ test('a new key with options for which sshd would pass over its line is refused 
   }
 });
 
+test('a vertical tab before a key makes it no key, as sshd has it', async () => {
+  assert.equal((await listKeys(`\v${ED25519}\n`)).length, 0);
+  assert.equal((await listKeys(` \t${ED25519}\n`)).length, 1);
+});
+
 test('a value that sshd refuses is refused, and a line with it is not there already', async () => {
   for (const [name, refused, taken] of [
     ['environment', ['A', '=b', 'A-B=c', ''], ['A=b', 'a_1=', 'A=b=c']],
@@ -251,7 +256,7 @@ test('a value that sshd refuses is refused, and a line with it is not there alre
 test('no name that JavaScript knows is a type of key', () => {
   for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
     const blob = Buffer.concat([string(type), string(Buffer.alloc(32, 1))]).toString('base64');
-    assert.match(wrong(`${type} ${blob}`), /^(type|no type that is known)/);
+    assert.match(wrong(`${type} ${blob}`), /^(a key of type|no type that is known)/);
   }
 });
 

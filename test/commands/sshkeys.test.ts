@@ -218,8 +218,8 @@ test('what keeps a user out of a copy of a system is in the answer', async () =>
   await m.scratch.write('etc/shadow', 'alice:!:19700:::::18263:\n');
   mkdirSync(m.at('bin'));
   await m.scratch.write('bin/bash', '');
-  const expired = 'sshd will refuse: the account is locked, and UsePAM is no, the account expired on 2020-01-02';
-  const shell = 'its shell /bin/sh does not exist';
+  const expired = 'sshd will refuse: the account is locked, and UsePAM is no, and the account expired on 2020-01-02';
+  const shell = "the user's shell /bin/sh does not exist";
   assert.deepEqual(
     await m.send({ action: 'merge', keys: [A] }),
     message(`added 1, there already 0; but ${expired}, ${shell}`),
@@ -236,7 +236,7 @@ test('what keeps a user out of a copy of a system is in the answer', async () =>
   await m.scratch.write('etc/passwd', PASSWD.replace('/alice/:/bin/sh', '/alice/:/usr/sbin/nologin'));
   assert.deepEqual(
     await m.send({ action: 'merge', keys: [A] }),
-    message('added 0, there already 1; but its shell /usr/sbin/nologin ends every login'),
+    message("added 0, there already 1; but the user's shell /usr/sbin/nologin ends every login"),
   );
 });
 
@@ -366,7 +366,7 @@ test('a user who is not there or has no home of his own is an error', async () =
     ['slash', 'Refused the ssh keys of slash: its home is /'],
     ['nothing', 'Refused the ssh keys of nothing: its home is /nonexistent'],
     ['empty', 'Refused the ssh keys of empty: it has no home'],
-    ['gone', 'Refused the ssh keys of gone: its home /home/gone is not a directory that exists'],
+    ['gone', 'Refused the ssh keys of gone: the home directory /home/gone does not exist'],
     ['relative', 'Refused the ssh keys of relative: its home is home, wanted an absolute path'],
   ]) {
     for (const request of [{ action: 'list' }, { action: 'merge', keys: [A] }]) {
@@ -455,7 +455,7 @@ test('a request that is not of its form changes nothing and says what was wanted
       { action: 'merge', keys: [A, `${B}\n${C}`] },
       'Invalid key 2: expected an OpenSSH public key in one line, got a line break or another control character in it',
     ],
-    [{ action: 'list', user: '../x' }, 'Invalid user: expected a user name, got string'],
+    [{ action: 'list', user: '../x' }, 'Invalid user: expected a user name, got text that is not a user name'],
     [{ action: 'list', user: 5 }, 'Invalid user: expected a user name, got number'],
   ] as const) {
     assert.deepEqual(await m.send(value), { returncode: '500', message: text });

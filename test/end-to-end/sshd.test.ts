@@ -305,7 +305,7 @@ const REFUSALS: readonly (readonly [config: string, why: string, files?: Readonl
   ['DenyGroups sta*\n', 'DenyGroups names a group of alice'],
   [
     'AuthenticationMethods publickey,keyboard-interactive\nKbdInteractiveAuthentication yes\n',
-    'AuthenticationMethods wants more than a key: publickey,keyboard-interactive',
+    'AuthenticationMethods does not accept a key alone: publickey,keyboard-interactive',
   ],
   ['PubkeyAcceptedAlgorithms rsa-sha2-512,ecdsa-*\n', 'the key: sshd takes no key of type ssh-ed25519'],
   ['PubkeyAcceptedAlgorithms -ssh-ed25519\n', 'the key: sshd takes no key of type ssh-ed25519'],

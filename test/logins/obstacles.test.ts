@@ -62,10 +62,10 @@ for (const { name, make, isDebian } of SETTINGS) {
         ['zero', '/bin/sh', '19000:0:99999:7::0:', 'the account expired on 1970-01-01'],
         ['aged', '/bin/sh', '18000:0:30:7:7::', null],
         ['forced', '/bin/sh', '0:0:99999:7:::', null],
-        ['nologin', '/usr/sbin/nologin', '19000:0:99999:7:::', 'its shell /usr/sbin/nologin ends every login'],
-        ['false', '/bin/false', '19000:0:99999:7:::', 'its shell /bin/false ends every login'],
-        ['missing', '/bin/zsh', '19000:0:99999:7:::', 'its shell /bin/zsh does not exist'],
-        ['plain', '/etc/hostname', '19000:0:99999:7:::', 'its shell /etc/hostname cannot be run'],
+        ['nologin', '/usr/sbin/nologin', '19000:0:99999:7:::', "the user's shell /usr/sbin/nologin ends every login"],
+        ['false', '/bin/false', '19000:0:99999:7:::', "the user's shell /bin/false ends every login"],
+        ['missing', '/bin/zsh', '19000:0:99999:7:::', "the user's shell /bin/zsh does not exist"],
+        ['plain', '/etc/hostname', '19000:0:99999:7:::', "the user's shell /etc/hostname cannot be run"],
       ] as const;
       const passwd = accounts.map(([user, shell], index) => `${user}:x:${2000 + index}:65534::/:${shell}\n`);
       const shadow = accounts.map(([user, , fields]) => `${user}:!:${fields}\n`);

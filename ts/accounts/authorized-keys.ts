@@ -43,7 +43,7 @@ export function parseNewKey(text: string): PublicKey | { readonly wrong: string 
   const key = parseLine(line);
   if (key === null) return { wrong: whyNoKey(line) };
   const parts = TYPES.get(key.type);
-  if (parts === undefined) return { wrong: `type ${key.type}` };
+  if (parts === undefined) return { wrong: `a key of type ${key.type}, which is not supported` };
   const wrong = key.options.wrong ?? whyMalformed(key.blob, key.type, parts);
   return wrong === null ? key : { wrong };
 }
@@ -114,7 +114,8 @@ async function readLines(text: string): Promise<readonly FileLine[]> {
   const lines: FileLine[] = [];
   let since = performance.now();
   for (const [line] of text.matchAll(/[^\n]*\n|[^\n]+/g)) {
-    lines.push({ text: line, key: parseLine(line.trim()) });
+    // sshd takes no other white space for a blank, such as a vertical tab.
+    lines.push({ text: line, key: parseLine(line.replace(/^[ \t]+/, '').trimEnd()) });
     if (performance.now() - since < TURN) continue;
     await otherWork();
     since = performance.now();
@@ -205,7 +206,7 @@ function whyNoKey(line: string): string {
   const blob = decode(base64);
   if (blob === null) return 'a key that is not base64';
   const inner = stringAt(blob, 0);
-  return inner === null ? 'a key that is cut off' : `a key of another type inside than ${type}`;
+  return inner === null ? 'a truncated key' : `a key of another type inside than ${type}`;
 }
 
 function whyMalformed(blob: Buffer, type: string, wanted: Parts): string | null {

@@ -43,7 +43,7 @@ export function loginObstacles(facts: LoginFacts): LoginObstacles {
       ...(ends ? [] : whyNoShell(shell, facts.shellMode)),
       ...(facts.nologin === null || facts.uid === 0 ? [] : [`${facts.nologin} keeps everybody but root out`]),
     ],
-    remarks: [...ageing, ...(ends ? [`its shell ${shell} ends every login`] : [])],
+    remarks: [...ageing, ...(ends ? [`the user's shell ${shell} ends every login`] : [])],
   };
 }
 
@@ -63,13 +63,17 @@ function whyTooOld({ shadow, now }: LoginFacts): readonly string[] {
   const age = Math.floor(now / DAY) - changed;
   if (typeof max !== 'number' || age <= max) return [];
   const over = typeof inactive === 'number' && age > max + inactive;
-  return [over ? 'its password was too old for too long' : 'its password is too old, so a login asks for a new one'];
+  return [
+    over
+      ? 'its password expired, and the days of grace are over'
+      : 'its password is too old, so a login asks for a new one',
+  ];
 }
 
 function whyNoShell(path: string, mode: LoginFacts['shellMode']): readonly string[] {
   if (mode === 'unknown') return [];
-  if (mode === null) return [`its shell ${path} does not exist`];
-  return (mode & EXECUTE) === 0 ? [`its shell ${path} cannot be run`] : [];
+  if (mode === null) return [`the user's shell ${path} does not exist`];
+  return (mode & EXECUTE) === 0 ? [`the user's shell ${path} cannot be run`] : [];
 }
 
 /** A field of a line, of those with a number in them. */

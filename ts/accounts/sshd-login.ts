@@ -27,7 +27,7 @@ export function whyNoKeyLogin(settings: SshdSettings, { user, uid, groups, hash 
     [is('pubkeyauthentication', 'no'), 'PubkeyAuthentication is no'],
     [
       methods.length > 0 && !methods.some((chain) => /^(?:any|publickey)$/.test(chain)),
-      `AuthenticationMethods wants more than a key: ${methods.join(' ')}`,
+      `AuthenticationMethods does not accept a key alone: ${methods.join(' ')}`,
     ],
     [uid === 0 && is('permitrootlogin', 'no'), 'PermitRootLogin is no'],
     // Of one with a host behind it nobody knows whether it is meant.

@@ -40,7 +40,7 @@ export async function openKeysFile(host: Host, account: Account, path: string): 
   if (noHome !== null) throw refuse(noHome);
   const realHome = await host.files.resolve(home);
   if (realHome === null || (await host.files.status(realHome))?.type !== 'directory') {
-    throw refuse(`its home ${home} is not a directory that exists`);
+    throw refuse(`the home directory ${home} does not exist`);
   }
   if (realHome === '/') throw refuse(`its home ${home} leads to /`);
   if (isBelow(path, home) || isBelow(path, realHome)) return { account, path, home: { path: home, uid, gid } };

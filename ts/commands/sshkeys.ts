@@ -74,7 +74,7 @@ function parseRequest(value: unknown): Request {
     readonly keys?: unknown;
   };
   if (user !== undefined && user !== null && (typeof user !== 'string' || !/^[^:\s/]+$/.test(user))) {
-    throw invalid('user', 'a user name', describe(user));
+    throw invalid('user', 'a user name', typeof user === 'string' ? 'text that is not a user name' : describe(user));
   }
   const known = ACTIONS.find((candidate) => candidate === action);
   if (known === undefined) {
@@ -155,7 +155,7 @@ async function keptOut(
   const left = action === 'replace' ? await keysElsewhere(host, file.account, others, () => true) : [];
   return [
     ...sshd.remarks,
-    ...(refused.length === 0 ? [] : [`sshd will refuse: ${refused.join(', ')}`]),
+    ...(refused.length === 0 ? [] : [`sshd will refuse: ${refused.join(', and ')}`]),
     ...remarks,
     ...left.map(({ path, count }) => `sshd takes ${count} more from ${path}`),
   ];
