@@ -66,7 +66,7 @@ test('chpasswd gets the hash on standard input only, as a secret, with a limit i
   const reply = await set({ ...host, processes: { run } });
   assert.match(input, /^root:[$]6[$][^:\n]+\n$/);
   // Without the hash that it repeats.
-  assert.deepEqual(reply, { returncode: '500', message: 'chpasswd failed: no place for root:<hash>' });
+  assert.deepEqual(reply, { returncode: '500', message: 'chpasswd failed: chpasswd: no place for root:<hash>' });
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 
@@ -113,7 +113,7 @@ test('a chpasswd that cannot be started is an error', async () => {
   await chmod(join(scratch.root, 'usr/sbin/chpasswd'), 0o644);
   const reply = await set(host);
   assert.equal(reply.returncode, '500');
-  assert.match(reply.message, /^chpasswd failed: .*chpasswd: Permission denied$/);
+  assert.match(reply.message, /^chpasswd failed: spawn .*EACCES$/);
   assert.equal(await read(scratch, 'etc/shadow'), SHADOW);
 });
 

@@ -222,7 +222,7 @@ test('what keeps a user out of a copy of a system is in the answer', async () =>
   const shell = "the user's shell /bin/sh does not exist";
   assert.deepEqual(
     await m.send({ action: 'merge', keys: [A] }),
-    message(`added 1, there already 0; but ${expired}, ${shell}`),
+    message(`added 1, there already 0; but ${expired}, and ${shell}`),
   );
   await m.scratch.write('bin/sh', '', 0o755);
   await m.scratch.write('etc/shadow', 'alice:*:19700::::::\n');
@@ -264,7 +264,8 @@ test('a name that JavaScript knows is no type of key', async () => {
   const blob = Buffer.concat([Buffer.from([0, 0, 0, 11]), Buffer.from('constructor'), Buffer.alloc(40)]);
   assert.deepEqual(await m.send({ action: 'merge', keys: [`constructor ${blob.toString('base64')}`] }), {
     returncode: '500',
-    message: 'Invalid key 1: expected an OpenSSH public key in one line, got type constructor',
+    message:
+      'Invalid key 1: expected an OpenSSH public key in one line, got a key of type constructor, which is not supported',
   });
 });
 

@@ -150,8 +150,7 @@ async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise
       throw new AgentError('GW_RUN_FAILED', [argv[0], messageOf(cause)], { cause });
     });
   if (timedOut) throw new AgentError('GW_RUN_FAILED', [argv[0], `it did not end in ${TOOL_TIMEOUT / 1000} s`]);
-  if (code !== 0)
-    throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(argv[0], code, stderr.replaceAll(hash, '<hash>'))]);
+  if (code !== 0) throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(code, stderr.replaceAll(hash, '<hash>'))]);
 }
 
 async function putUserBack(host: Host, before: HashFiles, user: string, hash: string, because: unknown): Promise<void> {
@@ -171,10 +170,8 @@ async function putUserBack(host: Host, before: HashFiles, user: string, hash: st
   }
 }
 
-/** The message names the program already. */
-function whyFailed(program: string, code: number, stderr: string): string {
-  const all = stderr.trim().replaceAll(/\s+/g, ' ');
-  const said = all.startsWith(`${program}: `) ? all.slice(program.length + 2) : all;
+function whyFailed(code: number, stderr: string): string {
+  const said = stderr.trim().replaceAll(/\s+/g, ' ');
   return said === '' ? `exit code ${code}` : said.slice(0, TOOL_MESSAGE_LENGTH);
 }
 
@@ -225,7 +222,7 @@ async function changeFiles(
 /** FreeBSD's logins read databases, and other programs the passwd file, which are both made of master.passwd. */
 async function makeDatabases(host: Host): Promise<void> {
   const { code, stderr } = await host.processes.run(['pwd_mkdb', '-p', FILES.master], { timeout: TOOL_TIMEOUT });
-  if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed('pwd_mkdb', code, stderr)]);
+  if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed(code, stderr)]);
 }
 
 async function readAll(host: Host, paths: readonly string[]): Promise<readonly string[]> {
