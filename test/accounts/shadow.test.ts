@@ -91,8 +91,8 @@ test('where the C library skips every line of the user, the first is mended', ()
     const [edit] = setPasswordHash(shadow(`${line}\n`), 'root', HASH, '3');
     const [fields, mended] = [line.split(':'), edit?.text.trimEnd().split(':')];
     assert.equal(mended?.length, 9, line);
-    assert.deepEqual(mended?.slice(0, 3), ['root', HASH, '3']);
-    assert.ok(mended?.slice(3).every((text, index) => text === '' || text === fields[index + 3]));
+    assert.deepEqual(mended.slice(0, 3), ['root', HASH, '3']);
+    assert.ok(mended.slice(3).every((text, index) => text === '' || text === fields[index + 3]));
     assert.equal(passwordHash(shadow(`${edit?.text ?? ''}root:b:2::::::\n`), 'root'), HASH);
   }
 });

@@ -361,7 +361,7 @@ suite('putting back', () => {
     const race = async (path: string, meddle: () => Promise<void>): Promise<void> => {
       // Between the look and the move: a change whose second file fails for want of a place.
       type Stage = (this: FilePlace, ...args: Parameters<FilePlace['stage']>) => Promise<void>;
-      const stage = Reflect.get(FilePlace.prototype, 'stage') as Stage;
+      const stage: Stage = Reflect.get<FilePlace, 'stage'>(FilePlace.prototype, 'stage');
       const meddled: Stage = async function (...args) {
         await stage.apply(this, args);
         await meddle();
