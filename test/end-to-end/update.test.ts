@@ -200,22 +200,22 @@ test('what is refused changes nothing, and the agent goes on', { timeout: 600_00
 const DISKS: readonly (readonly [what: string, setup: string, message: (guest: Installed, url: string) => string])[] = [
   [
     'too small for the archive',
-    'mkdir state && mount -t tmpfs -o size=256k tmpfs state',
+    'mkdir state && mount -t tmpfs -o size=256k,mode=700 tmpfs state',
     ({ state }, url) => `Could not download ${url}: ${state}/update/archive: the disk is full`,
   ],
   [
     'too small for what is unpacked',
-    'cp -r lib/versions kept && mount -t tmpfs -o size=4m tmpfs lib/versions && cp -r kept/* lib/versions',
+    'cp -r lib/versions kept && mount -t tmpfs -o size=4m,mode=755 tmpfs lib/versions && cp -r kept/* lib/versions',
     ({ lib }) => `Could not install version in the archive: ${lib}/versions: the disk is full`,
   ],
   [
     'read-only where the archive goes',
-    'mkdir -p state/update && mount -t tmpfs -o ro tmpfs state/update',
+    'mkdir -p state/update && mount -t tmpfs -o ro,mode=700 tmpfs state/update',
     ({ state }, url) => `Could not download ${url}: ${state}/update/archive: the file system is read-only`,
   ],
   [
     'read-only where the state is',
-    'mkdir state && mount -t tmpfs -o ro tmpfs state',
+    'mkdir state && mount -t tmpfs -o ro,mode=700 tmpfs state',
     ({ state }) => `Could not write ${state}/update.json: the file system is read-only`,
   ],
   [

@@ -95,11 +95,13 @@ export const run = subcommand({
     if (trial !== undefined) endWithInput(shutdown);
     let next = null as (() => Promise<void>) | null;
     try {
-      await becomeSoleAgent(ownState).catch((error: unknown) => {
-        if (error instanceof AgentError) throw error;
-        // A full or read-only disk must not lock the owner out: a password can still be set.
-        log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
-      });
+      if (trial === undefined) {
+        await becomeSoleAgent(ownState).catch((error: unknown) => {
+          if (error instanceof AgentError) throw error;
+          // A full or read-only disk must not lock the owner out: a password can still be set.
+          log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
+        });
+      }
       const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
       const { host, recovered } = await createHost({
         root,
