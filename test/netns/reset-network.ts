@@ -45,7 +45,7 @@ async function outcome({ input, dieAt }: Step): Promise<Outcome> {
   };
   const hostname = execFileSync('hostname', { encoding: 'utf8' }).trim();
   if (input === undefined) return { reply: { returncode: '0', message: '' }, programs, hostname };
-  if (dieAt?.of === 'files') countDown(dieAt.call);
+  countDown(dieAt?.of === 'files' ? dieAt.call : Infinity);
   const [command] = networkCommands(watched, LIMITS).commands;
   const context = { log, signal: new AbortController().signal, handOver: () => undefined };
   const work = (async () => command!.handle('', context))();
