@@ -25,6 +25,8 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 
 async function outcome({ input, dieAt }: Step): Promise<Outcome> {
+  // What an earlier step had left of its count is over.
+  countDown(Infinity);
   const { host } = await createHost({
     root: '/',
     stateDirectory: '/var/lib/guestwire',
@@ -45,7 +47,7 @@ async function outcome({ input, dieAt }: Step): Promise<Outcome> {
   };
   const hostname = execFileSync('hostname', { encoding: 'utf8' }).trim();
   if (input === undefined) return { reply: { returncode: '0', message: '' }, programs, hostname };
-  countDown(dieAt?.of === 'files' ? dieAt.call : Infinity);
+  if (dieAt?.of === 'files') countDown(dieAt.call);
   const [command] = networkCommands(watched, LIMITS).commands;
   const context = { log, signal: new AbortController().signal, handOver: () => undefined };
   const work = (async () => command!.handle('', context))();
