@@ -780,10 +780,10 @@ impl Place {
         let (owner, mode) = (Owner::of(stat), permissions(stat));
         let (wanted, where_) = match self.trust() {
             Trust::Root => return Ok(()),
-            Trust::Shared => (0, "where others may write"),
+            Trust::Shared => ("root's".to_owned(), "where others may write"),
             // What he may set himself, he may keep.
             Trust::Owner(user) if owner.uid == user => return self.judge_rights(mode, owner),
-            Trust::Owner(user) => (user, "in a directory of that user's"),
+            Trust::Owner(user) => (format!("one of uid {user}"), "in a directory of that user's"),
         };
         if stat.st_nlink > 1 {
             return Err(Error::Refused("it has other names too (hard links)".into()));
@@ -794,7 +794,7 @@ impl Place {
             return self.judge_rights(mode, owner);
         }
         Err(Error::Refused(format!(
-            "it belongs to uid {} and has mode {mode:04o}, {where_}: wanted one of uid {wanted}",
+            "it belongs to uid {} and has mode {mode:04o}, {where_}: wanted {wanted}",
             owner.uid
         )))
     }

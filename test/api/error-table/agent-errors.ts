@@ -41,7 +41,10 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
   },
 
   GW_REQUEST_INTERRUPTED: {
-    says: ['password', 'it was not run again, and files it had half changed were put back'],
+    says: [
+      'password',
+      'it was not run again, files it had half changed were put back, and a program it had started may have gone on',
+    ],
     async provoke(guest) {
       await guest.start();
       // As passwd(1) would: the command waits for the lock, and is killed meanwhile.
