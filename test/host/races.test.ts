@@ -4,7 +4,7 @@
  * seconds.
  */
 import assert from 'node:assert/strict';
-import { chmod, chown, lstat, mkdir, readFile, readdir, symlink } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readFile, readdir, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AgentError, type Commit, type FileChange } from '../../ts/api/index.js';
@@ -81,6 +81,11 @@ interface Race {
 
 const confirm = (commit: Commit): Promise<void> => commit.confirm();
 const rollback = (commit: Commit): Promise<void> => commit.rollback();
+/** As `confirm`, and the file goes: in a sticky directory he cannot take it away himself, and could plant nothing more. */
+const confirmOnce = async (commit: Commit, { root }: Scratch): Promise<void> => {
+  await commit.confirm();
+  for (const path of commit.changed) await rm(join(root, path));
+};
 /** As after a crash: the commit is not settled, and the next start finds its journal. */
 const recover = async (_commit: Commit, scratch: Scratch): Promise<void> => {
   await recoverFiles(scratch.root, scratch.state);
@@ -127,7 +132,7 @@ const RACES: readonly Race[] = [
     name: 'plants a link in a directory that all may write',
     path: '/tmp/report.conf',
     attack: (root) => ({ how: 'plant', paths: [join(root, 'tmp/report.conf'), '/etc/shadow'] }),
-    settle: confirm,
+    settle: confirmOnce,
   },
   {
     name: 'plants a link in his home',
