@@ -125,7 +125,9 @@ async function survives(namespace: Namespace, dieAt: NonNullable<Step['dieAt']>)
 
 /** The change sets that were confirmed. */
 function confirmed(namespace: Namespace): string {
-  return namespace.script('cd /var/lib/guestwire/network/backup && grep -l \'"state": "confirmed"\' */manifest.json || true');
+  return namespace.script(
+    'cd /var/lib/guestwire/network/backup && grep -l \'"state": "confirmed"\' */manifest.json || true',
+  );
 }
 
 async function has(namespace: Namespace, { wanted }: Input, when: string): Promise<void> {
