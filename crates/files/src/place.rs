@@ -783,7 +783,10 @@ impl Place {
             Trust::Shared => ("root's".to_owned(), "where others may write"),
             // What he may set himself, he may keep.
             Trust::Owner(user) if owner.uid == user => return self.judge_rights(mode, owner),
-            Trust::Owner(user) => (format!("one of uid {user}"), "in a directory of that user's"),
+            Trust::Owner(user) => (
+                format!("one of uid {user}"),
+                "in a directory of that user's",
+            ),
         };
         if stat.st_nlink > 1 {
             return Err(Error::Refused("it has other names too (hard links)".into()));
