@@ -126,7 +126,7 @@ async function survives(namespace: Namespace, dieAt: NonNullable<Step['dieAt']>)
 /** The change sets that were confirmed. */
 function confirmed(namespace: Namespace): string {
   return namespace.script(
-    'cd /var/lib/guestwire/network/backup && grep -l \'"state": "confirmed"\' */manifest.json || true',
+    'cd /var/lib/guestwire/network/backup || exit 1; grep -l \'"state": "confirmed"\' */manifest.json || true',
   );
 }
 
