@@ -4,8 +4,9 @@
  * A file that others may read is not loaded, and nmcli ends with 0 all the same: 0600 is mandatory. Profiles are known by
  * their UUID, never by a comment, for NetworkManager writes a profile anew when a program changes it. Of several profiles
  * for one device that with the highest priority is activated at a boot, and a user may activate the others: those for
- * our devices lose `autoconnect`. `ignore` would leave IPv6 to the kernel, router advertisements included; `link-local`
- * does not.
+ * our devices lose `autoconnect`, and ours goes above what is for any device. A VLAN or macvlan may name the device below
+ * it by the UUID of a profile, and does not come up while another profile is active there: it gets the device's name.
+ * `ignore` would leave IPv6 to the kernel, router advertisements included; `link-local` does not.
  */
 import { AgentError } from '../../api/errors.js';
 import type { FileChange, Nic } from '../../api/host.js';
@@ -13,11 +14,24 @@ import { type Family, familyOf } from '../address.js';
 import { readSettings } from '../ini-file.js';
 import { OWNER_FILES, isManaged } from '../owners.js';
 import {
+  HIGHEST_PRIORITY,
+  PROFILE_FILES,
+  type Profile,
+  contenders,
+  isFor,
+  portOf,
+  priorityOf,
+  profilesIn,
+  takes,
+  valueOf,
+} from '../owners/networkmanager.js';
+import {
   type Action,
   type InterfaceConfig,
   type NetworkFacts,
   type Renderer,
   commentText,
+  withChanges,
   writeIfChanged,
 } from '../plan.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../routes.js';
@@ -35,11 +49,13 @@ const ENABLED = [
   '/etc/runit/runsvdir/default/NetworkManager',
 ] as const;
 const WAIT_S = '20';
+/** Of ours, where nobody else's is as high. */
+const PRIORITY = 120;
 
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [`${PROFILES}*`, NO_DNS, ...OWNER_FILES],
+  reads: [...PROFILE_FILES, NO_DNS, ...OWNER_FILES],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
   feeds: ['networkmanager', 'resolved'],
@@ -56,27 +72,27 @@ export const networkmanager: Renderer = {
 
   render(facts) {
     const { interfaces } = facts;
+    refusePorts(facts);
+    refuseParents(facts);
     const paths = interfaces.map(({ nic }) => pathOf(nic));
     const gone = profiles(facts).filter(([path, text]) => isOurs(path, text) && !paths.includes(path));
-    const quieted = quietOthers(facts);
+    const others = changedOthers(facts);
+    const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
+    const own = interfaces.flatMap((config) =>
+      secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet), 0o600)),
+    );
+    refuseRivals(withChanges(quiet, own));
     const servers = dnsFixes(facts);
     const reconfigure = servers.length === 0 ? [] : [run('ignore', 'general', 'reload')];
     const reload = run('report', 'connection', 'reload');
     return {
       before: [],
-      files: [
-        ...gone.map(([path]) => ({ type: 'remove', path }) as const),
-        ...quieted,
-        ...interfaces.flatMap((config) =>
-          secret(writeIfChanged(facts, pathOf(config.nic), profile(config, facts), 0o600)),
-        ),
-        ...servers,
-      ],
+      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...own, ...servers],
       after: [
         ...reconfigure,
         // Takes the devices down whose profile is gone.
         ...(gone.length > 0 ? [reload] : []),
-        run('report', 'connection', 'load', ...quieted.map(({ path }) => path), ...paths),
+        run('report', 'connection', 'load', ...others.map(({ path }) => path), ...paths),
         ...interfaces.map(({ nic }) => up('report', uuidOf(nic), 'ifname', nic.name)),
       ],
       restore: [
@@ -133,28 +149,81 @@ function isOurs(path: string, text: string): boolean {
   return path.startsWith(OURS) || valueOf(text, 'connection', 'uuid')?.startsWith(UUID_PREFIX) === true;
 }
 
-/** Where a key comes twice, the last one counts. */
-function valueOf(text: string, section: string, key: string): string | undefined {
-  return readSettings(text).findLast((setting) => setting.section === section && setting.key === key)?.value;
-}
-
-/** Profiles of others for our devices stay as they are, but are no longer activated by themselves. */
-function quietOthers(facts: NetworkFacts): readonly FileChange[] {
+/** Profiles of others for our devices are no longer activated by themselves, and what is above our devices finds them. */
+function changedOthers(facts: NetworkFacts): readonly FileChange[] {
+  const all = profilesIn(facts.files);
   return profiles(facts)
-    .filter(([path, text]) => !isOurs(path, text) && facts.interfaces.some(({ nic }) => isFor(text, nic)))
-    .flatMap(([path, text]) => secret(writeIfChanged(facts, path, withoutAutoconnect(text), 0o600)));
+    .filter(([path, text]) => !isOurs(path, text))
+    .flatMap(([path, text]) => {
+      const isRival = facts.interfaces.some(({ nic }) => isFor(text, nic));
+      const found = withParentsByName(path, text, all, facts);
+      return secret(writeIfChanged(facts, path, isRival ? withoutAutoconnect(found) : found, 0o600));
+    });
 }
 
-/** Whether it names this very device; what is for any device is not ours to judge. */
-function isFor(text: string, { name, mac, permanentMac }: Nic): boolean {
-  if (!/^(802-3-)?ethernet$/.test(valueOf(text, 'connection', 'type') ?? '')) return false;
-  const ownName = valueOf(text, 'connection', 'interface-name');
-  const ownMac = valueOf(text, 'ethernet', 'mac-address') ?? valueOf(text, '802-3-ethernet', 'mac-address');
-  if (ownName === undefined && ownMac === undefined) return false;
-  const macs = [mac, permanentMac];
-  return (
-    (ownName ?? name) === name && (ownMac === undefined || macs.includes(ownMac.toLowerCase().replaceAll('-', ':')))
-  );
+/** The profile with the names of our devices for the UUIDs of the profiles that these have had. */
+function withParentsByName(path: string, text: string, all: readonly Profile[], facts: NetworkFacts): string {
+  const lines = text.split('\n');
+  for (const { key, value, line } of readSettings(text)) {
+    const below = key === 'parent' ? all.find(({ uuid }) => uuid === value) : undefined;
+    if (below === undefined || isOurs(below.path, below.text)) continue;
+    const taken = devicesOf(below, facts);
+    if (taken.length > 1) {
+      const which = `parent=${value} of ${path}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', which]);
+    }
+    const [nic] = taken;
+    if (nic !== undefined) lines[line] = `parent=${nic.name}`;
+  }
+  return lines.join('\n');
+}
+
+/** Only what is in /etc is an administrator's to change. */
+function refuseParents(facts: NetworkFacts): void {
+  const all = profilesIn(facts.files);
+  for (const { path, text } of all.filter((one) => !one.path.startsWith(PROFILES))) {
+    const found = withParentsByName(path, text, all, facts);
+    if (found === text) continue;
+    const names = facts.interfaces.map(({ nic }) => nic.name).join(', ');
+    const why = `another profile for ${names} while ${path} finds its parent by the UUID of the old one`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** Those of our devices that the profile has now, or else may have. */
+function devicesOf(profile: Profile, facts: NetworkFacts): readonly Nic[] {
+  const nics = facts.interfaces.map(({ nic }) => nic);
+  const active = nics.filter((nic) => activeProfile(facts, nic) === profile.uuid);
+  return active.length > 0 ? active : nics.filter((nic) => takes(profile.text, nic));
+}
+
+function refusePorts({ files, interfaces }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const port = portOf(profilesIn(files), nic);
+    if (port === null) continue;
+    const { owner, profile } = port;
+    const why = `an address on ${nic.name}, a port of ${owner} by ${profile.path}: it belongs on ${owner}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** What the next boot takes, by the files as they will be, is ours. */
+function refuseRivals({ files, interfaces }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const all = contenders(profilesIn(files), nic);
+    const own = all.find(({ path }) => path === pathOf(nic));
+    const rival = all.find((other) => other !== own && (own === undefined || priorityOf(other) >= priorityOf(own)));
+    if (own !== undefined && rival === undefined) continue;
+    const what = rival === undefined ? 'another' : `${rival.name} (${rival.path}, priority ${priorityOf(rival)})`;
+    const why = `a profile of ${nic.name} that goes before ${what}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** Above every profile that a boot may give the device instead. */
+function priorityFor(nic: Nic, files: NetworkFacts['files']): number {
+  const [highest] = contenders(profilesIn(files), nic).filter(({ path, text }) => !isOurs(path, text));
+  return Math.min(HIGHEST_PRIORITY, Math.max(PRIORITY, highest === undefined ? PRIORITY : priorityOf(highest) + 1));
 }
 
 function withoutAutoconnect(text: string): string {
@@ -184,7 +253,7 @@ function profile(config: InterfaceConfig, facts: NetworkFacts): string {
     `uuid=${uuidOf(nic)}`,
     'type=ethernet',
     ...(byMac ? [] : [`interface-name=${nic.name}`]),
-    'autoconnect-priority=120',
+    `autoconnect-priority=${priorityFor(nic, facts.files)}`,
     '',
     '[ethernet]',
     ...(byMac ? [`mac-address=${nic.mac.toUpperCase()}`] : []),

@@ -1,0 +1,134 @@
+/**
+ * Which profile NetworkManager takes for a device at a boot, by its own rules: nm-settings-keyfile(5) for the files,
+ * nm-settings(5) for what a profile matches. What the files do not tell, such as the kernel's command line, counts as
+ * met: a profile that may take the device is a rival.
+ */
+import { matchesGlob } from '../../accounts/sshd-config.js';
+import type { Nic } from '../../api/host.js';
+import { readSettings } from '../ini-file.js';
+
+/** Where a UUID stands in several, the first of these counts. In /etc the files have any name. */
+const FOLDERS = [
+  { folder: '/run/NetworkManager/system-connections/', suffix: '.nmconnection' },
+  { folder: '/etc/NetworkManager/system-connections/', suffix: '' },
+  { folder: '/usr/lib/NetworkManager/system-connections/', suffix: '.nmconnection' },
+] as const;
+
+/** For a renderer's `reads`. */
+export const PROFILE_FILES: readonly string[] = FOLDERS.map(({ folder, suffix }) => `${folder}*${suffix}`);
+
+/** The highest that a profile can have; without one it has 0. */
+export const HIGHEST_PRIORITY = 999;
+
+export interface Profile {
+  readonly path: string;
+  readonly text: string;
+  readonly uuid: string | null;
+  /** Its id, or else its file, for people. */
+  readonly name: string;
+}
+
+/** Those that NetworkManager loads: of several with one UUID, that of the first folder. */
+export function profilesIn(files: ReadonlyMap<string, string>): readonly Profile[] {
+  const all = FOLDERS.flatMap(({ folder, suffix }) =>
+    [...files]
+      .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix))
+      .map(([path, text]): Profile => {
+        const name = valueOf(text, 'connection', 'id') ?? path.slice(folder.length);
+        return { path, text, uuid: valueOf(text, 'connection', 'uuid') ?? null, name };
+      }),
+  );
+  return all.filter(({ uuid }, index) => uuid === null || all.findIndex((other) => other.uuid === uuid) === index);
+}
+
+/** Where a key comes twice, the last one counts. */
+export function valueOf(text: string, section: string, key: string): string | undefined {
+  return readSettings(text).findLast((setting) => setting.section === section && setting.key === key)?.value;
+}
+
+/** Whether it names this very device: what it is for, and no other. */
+export function isFor(text: string, nic: Nic): boolean {
+  const names = valueOf(text, 'connection', 'interface-name') ?? wired(text, 'mac-address');
+  return names !== undefined && takes(text, nic);
+}
+
+/** Those that a boot may give the device, the winner first. Among equals the one last used would win. */
+export function contenders(profiles: readonly Profile[], nic: Nic): readonly Profile[] {
+  return profiles
+    .filter(({ text }) => isAutomatic(text) && takes(text, nic))
+    .sort((a, b) => priorityOf(b) - priorityOf(a));
+}
+
+export function priorityOf({ text }: Profile): number {
+  return Number.parseInt(valueOf(text, 'connection', 'autoconnect-priority') ?? '0', 10) || 0;
+}
+
+/** The bridge, bond or team that a boot makes the device a port of, and the profile that says so; null when there is none. */
+export function portOf(
+  profiles: readonly Profile[],
+  nic: Nic,
+): { readonly profile: Profile; readonly owner: string } | null {
+  for (const profile of profiles) {
+    const named = CONTROLLER.map((key) => valueOf(profile.text, 'connection', key)).find(
+      (value) => value !== undefined,
+    );
+    if (named === undefined || named === '' || !takes(profile.text, nic)) continue;
+    const controller = profiles.find(({ uuid, name, text }) =>
+      [uuid, name, valueOf(text, 'connection', 'interface-name')].includes(named),
+    );
+    const text = controller?.text ?? '';
+    // A controller may bring its ports up whatever these say of themselves.
+    const brings = BRINGS_PORTS.some((key) => /^(1|true)$/.test(valueOf(text, 'connection', key) ?? ''));
+    if (!isAutomatic(profile.text) && !(brings && isAutomatic(text))) continue;
+    return { profile, owner: valueOf(text, 'connection', 'interface-name') ?? controller?.name ?? named };
+  }
+  return null;
+}
+
+/** NetworkManager 1.46 has renamed them. */
+const CONTROLLER = ['controller', 'master'] as const;
+const BRINGS_PORTS = ['autoconnect-ports', 'autoconnect-slaves'] as const;
+
+function isAutomatic(text: string): boolean {
+  return !/^(false|0)$/.test(valueOf(text, 'connection', 'autoconnect') ?? 'true');
+}
+
+function wired(text: string, key: string): string | undefined {
+  return valueOf(text, 'ethernet', key) ?? valueOf(text, '802-3-ethernet', key);
+}
+
+/** Whether NetworkManager may activate it on the device. */
+export function takes(text: string, { name, mac, permanentMac }: Nic): boolean {
+  const type = valueOf(text, 'connection', 'type');
+  const isEthernet = type === undefined ? /^\[(802-3-)?ethernet\]/m.test(text) : /^(802-3-)?ethernet$/.test(type);
+  if (!isEthernet || (valueOf(text, 'connection', 'interface-name') ?? name) !== name) return false;
+  const only = wired(text, 'mac-address');
+  if (only !== undefined && ![mac, permanentMac].includes(asMac(only))) return false;
+  const never = listOf(wired(text, 'mac-address-denylist') ?? wired(text, 'mac-address-blacklist'));
+  if (never.some((one) => asMac(one) === (permanentMac ?? mac))) return false;
+  return matchesName(listOf(valueOf(text, 'match', 'interface-name')), name);
+}
+
+function asMac(text: string): string {
+  return text.toLowerCase().replaceAll('-', ':');
+}
+
+/** By GLib's key files: separated by `;`, and a backslash takes a separator's meaning away. */
+function listOf(value: string | undefined): readonly string[] {
+  const parts = (value ?? '').match(/(?:\\.|[^;\\])+/g) ?? [];
+  return parts.map((part) => part.replace(/\\([;\\])/g, '$1').trim()).filter((part) => part !== '');
+}
+
+/** Elements are ORed; one after `&` must match besides, `!` inverts, and `!` alone is `&!`. */
+function matchesName(elements: readonly string[], name: string): boolean {
+  const read = elements.map((element) => {
+    const [, sign = '', not = '', escaped = ''] = /^([|&]?)(!?)(.*)$/.exec(element) ?? [];
+    const matches = matchesGlob(escaped.replace(/^\\/, ''), name);
+    return { isNeeded: sign === '&' || (sign === '' && not !== ''), isMet: matches === (not === '') };
+  });
+  const optional = read.filter(({ isNeeded }) => !isNeeded);
+  return (
+    read.every(({ isNeeded, isMet }) => isMet || !isNeeded) &&
+    (optional.length === 0 || optional.some(({ isMet }) => isMet))
+  );
+}
