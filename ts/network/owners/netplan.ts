@@ -1,0 +1,182 @@
+/** Which netplan definition takes a device, by the rules of netplan(5) and of the daemon that it writes for. Pure. */
+import { parseDocument } from 'yaml';
+import type { Nic } from '../../api/host.js';
+
+/** Of two files of one name the first folder's counts: netplan's order. The machine's own `/usr/lib` is not read. */
+const FOLDERS = ['/run/netplan/', '/etc/netplan/', '/lib/netplan/'] as const;
+/** For a renderer's `reads`. */
+export const NETPLAN_FILES = FOLDERS.map((folder) => `${folder}*.yaml`);
+
+/** One entry of `ethernets:`, merged from all files. */
+export interface Definition {
+  readonly id: string;
+  /** The files that it stands in, in netplan's order. */
+  readonly files: readonly string[];
+  /** null: the id is the device's name. All that is said must hold. */
+  readonly match: Match | null;
+  readonly setName: string | null;
+  /** Its own, or else that of the section it stands in; null: the one that counts for all, `Netplan.renderer`. */
+  readonly renderer: string | null;
+}
+
+interface Match {
+  readonly name: string | null;
+  /** Lower case. */
+  readonly mac: string | null;
+  /** Globs, any of them; null: any driver. */
+  readonly drivers: readonly string[] | null;
+}
+
+/** A definition of whatever kind that names another one by its id. */
+export interface Reference {
+  readonly id: string;
+  /** Such as `vlans.storage`. */
+  readonly by: string;
+  readonly file: string;
+  /** The name of the bridge or bond that makes a port of the device; null: it only stands on top of it. */
+  readonly master: string | null;
+}
+
+export interface Netplan {
+  readonly definitions: readonly Definition[];
+  readonly references: readonly Reference[];
+  /** Every id of every kind. */
+  readonly ids: ReadonlySet<string>;
+  readonly renderer: string;
+}
+
+type Mapping = Readonly<Record<string, unknown>>;
+
+/** The files that count, in the order in which netplan merges them: by name, whatever their folder. */
+export function netplanFiles(files: ReadonlyMap<string, string>): readonly string[] {
+  const byName = new Map<string, string>();
+  for (const folder of FOLDERS) {
+    for (const path of files.keys()) {
+      const name = path.slice(folder.length);
+      if (path.startsWith(folder) && name.endsWith('.yaml') && !byName.has(name)) byName.set(name, path);
+    }
+  }
+  return [...byName].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, path]) => path);
+}
+
+/** What all files together say. One that is not YAML says nothing. */
+export function readNetplan(files: ReadonlyMap<string, string>): Netplan {
+  const definitions = new Map<string, Definition>();
+  const references: Reference[] = [];
+  const ids = new Set<string>();
+  let renderer = 'networkd';
+  for (const file of netplanFiles(files)) {
+    const document = parseDocument(files.get(file) ?? '');
+    if (document.errors.length > 0) continue;
+    const network = mapping(mapping(document.toJS({ maxAliasCount: -1 }))['network']);
+    renderer = text(network['renderer']) ?? renderer;
+    for (const [kind, section] of Object.entries(network)) {
+      const { renderer: shared, ...entries } = mapping(section);
+      for (const [id, entry] of Object.entries(entries)) {
+        const body = mapping(entry);
+        ids.add(id);
+        references.push(...referencesOf(kind, id, body, file));
+        if (kind === 'ethernets') {
+          definitions.set(id, merged(definitions.get(id), { id, file, body, shared: text(shared) }));
+        }
+      }
+    }
+  }
+  return { definitions: [...definitions.values()], references, ids, renderer };
+}
+
+function merged(
+  old: Definition | undefined,
+  { id, file, body, shared }: { id: string; file: string; body: Mapping; shared: string | null },
+): Definition {
+  const match = mapping(body['match']);
+  return {
+    id,
+    files: [...(old?.files ?? []), file],
+    match:
+      body['match'] === undefined
+        ? (old?.match ?? null)
+        : {
+            name: text(match['name']) ?? old?.match?.name ?? null,
+            mac: text(match['macaddress'])?.toLowerCase() ?? old?.match?.mac ?? null,
+            drivers:
+              match['driver'] === undefined ? (old?.match?.drivers ?? null) : [match['driver']].flat().map(String),
+          },
+    setName: text(body['set-name']) ?? old?.setName ?? null,
+    renderer: text(body['renderer']) ?? old?.renderer ?? shared,
+  };
+}
+
+function referencesOf(kind: string, id: string, body: Mapping, file: string): readonly Reference[] {
+  const master = kind === 'bridges' || kind === 'bonds' ? id : null;
+  const members = Array.isArray(body['interfaces']) ? body['interfaces'].map(String) : [];
+  const link = text(body['link']);
+  const by = `${kind}.${id}`;
+  return [
+    ...members.map((member) => ({ id: member, by, file, master })),
+    ...(link === null ? [] : [{ id: link, by, file, master: null }]),
+  ];
+}
+
+/**
+ * Whether a definition takes the device, now or after the renaming that it asks for. What is not known of the device
+ * (the driver, on a copy of a system) does not speak against it.
+ */
+export function takes({ id, match, setName }: Definition, { name, mac, permanentMac, driver }: Nic): boolean {
+  if (match === null) return id === name;
+  if (match.mac !== null && match.mac !== mac && match.mac !== permanentMac) return false;
+  if (match.drivers !== null && driver !== null && !matchesAny(match.drivers, driver)) return false;
+  return setName === name || match.name === null || matchesNames(match.name, name);
+}
+
+/** Whether a definition that takes a device can take no other one. */
+export function isForOne({ match, setName }: Definition): boolean {
+  return (
+    match === null || setName !== null || match.mac !== null || (match.name !== null && /^[^*?[!\s]+$/.test(match.name))
+  );
+}
+
+/** Whether the file that netplan makes of `id` comes before that of `other`; newer versions escape ids, older ones not. */
+export function comesBefore(id: string, other: string): boolean {
+  const file = (made: string): string => `10-netplan-${made}.network`;
+  return [(made: string) => made, escaped].every((form) => file(form(id)) < file(form(other)));
+}
+
+/** The profile that netplan makes of `id` for NetworkManager. */
+export function isProfileOf(path: string, id: string): boolean {
+  return [id, escaped(id)].some((form) => path.endsWith(`/netplan-${form}.nmconnection`));
+}
+
+/** As g_uri_escape_string() writes it. */
+function escaped(id: string): string {
+  return encodeURIComponent(id).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** systemd.network(5), Name=: globs, any of them; a `!` before the first one turns the whole list round. */
+function matchesNames(list: string, name: string): boolean {
+  const inverted = list.startsWith('!');
+  const globs = list.slice(inverted ? 1 : 0).split(/\s+/);
+  return matchesAny(globs, name) !== inverted;
+}
+
+function matchesAny(globs: readonly string[], value: string): boolean {
+  return globs.some((glob) => toRegExp(glob).test(value));
+}
+
+/** fnmatch(3) without flags. */
+function toRegExp(glob: string): RegExp {
+  const source = glob.replace(/\[([!^]?)(\]?[^\]]*)\]|[^]/g, (sign: string, not?: string, set?: string) => {
+    if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[\\\][]/g, '\\$&')}]`;
+    if (sign === '*') return '[^]*';
+    return sign === '?' ? '[^]' : sign.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+  });
+  return new RegExp(`^${source}$`);
+}
+
+function mapping(value: unknown): Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : {};
+}
+
+function text(value: unknown): string | null {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : null;
+}
