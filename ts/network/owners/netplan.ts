@@ -74,6 +74,8 @@ export function readNetplan(files: ReadonlyMap<string, string>): Netplan {
       const { renderer: shared, ...entries } = mapping(section);
       for (const [id, entry] of Object.entries(entries)) {
         const body = mapping(entry);
+        // It only makes the id known to its own file; what it takes is said elsewhere.
+        if (kind === 'ethernets' && Object.keys(body).length === 0) continue;
         ids.add(id);
         references.push(...referencesOf(kind, id, body, file));
         if (kind === 'ethernets') {

@@ -228,14 +228,17 @@ function withoutOurs(facts: NetworkFacts, old: Netplan): readonly FileChange[] {
     .filter((path) => path !== OURS && !path.startsWith('/run/'))
     .flatMap((path) => {
       const document = parseDocument(facts.files.get(path) ?? '');
-      if (!removeDefinitions(document, ids)) return [];
+      if (!removeDefinitions(document, ids, old)) return [];
       const own = `${DIRECTORY}${path.slice(path.lastIndexOf('/') + 1)}`;
       return writeIfChanged(facts, own, document.toString({ lineWidth: 0 }), 0o600);
     });
 }
 
-/** Removes the definitions called `ids`; tells whether there was one. */
-function removeDefinitions(document: Document, ids: readonly string[]): boolean {
+/**
+ * Removes the definitions called `ids`; tells whether there was one. netplan looks for what a file names in that file and
+ * those before it, so an id that others stand on stays there, empty.
+ */
+function removeDefinitions(document: Document, ids: readonly string[], old: Netplan): boolean {
   const ethernets = document.getIn(['network', 'ethernets']);
   if (!isMap(ethernets)) return false;
   const ours = ethernets.items.filter(({ key }) => ids.includes(String(key)));
@@ -246,7 +249,10 @@ function removeDefinitions(document: Document, ids: readonly string[]): boolean 
       sources.set(alias, alias.resolve(document));
     },
   });
-  for (const pair of ours) ethernets.delete(pair.key);
+  for (const { key } of ours) {
+    if (isNeeded(String(key), old)) ethernets.set(key, document.createNode({}));
+    else ethernets.delete(key);
+  }
   if (ethernets.items.length === 0) document.deleteIn(['network', 'ethernets']);
   keepAnchored(document, sources);
   return true;
