@@ -11,6 +11,7 @@ import type { FileChange } from '../../api/host.js';
 import { advertisementCommands } from '../advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../address.js';
 import { blockOf, withBlock } from '../block.js';
+import { deviceOf, rivalIn } from '../owners/ifupdown.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -22,7 +23,11 @@ import {
 import { firstNetworkHasGateway, ipRoutes } from '../routes.js';
 
 const MAIN = '/etc/network/interfaces';
-const PARTS = '/etc/network/interfaces.d/';
+/**
+ * The second is written at boot by the udev helper of Debian's cloud images, for a device of which `ifup --no-act` knows
+ * nothing: one that our block names is left alone by it.
+ */
+const PARTS = ['/etc/network/interfaces.d/', '/run/network/interfaces.d/'] as const;
 /** Of ifupdown, ifupdown-ng and busybox, in this order. */
 const STATES = ['/run/network/ifstate', '/run/ifstate', '/var/run/ifstate'] as const;
 const PROGRAMS = ['/sbin/ifup', '/usr/sbin/ifup'] as const;
@@ -38,7 +43,7 @@ const KEYWORD = /^\s*(auto|allow-\S+|iface|mapping|template|source|source-direct
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
-  reads: [MAIN, `${PARTS}*`, ...STATES],
+  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES],
   asks: [...PROGRAMS, ...ENABLED],
   feeds: ['resolvconf'],
 
@@ -74,15 +79,22 @@ export const ifupdown: Renderer = {
       onFailure,
     });
     // ifup would never hear of an interface again that our block named and the host no longer does.
-    const old = definedIn([...facts.files.values()].join('\n'));
-    const gone = definedIn(blockOf(facts.files.get(MAIN) ?? '')).filter((name) => !names.includes(name));
-    const touched = [...names, ...gone];
+    const main = facts.files.get(MAIN) ?? '';
+    const texts = [[MAIN, main] as const, ...parts(facts)];
+    refuseRivals(texts, names);
+    const all = texts.map(([, text]) => text).join('\n');
+    const old = definedIn(all);
+    const gone = definedIn(blockOf(main)).filter((name) => !names.includes(name));
+    const aliases = old.filter((name) => name.includes(':') && names.includes(deviceOf(name)));
+    const touched = [...names, ...gone, ...aliases];
+    const logical = wordsOf(all).filter((word) => word.includes('=') && names.includes(deviceOf(word)));
+    const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine.
-      before: touched.map((name) => run('ifdown', name, 'ignore')),
+      before: [...aliases, ...names, ...gone].map((name) => run('ifdown', name, 'ignore')),
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
       after: names.map((name) => run('ifup', name, 'report')),
-      restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', name, 'ignore')),
+      restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', asBefore(name), 'ignore')),
     };
   },
 };
@@ -104,16 +116,37 @@ function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonl
 
 /** run-parts' rule for `source-directory`, and what a `source` pattern meets too. */
 function parts(facts: Pick<NetworkFacts, 'files'>): readonly (readonly [path: string, text: string])[] {
-  return [...facts.files].filter(([path]) => path.startsWith(PARTS));
+  return [...facts.files].filter(([path]) => PARTS.some((folder) => path.startsWith(folder)));
 }
 
+/** An address would not last on a port of a bridge, nor where a pattern gives the device another definition. */
+function refuseRivals(texts: readonly (readonly [path: string, text: string])[], names: readonly string[]): void {
+  for (const [path, text] of texts) {
+    const rival = rivalIn(path, text, names);
+    if (rival === null) continue;
+    const { device, what, line } = rival;
+    const why = `an address on ${device}, which is ${what} (${path}, line ${line})`;
+    const master = /^a port of (.*)/.exec(what)?.[1];
+    const where = master === undefined ? '' : `: the host's address belongs on ${master}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['ifupdown', why + where]);
+  }
+}
+
+/** The words of `auto` and `allow-*`. */
+function wordsOf(text: string): readonly string[] {
+  return [...text.matchAll(/^\s*(?:auto|allow-\S+)\s+(.*)/gm)].flatMap(([, words = '']) => words.trim().split(/\s+/));
+}
+
+/** Devices and aliases with a stanza of their own name, or of another that `auto` gives them. */
 function definedIn(text: string): readonly string[] {
-  const names = [...text.matchAll(/^\s*iface\s+(\S+)/gm)].map(([, name = '']) => name);
+  const logical = wordsOf(text).flatMap((word) => (word.includes('=') ? [word.split('=', 1)[0] ?? ''] : []));
+  const names = [...[...text.matchAll(/^\s*iface\s+(\S+)/gm)].map(([, name = '']) => name), ...logical];
   return [...new Set(names)].filter((name) => name !== 'lo');
 }
 
-/** Comments out what `text` says of the interfaces `names`. */
+/** Comments out what `text` says of the interfaces `names` and of their aliases. */
 function retire(text: string, names: readonly string[]): string {
+  const isOurs = (word: string): boolean => names.includes(deviceOf(word));
   let inOurs = false;
   let continued = false;
   return text
@@ -124,10 +157,10 @@ function retire(text: string, names: readonly string[]): string {
       continued = isText && line.endsWith('\\');
       if (!isKeyword) return inOurs && isText ? RETIRED + line : line;
       const [word = '', ...rest] = line.trim().split(/\s+/);
-      inOurs = word === 'iface' && names.includes(rest[0] ?? '');
+      const others = rest.filter((name) => !isOurs(name));
+      inOurs = (word === 'iface' && isOurs(rest[0] ?? '')) || (word === 'mapping' && others.length === 0);
       if (inOurs) return RETIRED + line;
-      if (word !== 'auto' && !word.startsWith('allow-')) return line;
-      const others = rest.filter((name) => !names.includes(name));
+      if (word !== 'auto' && word !== 'mapping' && !word.startsWith('allow-')) return line;
       if (others.length === rest.length) return line;
       return others.length === 0 ? RETIRED + line : `${word} ${others.join(' ')}`;
     })
