@@ -2,6 +2,7 @@
  * Which lines of interfaces(5) take a device, by the rules of ifup(8) itself: its own stanzas, those of its aliases
  * (`eth0:1`), words such as `eth0=office` of `auto`, `mapping` stanzas, and the bridges and bonds that it is a port of.
  */
+
 /** The device that a stanza's name, or a word of `auto` and `allow-*`, stands for: of `eth0:1=office`, eth0. */
 export function deviceOf(word: string): string {
   return word.split(/[:=]/, 1)[0] ?? '';
