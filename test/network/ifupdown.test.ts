@@ -1,8 +1,13 @@
 /** Which definition takes a device, by ifupdown's rules: aliases, logical names, mappings, ports of bridges and bonds. */
 import assert from 'node:assert/strict';
+import { symlink } from 'node:fs/promises';
+import { join } from 'node:path';
 import { suite, test } from 'node:test';
+import { inspect } from '../../ts/network/gather.js';
 import type { NetworkFacts } from '../../ts/network/plan.js';
 import { ifupdown } from '../../ts/network/renderers/ifupdown.js';
+import { createScratchHost } from '../support/scratch-host.js';
+import { createScratch } from '../support/scratch.js';
 import { carriedOut, factsOf } from './cases.js';
 import { ETH0 } from './inputs.js';
 
@@ -10,10 +15,10 @@ const MAIN = '/etc/network/interfaces';
 const LO = 'auto lo\niface lo inet loopback\n\n';
 const STATIC = 'inet static\n    address 203.0.113.10\n    netmask 255.255.255.0\n';
 
-function factsWith(files: Readonly<Record<string, string>>): NetworkFacts {
+function factsWith(files: Readonly<Record<string, string>>, present = ['/sbin/ifup']): NetworkFacts {
   const ips = [{ ip: '203.0.113.10', netmask: '255.255.255.0', enabled: '1' }];
   const networking = { A: { label: 'public', mac: ETH0.mac, ips } };
-  return factsOf({ networking, present: ['/sbin/ifup'] }, new Map(Object.entries(files)));
+  return factsOf({ networking, present }, new Map(Object.entries(files)));
 }
 
 /** What ifup reads once the plan was carried out: no comments. */
@@ -99,5 +104,124 @@ suite('ifupdown: which definition takes a device', () => {
   test('a bridge of other devices is no reason to refuse', () => {
     const text = 'iface br0 inet dhcp\n    bridge_ports eth9 regex veth.* noregex eth.\n';
     assert.match(after({ [MAIN]: LO + text }), /^iface eth0 inet static$/m);
+  });
+
+  for (const [what, text, message] of [
+    ['a rename', 'rename eth0=wan0\n', /"rename eth0=wan0"/],
+    ['a rename by pattern', 'rename /eth?/1=wan0\n', /"rename \/eth\?\/1=wan0"/],
+    ['a logical name by MAC', 'auto mac/52:54:00:aa:00:01=office\n', /"auto mac\//],
+    ['another that inherits from the device', 'iface eth9 inet static inherits eth0\n', /what eth9 inherits from/],
+    ["ifupdown-ng's inherit", 'iface eth9\n    inherit eth0\n', /what eth9 inherits from/],
+    ['a class of egrep', 'iface br0 inet dhcp\n    bridge_ports regex eth[[:digit:]]+\n', /port of br0/],
+    ['what only egrep judges', 'iface br0 inet dhcp\n    bridge_ports regex []e]th[[=0=]]\n', /port of br0/],
+    ['a source by variable', 'source $HOME/interfaces\n', /files cannot be told \(.*, line 4\)/],
+  ] as const) {
+    test(`${what} is named in the refusal`, () => {
+      const code = 'GW_NETWORK_IMPOSSIBLE';
+      assert.throws(() => ifupdown.render(factsWith({ [MAIN]: LO + text })), { code, message });
+    });
+  }
+
+  test('`all` takes the devices that bridge-utils or ifupdown-ng mean by it, and nothing after it is a pattern', () => {
+    const nics = [{ name: 'wan0', mac: ETH0.mac }];
+    const networking = { A: { mac: ETH0.mac, ips: [{ ip: '203.0.113.10', netmask: '255.255.255.0', enabled: '1' }] } };
+    const files = new Map([[MAIN, `${LO}iface br0 inet dhcp\n    bridge_ports all wan.\n`]]);
+    const render = (program: string): unknown =>
+      ifupdown.render(factsOf({ networking, nics, present: ['/sbin/ifup', program] }, files));
+    assert.ok(render('/usr/sbin/ifup'));
+    assert.throws(() => render('/sbin/ifupdown-ng'), { message: /port of br0/ });
+  });
+
+  test('a class of egrep that does not meet the device is no reason to refuse', () => {
+    const text = 'iface br0 inet dhcp\n    bridge_ports regex eth[[:alpha:]]+ veth[^[:digit:]]\n';
+    assert.match(after({ [MAIN]: LO + text }), /^iface eth0 inet static$/m);
+  });
+
+  test('words on the continued lines of `auto` and `mapping` go, and those of others stay', () => {
+    const text = `${LO}auto eth9 \\\n    eth0:1 \\\n    eth8\nmapping eth0 \\\n  eth9\n    script /bin/x\nauto eth0 \\\n  eth0:2\n`;
+    const kept = after({ [MAIN]: text });
+    assert.match(kept, /^auto eth9 eth8\nmapping eth9\n {4}script \/bin\/x$/m);
+    assert.doesNotMatch(kept, /eth0:|\\/);
+  });
+
+  test("options of ifupdown-ng's `auto` go with it, and what only requires the device stays", () => {
+    const text = `${LO}auto eth0\n    use dhcp\n    requires eth9\n\nauto br9\n    use bridge\n    requires eth0\n`;
+    const kept = after({ [MAIN]: text });
+    assert.doesNotMatch(kept, /use dhcp|requires eth9/);
+    assert.match(kept, /^auto br9\n {4}use bridge\n {4}requires eth0$/m);
+  });
+
+  test("a stanza's name is no pattern, and stays", () => {
+    const text = 'iface eth* inet dhcp\n';
+    assert.ok(after({ [MAIN]: LO + text }).includes(text));
+  });
+
+  test('a stanza that a source line leads to goes, one inside the other, and relative to its own file', () => {
+    const files = {
+      [MAIN]: `source net/*.cfg /srv/[a-c]?\nsource-directory more.d\n${LO}`,
+      '/etc/network/net/first.cfg': 'source ../net/deep/x.conf\n',
+      '/etc/network/net/deep/x.conf': `auto eth0\niface eth0 ${STATIC}`,
+      '/etc/network/net/.hidden.cfg': 'iface br1 inet dhcp\n    bridge_ports eth0\n',
+      '/srv/b1': 'iface eth0 inet dhcp\n',
+      '/etc/network/more.d/eth0': 'iface eth0 inet dhcp\n',
+      '/etc/network/more.d/eth0.bak': 'iface br2 inet dhcp\n    bridge_ports eth0\n',
+    };
+    for (const path of ['/etc/network/net/deep/x.conf', '/srv/b1', '/etc/network/more.d/eth0']) {
+      assert.equal(after(files, path).trim(), '', path);
+    }
+    const { files: changed } = carriedOut(factsWith(files));
+    for (const path of ['/etc/network/net/.hidden.cfg', '/etc/network/more.d/eth0.bak'] as const) {
+      assert.equal(changed.get(path), files[path]);
+    }
+  });
+
+  test('a rival that a source line leads to is named by its own file and line', () => {
+    const path = '/opt/site/bridge';
+    const files = {
+      [MAIN]: `${LO}source /opt/*/bridge\n`,
+      [path]: '# ours\niface br0 inet dhcp\n    bridge_ports eth0\n',
+    };
+    const message = /port of br0 \(\/opt\/site\/bridge, line 3\)/;
+    assert.throws(() => ifupdown.render(factsWith(files)), { message });
+  });
+
+  test("a name with a dot below source-directory counts where it is not Debian's ifupdown", () => {
+    const path = '/etc/network/more.d/a.b';
+    const files = { [MAIN]: `${LO}source-directory more.d\n`, [path]: 'iface br0\n    bridge-ports eth0\n' };
+    assert.ok(ifupdown.render(factsWith(files)));
+    const message = /more\.d\/a\.b, line 2/;
+    assert.throws(() => ifupdown.render(factsWith(files, ['/sbin/ifup', '/sbin/ifupdown-ng'])), { message });
+  });
+});
+
+suite('ifupdown: the files that source lines lead to', () => {
+  async function read(files: Readonly<Record<string, string>>, links: Readonly<Record<string, string>> = {}) {
+    await using scratch = await createScratch();
+    const host = createScratchHost(scratch);
+    const network = { ...host.network, hostname: () => Promise.resolve('old') };
+    const all = { ...files, '/sbin/ifup': '' };
+    for (const [path, text] of Object.entries(all)) await scratch.write(path, text);
+    for (const [path, target] of Object.entries(links)) await symlink(target, join(scratch.root, path));
+    return await inspect({ ...host, network }, [ifupdown]);
+  }
+
+  test('are read, through patterns in any part of the path, hidden names apart', async () => {
+    const { files } = await read({
+      [MAIN]: `${LO}source /opt/*/net?/[ab]*\nsource-directory ../site\n`,
+      '/opt/one/net1/a': 'source deep/*\n',
+      '/opt/one/net1/deep/last~': 'auto eth9\n',
+      '/opt/one/net1/c': '',
+      '/opt/.two/net1/a': '',
+      '/etc/site/eth0': 'auto eth0\n',
+    });
+    const seen = [...files.keys()].filter((path) => /^\/(?:opt|etc\/site)/.test(path)).sort();
+    assert.deepEqual(seen, ['/etc/site/eth0', '/opt/one/net1/a', '/opt/one/net1/deep/last~']);
+  });
+
+  test('that lead to themselves by a link end, and are refused', async () => {
+    const facts = await read({ [MAIN]: `${LO}source loop/interfaces\n` }, { '/etc/network/loop': '/etc/network' });
+    const { interfaces } = factsWith({});
+    const message = /a "source" whose files cannot be told/;
+    assert.throws(() => ifupdown.render({ ...facts, interfaces, hostname: null }), { message });
   });
 });

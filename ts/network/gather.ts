@@ -3,6 +3,7 @@ import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import { CLOUD_FILES } from './cloud-init.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from './hostname.js';
+import { matchesName } from './owners/ifupdown.js';
 import type { NetworkFacts, Renderer } from './plan.js';
 import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from './resolv.js';
 import { type Published, type Wanted, readWanted } from './wanted.js';
@@ -57,6 +58,9 @@ export async function inspect(
     const target = await host.files.resolve(path);
     if (target !== null) present.add(path).add(target);
   }
+  for (const { follows } of renderers) {
+    if (follows !== undefined) await readFollowed(host, files, () => follows({ files, present }));
+  }
   const status = await host.files.status(RESOLV_CONF);
   const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
   // A link belongs to whoever made what it points to; only a plain file is anybody's.
@@ -97,6 +101,42 @@ async function readFile({ files }: Host, path: string): Promise<string | null> {
   const target = await files.resolve(path);
   if (target === null || (await files.status(target))?.type !== 'file') return null;
   return files.readText(target);
+}
+
+/** Ends when there is nothing new: whoever names the patterns follows a limited number of files. */
+async function readFollowed(host: Host, files: Map<string, string>, patterns: () => readonly string[]): Promise<void> {
+  const done = new Set<string>();
+  for (;;) {
+    const more = patterns().filter((pattern) => !done.has(pattern));
+    if (more.length === 0) return;
+    for (const pattern of more) {
+      done.add(pattern);
+      for (const path of await glob(host, pattern)) {
+        const text = files.has(path) ? null : await readFile(host, path);
+        if (text !== null) files.set(path, text);
+      }
+    }
+  }
+}
+
+/** glob(3) of an absolute path. */
+async function glob(host: Host, pattern: string): Promise<readonly string[]> {
+  let found: readonly string[] = [''];
+  for (const part of pattern.split('/').slice(1)) {
+    if (!/[*?[]/.test(part)) {
+      found = found.map((directory) => `${directory}/${part}`);
+      continue;
+    }
+    const below: string[] = [];
+    for (const directory of found) {
+      const names = (await host.files.list(directory === '' ? '/' : directory)).filter((name) =>
+        matchesName(part, name),
+      );
+      below.push(...names.map((name) => `${directory}/${name}`));
+    }
+    found = below;
+  }
+  return found;
 }
 
 /** `/dir/*` and `/dir/*.suffix`; names that start with a dot and backups do not count. */

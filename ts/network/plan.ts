@@ -105,6 +105,8 @@ export interface Renderer {
   readonly looksFor: string;
   /** Files whose text is needed; `*` stands for any name at the end of a path, as in `/etc/netplan/*.yaml`. */
   readonly reads: readonly string[];
+  /** More paths, by what was read so far; `*`, `?` and `[...]` of glob(3) in any part. Asked until nothing new comes. */
+  readonly follows?: (facts: Pick<NetworkFacts, 'files' | 'present'>) => readonly string[];
   /** Paths (programs, links that enable a service) of which only the existence counts. */
   readonly asks: readonly string[];
   /** Makers of resolv.conf that get the servers from this renderer's own files; the others are told apart from it. */

@@ -2,6 +2,7 @@
  * Which lines of interfaces(5) take a device, by the rules of ifup(8) itself: its own stanzas, those of its aliases
  * (`eth0:1`), words such as `eth0=office` of `auto`, `mapping` stanzas, and the bridges and bonds that it is a port of.
  */
+import { posix } from 'node:path';
 
 /** The device that a stanza's name, or a word of `auto` and `allow-*`, stands for: of `eth0:1=office`, eth0. */
 export function deviceOf(word: string): string {
@@ -20,17 +21,29 @@ export interface Rival {
 
 const PORTS = /^(?:bridge[_-]ports|bond[_-](?:slaves|members)|slaves)$/;
 const MASTER = /^(?:bond[_-])?master$/;
+/** What `all` means to bridge-utils; to ifupdown-ng it is every device. */
+const ALL = ['eth.*', 'em.*', 'en.*', 'p[0-9].*'];
 
-/** The first such line; null when ours, once it is the device's only stanza, is what the next boot applies. */
-export function rivalIn(path: string, text: string, devices: readonly string[]): Rival | null {
+/**
+ * The first such line; null when ours, once it is the device's only stanza, is what the next boot applies. What cannot
+ * be judged counts as one.
+ */
+export function rivalIn(path: string, text: string, devices: readonly string[], isClassic: boolean): Rival | null {
   let stanza = '';
   for (const { words, line } of logicalLines(text)) {
     const [word = '', ...rest] = words;
-    if (word === 'iface') stanza = rest[0] ?? '';
+    if (word === 'iface' || word === 'interface' || word === 'template') stanza = rest[0] ?? '';
     const what = (device: string): string | null => {
-      if (PORTS.test(word) && deviceOf(stanza) !== device && isPort(rest, device)) return `a port of ${stanza}`;
+      const isOther = deviceOf(stanza) !== device;
+      if (PORTS.test(word) && isOther && isPort(rest, device, isClassic)) return `a port of ${stanza}`;
       if (MASTER.test(word) && stanza === device && rest[0] !== 'none') return `a port of ${rest[0] ?? 'a bond'}`;
-      const taking = word === 'mapping' || /^(?:auto|allow-)/.test(word) ? rest.find(takes(word, device)) : undefined;
+      // Without its base, classic ifupdown reads no further in the file.
+      if (isOther && deviceOf(baseOf(words) ?? '') === device) return `what ${stanza} inherits from`;
+      if (word === 'rename') {
+        const renaming = rest.find((pair) => pair.split('=', 1)[0] === device || isPatternOf(pair, device));
+        return renaming === undefined ? null : `given another name by "rename ${renaming}"`;
+      }
+      const taking = word === 'mapping' || isUp(word) ? rest.find(takes(word, device)) : undefined;
       return taking === undefined ? null : `given another name by "${word} ${taking}"`;
     };
     for (const device of devices) {
@@ -41,20 +54,42 @@ export function rivalIn(path: string, text: string, devices: readonly string[]):
   return null;
 }
 
+/** Whether a line of this word says what is brought up. */
+export function isUp(word: string): boolean {
+  return word === 'auto' || word.startsWith('allow-');
+}
+
+/** What a stanza takes its options from: `iface eth1 inet static inherits base`, or ifupdown-ng's `inherit base`. */
+function baseOf(words: readonly string[]): string | undefined {
+  if (words[0] === 'inherit') return words[1];
+  return words[0] === 'iface' || words[0] === 'interface' ? words[words.indexOf('inherits', 2) + 1] : undefined;
+}
+
 /** Patterns only: what names the device itself is taken out. `auto /eth*` alone does no harm. */
 function takes(word: string, device: string): (pattern: string) => boolean {
   return (written) => {
-    if (!/[*?[]/.test(written) || (word !== 'mapping' && !written.includes('='))) return false;
-    return matches(ofGlob(written.replace(/^\//, '').split('=', 1)[0] ?? ''), device);
+    if (word === 'mapping') return /[*?[\\]/.test(written) && matches(ofGlob(written), device);
+    return written.includes('=') && isPatternOf(written, device);
   };
 }
 
+/** `[VARIABLE]/VALUE[/OPTIONS][=LOGICAL]`, and a plain glob; a VARIABLE (a MAC, say) is not looked into. */
+function isPatternOf(written: string, device: string): boolean {
+  const [left = ''] = written.split('=', 1);
+  const [variable = '', value] = left.split('/');
+  if (value === undefined) return /[*?[]/.test(left) && matches(ofGlob(left), device);
+  return variable !== '' || matches(ofGlob(value), device);
+}
+
 /** By bridge-utils-interfaces(5): names, `all`, and `regex` before extended regular expressions up to `noregex`. */
-function isPort(words: readonly string[], device: string): boolean {
+function isPort(words: readonly string[], device: string, isClassic: boolean): boolean {
   let isPattern = false;
   for (const word of words) {
     if (word === 'regex' || word === 'noregex') isPattern = word === 'regex';
-    else if (word === device || word === 'all' || (isPattern && matches(word, device))) return true;
+    else if (word === 'all' && (!isClassic || ALL.some((pattern) => matches(pattern, device)))) return true;
+    else if (word === device || (isPattern && matches(word, device))) return true;
+    // Its expansion ends with `noregex`.
+    if (word === 'all') isPattern = false;
   }
   return false;
 }
@@ -68,15 +103,32 @@ function ofGlob(glob: string): string {
     .replaceAll('?', '.');
 }
 
-function matches(pattern: string, device: string): boolean {
+const CLASSES: Readonly<Record<string, string>> = {
+  alnum: 'A-Za-z0-9',
+  alpha: 'A-Za-z',
+  digit: '0-9',
+  lower: 'a-z',
+  upper: 'A-Z',
+  xdigit: 'A-Fa-f0-9',
+};
+const CLASS = /\[:(alnum|alpha|digit|lower|upper|xdigit):\]/g;
+/** What means the same to egrep, once its classes are spelled out, and here. */
+const PLAIN = /^(?:[\w.,:@%=~*+?|()^$-]|\\[^\w\s]|\[\^?[\w.:-]+\])*$/;
+const OWN = /[*+?|(^][*+?]/;
+
+/** True also for what cannot be judged. */
+function matches(pattern: string, text: string): boolean {
+  const plain = pattern.replace(CLASS, (_, name: string) => CLASSES[name] ?? '');
+  if (!PLAIN.test(plain) || OWN.test(plain.replace(/\\./g, ''))) return true;
   try {
-    return new RegExp(`^(?:${pattern})$`).test(device);
+    return new RegExp(`^(?:${plain})$`).test(text);
   } catch {
-    return false; // Not one that egrep takes either, or a class that only it knows.
+    return true;
   }
 }
 
-function* logicalLines(text: string): Generator<{ readonly words: readonly string[]; readonly line: number }> {
+/** Lines with those that a backslash joins to them, without blank ones and comments. `line` counts from 1. */
+export function* logicalLines(text: string): Generator<{ readonly words: readonly string[]; readonly line: number }> {
   let joined = '';
   let first = 0;
   for (const [index, line] of text.split('\n').entries()) {
@@ -89,4 +141,68 @@ function* logicalLines(text: string): Generator<{ readonly words: readonly strin
     yield { words: joined.trim().split(/\s+/), line: first };
     joined = '';
   }
+  if (joined !== '') yield { words: joined.trim().split(/\s+/), line: first };
+}
+
+/** More files, and more of them one inside the other, than anybody has: a `source` may lead to itself by links. */
+const MOST_FILES = 256;
+const DEEPEST = 16;
+
+export interface Sources {
+  /** Paths that ifup reads, in its order. */
+  readonly read: readonly string[];
+  /** Patterns of paths of which the files are wanted; `*`, `?` and `[...]` stand within one name. */
+  readonly patterns: readonly string[];
+  /** A line whose files are not known: too many, or words that only a shell can expand. */
+  readonly unknown: { readonly path: string; readonly line: number } | null;
+}
+
+/**
+ * Where the `source` and `source-directory` lines of `main` lead in `files`, one inside the other. A path without a slash
+ * at its start is below the folder of the file that has the line, so that `~` stands for itself there, as in ifup(8).
+ */
+export function followSources(files: ReadonlyMap<string, string>, main: string, isClassic: boolean): Sources {
+  const read = new Set<string>();
+  const patterns = new Set<string>();
+  let unknown: Sources['unknown'] = null;
+  const walk = (path: string, depth: number): void => {
+    const text = files.get(path);
+    if (text === undefined || read.has(path)) return;
+    read.add(path);
+    for (const { words, line } of logicalLines(text)) {
+      const [word = '', ...rest] = words;
+      const isDirectory = word.startsWith('source-dir');
+      if (!isDirectory && word !== 'source') continue;
+      // Only the first word is relative to the file; wordexp(3) takes others as they are.
+      const [first = '', ...more] = rest;
+      const wanted = [posix.resolve(posix.dirname(path), first), ...more];
+      const isKnown = wanted.every((one) => /^\/(?:[\w.,:@%+=~*?/-]|\[!?[\w.-]+\])+$/.test(one));
+      if (depth >= DEEPEST || read.size >= MOST_FILES || !isKnown) {
+        unknown ??= { path, line };
+        continue;
+      }
+      for (const one of wanted) {
+        const pattern = isDirectory ? `${one}/*` : one;
+        patterns.add(pattern);
+        for (const found of [...files.keys()].filter((candidate) => matchesPath(pattern, candidate)).sort()) {
+          // Names by ifup's own rule for folders; ifupdown-ng and busybox take more.
+          if (!isDirectory || !isClassic || /^[\w-]+$/.test(posix.basename(found))) walk(found, depth + 1);
+        }
+      }
+    }
+  };
+  walk(main, 0);
+  return { read: [...read], patterns: [...patterns], unknown };
+}
+
+/** glob(3), part by part: a dot at the start of a name is met only by a dot. */
+export function matchesPath(pattern: string, path: string): boolean {
+  const [wanted, parts] = [pattern.split('/'), path.split('/')];
+  return wanted.length === parts.length && wanted.every((glob, index) => matchesName(glob, parts[index] ?? ''));
+}
+
+export function matchesName(glob: string, name: string): boolean {
+  if (!/[*?[]/.test(glob)) return glob === name;
+  if (name.startsWith('.') && !glob.startsWith('.')) return false;
+  return matches(ofGlob(glob), name);
 }

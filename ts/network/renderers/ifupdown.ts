@@ -11,7 +11,7 @@ import type { FileChange } from '../../api/host.js';
 import { advertisementCommands } from '../advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../address.js';
 import { blockOf, withBlock } from '../block.js';
-import { deviceOf, rivalIn } from '../owners/ifupdown.js';
+import { deviceOf, followSources, isUp, logicalLines, rivalIn } from '../owners/ifupdown.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -38,7 +38,8 @@ const ENABLED = [
 ] as const;
 const RETIRED = '#guestwire# ';
 /** Words that start a stanza or stand alone; every other line belongs to the stanza above it. */
-const KEYWORD = /^\s*(auto|allow-\S+|iface|mapping|template|source|source-directory|no-auto-down|no-scripts|rename)\b/;
+const KEYWORD =
+  /^\s*(auto|allow-\S+|iface|interface|mapping|template|source|source-directory|no-auto-down|no-scripts|rename)\b/;
 
 export const ifupdown: Renderer = {
   name: 'ifupdown',
@@ -46,6 +47,10 @@ export const ifupdown: Renderer = {
   reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES],
   asks: [...PROGRAMS, ...ENABLED],
   feeds: ['resolvconf'],
+
+  follows({ files, present }) {
+    return followSources(files, MAIN, isClassic(present)).patterns;
+  },
 
   detect({ files, present, interfaces }) {
     const program = PROGRAMS.find((path) => present.has(path));
@@ -56,7 +61,7 @@ export const ifupdown: Renderer = {
       const held = interfaces.find(({ nic }) => up.includes(nic.name));
       if (held !== undefined) return { rank: 'owner', why: `${held.nic.name} stands in ${state}` };
     }
-    const defined = definedIn([main, ...parts({ files }).map(([, text]) => text)].join('\n'));
+    const defined = definedIn([main, ...parts({ files, present }).map(([, text]) => text)].join('\n'));
     const named = interfaces.find(({ nic }) => defined.includes(nic.name));
     if (named !== undefined) return { rank: 'enabled', why: `${MAIN} defines ${named.nic.name}` };
     const enabled = ENABLED.find((path) => present.has(path));
@@ -81,7 +86,7 @@ export const ifupdown: Renderer = {
     // ifup would never hear of an interface again that our block named and the host no longer does.
     const main = facts.files.get(MAIN) ?? '';
     const texts = [[MAIN, main] as const, ...parts(facts)];
-    refuseRivals(texts, names);
+    refuseRivals(facts, names);
     const all = texts.map(([, text]) => text).join('\n');
     const old = definedIn(all);
     const gone = definedIn(blockOf(main)).filter((name) => !names.includes(name));
@@ -114,15 +119,30 @@ function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonl
   return parts(facts).flatMap(([path, text]) => writeIfChanged(facts, path, retire(text, names), 0o644));
 }
 
-/** run-parts' rule for `source-directory`, and what a `source` pattern meets too. */
-function parts(facts: Pick<NetworkFacts, 'files'>): readonly (readonly [path: string, text: string])[] {
-  return [...facts.files].filter(([path]) => PARTS.some((folder) => path.startsWith(folder)));
+/** Debian's own; the others are one program with several names. */
+function isClassic(present: ReadonlySet<string>): boolean {
+  return ![...present].some((path) => /\/(?:busybox|ifupdown|ifupdown-ng)$/.test(path));
+}
+
+/** What `source` lines lead to, and what stands in the usual folders even when no line does. */
+function parts({
+  files,
+  present,
+}: Pick<NetworkFacts, 'files' | 'present'>): readonly (readonly [path: string, text: string])[] {
+  const sourced = new Set(followSources(files, MAIN, isClassic(present)).read);
+  const isPart = (path: string): boolean => sourced.has(path) || PARTS.some((folder) => path.startsWith(folder));
+  return [...files].filter(([path]) => path !== MAIN && isPart(path));
 }
 
 /** An address would not last on a port of a bridge, nor where a pattern gives the device another definition. */
-function refuseRivals(texts: readonly (readonly [path: string, text: string])[], names: readonly string[]): void {
-  for (const [path, text] of texts) {
-    const rival = rivalIn(path, text, names);
+function refuseRivals({ files, present }: NetworkFacts, names: readonly string[]): void {
+  const { read, unknown } = followSources(files, MAIN, isClassic(present));
+  if (unknown !== null) {
+    const why = `a "source" whose files cannot be told (${unknown.path}, line ${unknown.line})`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['ifupdown', why]);
+  }
+  for (const path of read) {
+    const rival = rivalIn(path, files.get(path) ?? '', names, isClassic(present));
     if (rival === null) continue;
     const { device, what, line } = rival;
     const why = `an address on ${device}, which is ${what} (${path}, line ${line})`;
@@ -134,13 +154,13 @@ function refuseRivals(texts: readonly (readonly [path: string, text: string])[],
 
 /** The words of `auto` and `allow-*`. */
 function wordsOf(text: string): readonly string[] {
-  return [...text.matchAll(/^\s*(?:auto|allow-\S+)\s+(.*)/gm)].flatMap(([, words = '']) => words.trim().split(/\s+/));
+  return [...logicalLines(text)].flatMap(({ words: [word = '', ...rest] }) => (isUp(word) ? rest : []));
 }
 
 /** Devices and aliases with a stanza of their own name, or of another that `auto` gives them. */
 function definedIn(text: string): readonly string[] {
   const logical = wordsOf(text).flatMap((word) => (word.includes('=') ? [word.split('=', 1)[0] ?? ''] : []));
-  const names = [...[...text.matchAll(/^\s*iface\s+(\S+)/gm)].map(([, name = '']) => name), ...logical];
+  const names = [...[...text.matchAll(/^\s*(?:iface|interface)\s+(\S+)/gm)].map(([, name = '']) => name), ...logical];
   return [...new Set(names)].filter((name) => name !== 'lo');
 }
 
@@ -148,23 +168,38 @@ function definedIn(text: string): readonly string[] {
 function retire(text: string, names: readonly string[]): string {
   const isOurs = (word: string): boolean => names.includes(deviceOf(word));
   let inOurs = false;
-  let continued = false;
-  return text
-    .split('\n')
-    .map((line) => {
-      const isKeyword = !continued && KEYWORD.test(line);
-      const isText = line.trim() !== '' && !line.trimStart().startsWith('#');
-      continued = isText && line.endsWith('\\');
-      if (!isKeyword) return inOurs && isText ? RETIRED + line : line;
-      const [word = '', ...rest] = line.trim().split(/\s+/);
+  return joinedLines(text)
+    .flatMap((lines) => {
+      const [first = ''] = lines;
+      const retired = lines.map((line) => (line.trim() === '' ? line : RETIRED + line));
+      if (!KEYWORD.test(first)) return inOurs && !first.trimStart().startsWith('#') ? retired : lines;
+      const [word = '', ...rest] = lines
+        .map((line) => line.replace(/\\$/, ''))
+        .join(' ')
+        .trim()
+        .split(/\s+/);
+      const isStanza = word === 'iface' || word === 'interface';
       const others = rest.filter((name) => !isOurs(name));
-      inOurs = (word === 'iface' && isOurs(rest[0] ?? '')) || (word === 'mapping' && others.length === 0);
-      if (inOurs) return RETIRED + line;
-      if (word !== 'auto' && word !== 'mapping' && !word.startsWith('allow-')) return line;
-      if (others.length === rest.length) return line;
-      return others.length === 0 ? RETIRED + line : `${word} ${others.join(' ')}`;
+      // ifupdown-ng takes options after `auto` too.
+      inOurs = isStanza || isUp(word) ? isOurs(rest[0] ?? '') : word === 'mapping' && others.length === 0;
+      if (isStanza) return inOurs ? retired : lines;
+      if ((word !== 'mapping' && !isUp(word)) || others.length === rest.length) return lines;
+      return others.length === 0 ? retired : [`${word} ${others.join(' ')}`];
     })
     .join('\n');
+}
+
+/** The lines of `text`, each with those that a backslash joins to it; a comment goes on in none. */
+function joinedLines(text: string): readonly (readonly string[])[] {
+  const all: string[][] = [];
+  let continued = false;
+  for (const line of text.split('\n')) {
+    const last = all.at(-1);
+    if (continued && last !== undefined) last.push(line);
+    else all.push([line]);
+    continued = line.endsWith('\\') && (continued || !line.trimStart().startsWith('#'));
+  }
+  return all;
 }
 
 function stanzasOf(config: InterfaceConfig): string {
