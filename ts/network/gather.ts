@@ -96,8 +96,9 @@ async function withLateDevices(host: Host, published: Published, limit: number):
   }
 }
 
-/** Null also for a directory, which a pattern may meet. */
+/** Null also for a directory, which a pattern may meet. A link to /dev/null reads as the empty file that it stands for. */
 async function readFile({ files }: Host, path: string): Promise<string | null> {
+  if ((await files.status(path))?.target === '/dev/null') return '';
   const target = await files.resolve(path);
   if (target === null || (await files.status(target))?.type !== 'file') return null;
   return files.readText(target);
@@ -139,10 +140,16 @@ async function glob(host: Host, pattern: string): Promise<readonly string[]> {
   return found;
 }
 
-/** `/dir/*` and `/dir/*.suffix`; names that start with a dot and backups do not count. */
+/** `/dir/*`, `/dir/*.suffix` and `/dir/*.d/*.suffix`; names that start with a dot and backups do not count. */
 async function expand(host: Host, pattern: string): Promise<readonly string[]> {
   const star = pattern.indexOf('*');
   if (star < 0) return [pattern];
+  const slash = pattern.indexOf('/', star);
+  if (slash >= 0) {
+    const folders = await expand(host, pattern.slice(0, slash));
+    const below = await Promise.all(folders.map((folder) => expand(host, folder + pattern.slice(slash))));
+    return below.flat();
+  }
   const [directory, suffix] = [pattern.slice(0, pattern.lastIndexOf('/', star) + 1), pattern.slice(star + 1)];
   const prefix = pattern.slice(directory.length, star);
   const names = await host.files.list(directory);

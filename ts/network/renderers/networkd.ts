@@ -3,14 +3,16 @@
  *
  * Of all files that match a device the first by name counts and the others do not, so ours, one an interface, overrides
  * what images and cloud-init bring (`10-` and later). A file that sorts before ours and names only our interfaces is
- * commented out. networkd reads its files as a user of its own: 0644 is mandatory. A route whose gateway it cannot reach it
+ * commented out; before any other one, ours goes by a name that sorts still earlier. What the file before had VLANs and
+ * the like take from the device, ours says too. networkd reads its files as a user of its own: 0644 is mandatory. A route whose gateway it cannot reach it
  * silently waits for. To a gateway outside the subnets goes a route of its own, and no `GatewayOnLink`: systemd 252 takes
  * two routes that differ in that only for the same one, and after a change never sets the new one.
  */
 import { AgentError } from '../../api/errors.js';
 import type { FileChange, Nic } from '../../api/host.js';
-import { readSettings } from '../ini-file.js';
+import { type Setting, readSettings } from '../ini-file.js';
 import { OWNER_FILES, networkdFile } from '../owners.js';
+import { NETWORKD_FILES, dropInsOf, takersOf } from '../owners/networkd.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -24,6 +26,14 @@ import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf 
 
 const DIRECTORY = '/etc/systemd/network/';
 const OURS = '05-guestwire-';
+/** The usual one, then those that sort earlier. */
+const PREFIXES = [OURS, '00-guestwire-', '0-guestwire-', '!guestwire-'] as const;
+/** Of `[Network]`: a device is put on top of ours, any number of each. */
+const CHILDREN = ['VLAN', 'MACVLAN', 'MACVTAP', 'IPVLAN', 'IPVTAP', 'VXLAN', 'Tunnel', 'Xfrm', 'MACsec', 'IPoIB'];
+/** Of `[Network]`: ours becomes a port of another device. */
+const OWNERS = ['Bridge', 'Bond', 'BatmanAdvanced'] as const;
+/** What a drop-in of our own file may say without being in the way of what the host wants. */
+const HARMLESS = [...CHILDREN, 'VRF', 'Domains', 'NTP', 'LLDP', 'EmitLLDP', 'Description'];
 /** By `systemctl enable`, under its two names, and by the distribution itself. */
 const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service',
@@ -35,7 +45,7 @@ const RETIRED = '#guestwire# ';
 export const networkd: Renderer = {
   name: 'networkd',
   looksFor: `systemd-networkd (enabled, or ${DIRECTORY}*.network)`,
-  reads: [`${DIRECTORY}*.network`, ...OWNER_FILES],
+  reads: [...NETWORKD_FILES, ...OWNER_FILES],
   asks: ENABLED,
   feeds: ['resolved'],
 
@@ -54,16 +64,19 @@ export const networkd: Renderer = {
   render(facts) {
     const { interfaces } = facts;
     const retired = retire(facts);
-    const wanted = new Map(interfaces.map((config) => [pathOf(config.nic), networkFile(config, interfaces)]));
-    const gone = networkFiles(facts).filter(([path]) => path.startsWith(DIRECTORY + OURS) && !wanted.has(path));
-    for (const { nic } of interfaces) assertFirst(withChanges(facts, retired), nic);
+    const former = networkFiles(facts).filter(([path]) => isOurs(path));
+    const bare = withChanges(facts, [...former.map(([path]) => ({ type: 'remove', path }) as const), ...retired]);
+    const wanted = new Map(interfaces.map((config) => chosenFile(facts, bare, config)));
+    const gone = former.filter(([path]) => !wanted.has(path));
     const written = [...wanted].flatMap(([path, text]) => readable(writeIfChanged(facts, path, text, 0o644)));
     // Interfaces with a new, changed or removed file are taken up by the reload. To ask for them once more would flush
     // them while they are being set up, and systemd 252 then loses routes; the others may have been changed live.
-    const others = interfaces.map(({ nic }) => nic).filter((nic) => !written.some(({ path }) => path === pathOf(nic)));
+    const kept = interfaces
+      .map(({ nic }) => nic)
+      .filter(({ name }) => !written.some(({ path }) => isOurs(path) && path.endsWith(`-${name}.network`)));
     const after = [
       run('networkctl', 'reload'),
-      ...(others.length === 0 ? [] : [run('networkctl', 'reconfigure', ...others.map(({ name }) => name))]),
+      ...(kept.length === 0 ? [] : [run('networkctl', 'reconfigure', ...kept.map(({ name }) => name))]),
     ];
     return {
       before: [],
@@ -82,8 +95,62 @@ function networkFiles({ files }: NetworkFacts): readonly (readonly [path: string
   return [...files].filter(([path]) => path.startsWith(DIRECTORY) && path.endsWith('.network'));
 }
 
-function pathOf(nic: Nic): string {
-  return `${DIRECTORY}${OURS}${nic.name}.network`;
+function isOurs(path: string): boolean {
+  return PREFIXES.some((prefix) => path.startsWith(DIRECTORY + prefix));
+}
+
+/** Path and text of the file of an interface. `bare`: the facts as they are without any of ours. */
+function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceConfig): readonly [string, string] {
+  const { nic } = config;
+  const takers = takersOf(facts.files, nic);
+  for (const { path, settings } of takers) assertNoPort(path, settings, nic);
+  const children = childrenOf(takers.flatMap(({ settings }) => settings));
+  let rival = '';
+  for (const prefix of PREFIXES) {
+    const path = `${DIRECTORY}${prefix}${nic.name}.network`;
+    const besides = dropInsOf(bare.files, path);
+    const said = childrenOf(besides);
+    const text = networkFile(
+      config,
+      facts.interfaces,
+      children.filter((line) => !said.includes(line)),
+    );
+    // The proof: networkd's own rules on the files as they will be.
+    const [first] = takersOf(new Map(bare.files).set(path, text), nic);
+    if (first?.path === path && first.match === 'yes' && besides.every(isHarmless)) return [path, text];
+    rival = first === undefined || first.path === path ? `${path}.d` : first.path;
+  }
+  throw new AgentError('GW_NETWORK_IMPOSSIBLE', [
+    'systemd-networkd',
+    `anything with ${nic.name} while ${rival} holds it`,
+  ]);
+}
+
+function isHarmless({ section, key }: Setting): boolean {
+  return section === 'Match' || (section === 'Network' && HARMLESS.includes(key));
+}
+
+function assertNoPort(path: string, settings: readonly Setting[], { name }: Nic): void {
+  for (const key of OWNERS) {
+    const owner = lastOf(settings, key);
+    if (owner === '') continue;
+    const what = `anything with ${name} while ${path} makes it a port of ${owner} (${key}=), where the host's address belongs`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['systemd-networkd', what]);
+  }
+}
+
+/** What others need of the device, as lines of `[Network]`. */
+function childrenOf(settings: readonly Setting[]): readonly string[] {
+  const lines = settings
+    .filter(({ section, key, value }) => section === 'Network' && CHILDREN.includes(key) && value !== '')
+    .map(({ key, value }) => `${key}=${value}`);
+  const vrf = lastOf(settings, 'VRF');
+  return [...new Set([...lines, ...(vrf === '' ? [] : [`VRF=${vrf}`])])];
+}
+
+/** An empty value takes the ones before it back. */
+function lastOf(settings: readonly Setting[], name: string): string {
+  return settings.findLast(({ section, key }) => section === 'Network' && key === name)?.value ?? '';
 }
 
 function readable(changes: readonly FileChange[]): readonly FileChange[] {
@@ -116,16 +183,7 @@ function isOnlyAbout(text: string, interfaces: readonly InterfaceConfig[]): bool
   );
 }
 
-/** What holds the device by a name before ours, and has others to serve too, would go on doing so. */
-function assertFirst(facts: NetworkFacts, nic: Nic): void {
-  const file = networkdFile(facts, nic) ?? '';
-  const isCommentedOut = facts.files.has(file) && readSettings(facts.files.get(file) ?? '').length === 0;
-  if (file === '' || isCommentedOut || file.slice(file.lastIndexOf('/') + 1) > OURS) return;
-  const what = `anything with ${nic.name} while ${file} holds it and others`;
-  throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['systemd-networkd', what]);
-}
-
-function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[]): string {
+function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[], children: readonly string[]): string {
   const { nic, mtu, auto6 } = config;
   const routes = routesOf(config);
   const link = [
@@ -136,7 +194,7 @@ function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[]): 
   const sections = [
     section('Match', matches(nic)),
     ...(link.length === 0 ? [] : [section('Link', link)]),
-    section('Network', network(config)),
+    section('Network', [...network(config), ...children]),
     // Otherwise a router's advertisement would have to ask for it first.
     ...(auto6 === 'dhcp' ? [section('DHCPv6', ['WithoutRA=solicit'])] : []),
     ...([4, 6] as const)

@@ -1,0 +1,157 @@
+/** Which `.network` file takes a device, by systemd-networkd's own rules: systemd.network(5), systemd.syntax(7). Pure. */
+import type { Nic } from '../../api/host.js';
+import { type Setting, readSettings } from '../ini-file.js';
+import { networkdFile } from '../owners.js';
+
+/** Of files with one name that in the first folder counts. */
+const FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map((root) => `${root}/systemd/network/`);
+/** For a renderer's `reads`. */
+export const NETWORKD_FILES = FOLDERS.flatMap((folder) => [`${folder}*.network`, `${folder}*.network.d/*.conf`]);
+
+type Files = ReadonlyMap<string, string>;
+
+/** `maybe`: it depends on what files do not tell, such as the host's name or the kernel's command line. */
+export type Match = 'yes' | 'no' | 'maybe';
+
+export interface Definition {
+  readonly path: string;
+  /** Of the file and its drop-ins together. */
+  readonly settings: readonly Setting[];
+}
+
+export interface Taker extends Definition {
+  readonly match: Exclude<Match, 'no'>;
+}
+
+/** All that networkd reads, in the order in which it asks them. An empty file (a link to /dev/null) masks its name. */
+export function definitions(files: Files): readonly Definition[] {
+  return effective(files, '', '.network').map((path) => {
+    return { path, settings: [...settingsOf(files.get(path) ?? ''), ...dropInsOf(files, path)] };
+  });
+}
+
+/** What the drop-ins of a file say, in the order in which they are merged. */
+export function dropInsOf(files: Files, path: string): readonly Setting[] {
+  return effective(files, `${baseName(path)}.d/`, '.conf').flatMap((one) => settingsOf(files.get(one) ?? ''));
+}
+
+/** Those that may take the device, up to the one that does for certain; the first of them that matches is the only one. */
+export function takersOf(files: Files, nic: Nic): readonly Taker[] {
+  const live = networkdFile({ files }, nic)?.replace(/^\/lib\//, '/usr/lib/');
+  const takers: Taker[] = [];
+  for (const definition of definitions(files)) {
+    const told = matchOf(definition.settings, nic);
+    // What networkd has chosen by itself it may choose again, for reasons that its files do not tell.
+    const chosen = definition.path === live && inMatch(definition.settings).length > 0;
+    const match = told === 'no' && chosen ? 'maybe' : told;
+    if (match !== 'no') takers.push({ ...definition, match });
+    if (match === 'yes') break;
+  }
+  return takers;
+}
+
+/** Whether the keys of `[Match]` together mean the device. A file without any is ignored. */
+export function matchOf(settings: readonly Setting[], nic: Nic): Match {
+  const values = new Map<string, readonly string[]>();
+  for (const { key, value } of inMatch(settings)) {
+    values.set(key, value === '' ? [] : [...(values.get(key) ?? []), ...patternsOf(value)]);
+  }
+  const asked = [...values].filter(([, patterns]) => patterns.length > 0);
+  const answers = asked.map(([key, patterns]) => answerTo(key, patterns, nic));
+  return asked.length === 0 || answers.includes('no') ? 'no' : answers.includes('maybe') ? 'maybe' : 'yes';
+}
+
+function inMatch(settings: readonly Setting[]): readonly Setting[] {
+  return settings.filter(({ section }) => section === 'Match');
+}
+
+/** Each with the `!` of its list before it. */
+function patternsOf(list: string): readonly string[] {
+  const [mark, rest] = list.startsWith('!') ? ['!', list.slice(1)] : ['', list];
+  const words = rest.split(/\s+/).map((word) => word.replaceAll(/^["']|["']$/g, ''));
+  return words.filter((word) => word !== '').map((word) => mark + word);
+}
+
+function answerTo(key: string, patterns: readonly string[], nic: Nic): Match {
+  const macs = patterns.map((mac) => mac.toLowerCase().replaceAll(/[^0-9a-f]/g, ''));
+  const isListed = (mac: string): boolean => macs.includes(mac.replaceAll(':', ''));
+  switch (key) {
+    case 'Name':
+      // udev gives a device that keeps its kernel's name the predictable ones as alternatives: systemd.link(5).
+      if (/^eth\d+$/.test(nic.name) && patterns.some((pattern) => /^!?en/.test(pattern))) {
+        return matchesAll(patterns, nic.name) === 'yes' && !patterns.some((pattern) => pattern.startsWith('!'))
+          ? 'yes'
+          : 'maybe';
+      }
+      return matchesAll(patterns, nic.name);
+    case 'MACAddress':
+      return isListed(nic.mac) ? 'yes' : 'no';
+    case 'PermanentMACAddress':
+      if (nic.permanentMac !== null) return isListed(nic.permanentMac) ? 'yes' : 'no';
+      // A copy of a system does not tell it.
+      return nic.index === 0 && isListed(nic.mac) ? 'maybe' : 'no';
+    case 'Driver':
+      return nic.driver === null ? 'maybe' : matchesAll(patterns, nic.driver);
+    case 'Type':
+      return nic.kind === null || nic.kind === 'veth' ? matchesAll(patterns, 'ether') : 'maybe';
+    case 'Kind':
+      return matchesAll(patterns, nic.kind);
+    case 'WLANInterfaceType':
+      return matchesAll(patterns, null);
+    case 'SSID':
+    case 'BSSID':
+      return 'no';
+    default:
+      return 'maybe';
+  }
+}
+
+/** Any of the patterns without `!`, if there are such, and none of those with it. */
+function matchesAll(patterns: readonly string[], value: string | null): Match {
+  const isMet = (pattern: string): boolean => value !== null && globOf(pattern).test(value);
+  const excluded = patterns.filter((pattern) => pattern.startsWith('!')).map((pattern) => pattern.slice(1));
+  const included = patterns.filter((pattern) => !pattern.startsWith('!'));
+  return !excluded.some(isMet) && (included.length === 0 || included.some(isMet)) ? 'yes' : 'no';
+}
+
+/** fnmatch(3) without flags. */
+function globOf(pattern: string): RegExp {
+  const source = pattern.replaceAll(
+    /\\([^])|\[([!^]?)(\]?[^\]]*)\]|[^]/g,
+    (part, escaped?: string, not?: string, set?: string) => {
+      if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replaceAll(/[\\\]^]/g, String.raw`\$&`)}]`;
+      return part === '*' ? '[^]*' : part === '?' ? '[^]' : literal(escaped ?? part);
+    },
+  );
+  return new RegExp(`^(?:${source})$`);
+}
+
+function literal(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+}
+
+/** Paths of the files below `under` that count, one of each name, sorted by it; masked ones are left out. */
+function effective(files: Files, under: string, suffix: string): readonly string[] {
+  const byName = new Map<string, string>();
+  for (const folder of FOLDERS) {
+    for (const path of files.keys()) {
+      const name = path.slice(folder.length + under.length);
+      const isThere = path.startsWith(folder + under) && path.endsWith(suffix) && !name.includes('/');
+      if (isThere && !byName.has(name)) byName.set(name, path);
+    }
+  }
+  return [...byName]
+    .filter(([, path]) => files.get(path) !== '')
+    .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([, path]) => path);
+}
+
+/** A backslash at the end of a line joins the next one to it; comments in between do not count. */
+function settingsOf(text: string): readonly Setting[] {
+  const lines = text.split('\n').filter((line) => !/^\s*[#;]/.test(line));
+  return readSettings(lines.join('\n').replaceAll('\\\n', ' '));
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
