@@ -50,6 +50,11 @@ export function networkOf({ address, prefix }: Address): string {
   return network.kind() === 'ipv6' ? (network as ipaddr.IPv6).toRFC5952String() : network.toString();
 }
 
+/** Of an IPv4 network: all bits after the prefix are one. */
+export function broadcastOf({ address, prefix }: Address): string {
+  return ipaddr.IPv4.broadcastAddressFromCIDR(`${address}/${prefix}`).toString();
+}
+
 /** `255.255.255.0` for 24. */
 export function dottedMask(prefix: number): string {
   return ipaddr.IPv4.subnetMaskFromPrefixLength(prefix).toString();

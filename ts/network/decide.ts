@@ -33,13 +33,63 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   // Each looks at what the one before it has left: rc.conf, for one, holds the network and the name.
   const named = decideHostname(withChanges(facts, rendered.files));
   const resolving = decideResolver(facts, renderer.feeds);
+  assertNothingForgotten(facts, rendered.files);
+  const spared = (actions: readonly Action[]): readonly Action[] => actions.flatMap((action) => sparing(action, facts));
   return {
     renderer: renderer.name,
-    before: rendered.before,
+    before: spared(rendered.before),
     files: together([...rendered.files, ...named.files, ...resolving.files, ...quietCloudInit(facts)]),
-    after: [...named.after, ...forgottenMtus(facts, rendered.files), ...rendered.after, ...resolving.after],
-    restore: [...named.restore, ...rendered.restore, ...resolving.after],
+    after: [
+      ...named.after,
+      ...spared([...forgottenMtus(facts, rendered.files), ...rendered.after]),
+      ...resolving.after,
+    ],
+    restore: [...named.restore, ...spared(rendered.restore), ...resolving.after],
   };
+}
+
+/** An action without the interfaces that are left alone; none where it was about these only. */
+function sparing(action: Action, { interfaces, leftAlone = [] }: NetworkFacts): readonly Action[] {
+  const isSpared = (word: string): boolean => leftAlone.some((name) => isAbout(word, name));
+  switch (action.type) {
+    case 'set-hostname':
+      return [action];
+    case 'configure':
+    case 'mtu':
+      return leftAlone.includes(action.nic) ? [] : [action];
+    case 'sysctl':
+      return action.key.split('/').some((part) => leftAlone.includes(part)) ? [] : [action];
+    case 'run': {
+      const [program, ...args] = action.argv;
+      if (!args.some(isSpared)) return [action];
+      const others = args.filter((word) => !isSpared(word));
+      const isWanted = others.some((word) => interfaces.some(({ nic }) => isAbout(word, nic.name)));
+      return isWanted ? [{ ...action, argv: [program, ...others] }] : [];
+    }
+  }
+}
+
+/** As an argument: the interface's name, or a service's for it, such as `net.eth0` or `netctl@eth0.service`. */
+function isAbout(word: string, name: string): boolean {
+  return word === name || ['.', '@'].some((mark) => word.replace(/\.service$/, '').endsWith(mark + name));
+}
+
+/**
+ * Of a device whose record cannot be used and of which nothing is remembered, files of ours would lose what they have.
+ * Throws GW_NETWORK_INVALID then.
+ */
+function assertNothingForgotten({ files, unknown = [] }: NetworkFacts, changes: readonly FileChange[]): void {
+  for (const name of unknown) {
+    const names = new RegExp(`(?<!\\w)${name.replaceAll(/\W/g, String.raw`\$&`)}(?!\\w)`);
+    const loses = changes.find(({ path, ...change }) => {
+      const before = `${path}\n${files.get(path) ?? ''}`;
+      const now = change.type === 'write' ? `${path}\n${Buffer.from(change.content).toString('utf8')}` : '';
+      return before.includes('guestwire') && names.test(before) && !names.test(now);
+    });
+    if (loses === undefined) continue;
+    const reason = `the record of ${name} cannot be used, and without it ${loses.path} would lose the interface`;
+    throw new AgentError('GW_NETWORK_INVALID', [reason]);
+  }
 }
 
 /** No stack undoes an MTU when its key is gone from the file: the device would keep it until the next boot. */

@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import { CLOUD_FILES } from './cloud-init.js';
+import { readConfigured } from './configured.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from './hostname.js';
 import { matchesName } from './owners/ifupdown.js';
 import type { NetworkFacts, Renderer } from './plan.js';
 import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from './resolv.js';
-import { type Published, type Wanted, readWanted } from './wanted.js';
+import { type Published, type Wanted, byDevice, readWanted } from './wanted.js';
 
 const NETWORKING = 'vm-data/networking';
 const NETWORKS = 'vm-data/networks';
@@ -29,15 +30,23 @@ export async function gather(host: Host, renderers: readonly Renderer[], deviceT
   if (published.networking.size + published.networks.size === 0) {
     throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKING} or ${NETWORKS}`]);
   }
-  const { interfaces, errors } = await withLateDevices(host, published, deviceTimeoutMs);
+  const { interfaces, leftAlone, unknown, errors, disabled } = await withLateDevices(host, published, deviceTimeoutMs);
   if (interfaces.length === 0) {
-    if (errors.length === 0) throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKS}: every type is none`]);
-    throw new AgentError('GW_NETWORK_INVALID', [errors.join('; ')]);
+    const reasons = [...errors, ...disabled];
+    if (reasons.length === 0) throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKS}: every type is none`]);
+    throw new AgentError('GW_NETWORK_INVALID', [reasons.join('; ')]);
   }
   const hostname = (await host.store.read(HOSTNAME))?.trim() ?? null;
   const problem = hostname === null ? null : hostnameProblem(hostname);
   if (problem !== null) throw new AgentError('GW_NETWORK_INVALID', [`${HOSTNAME}: ${problem}`]);
-  return { facts: { interfaces, hostname, ...(await inspect(host, renderers)) }, recordErrors: errors };
+  const facts = {
+    interfaces: [...interfaces, ...leftAlone].sort(byDevice),
+    leftAlone: leftAlone.map(({ nic }) => nic.name),
+    unknown,
+    hostname,
+    ...(await inspect(host, renderers)),
+  };
+  return { facts, recordErrors: errors };
 }
 
 /** What the machine is like, apart from what the host wants of it. */
@@ -88,9 +97,10 @@ async function readPublished({ store }: Host): Promise<Published> {
 }
 
 async function withLateDevices(host: Host, published: Published, limit: number): Promise<Wanted> {
+  const configured = await readConfigured(host);
   const end = Date.now() + limit;
   for (;;) {
-    const wanted = readWanted(published, await host.network.nics());
+    const wanted = readWanted(published, await host.network.nics(), configured);
     if (wanted.missing.length === 0 || !host.live || Date.now() >= end) return wanted;
     await sleep(LOOK_EVERY_MS);
   }

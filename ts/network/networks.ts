@@ -3,9 +3,9 @@
  * docs/commands/resetnetwork.md has the keys.
  */
 import type { Nic } from '../api/host.js';
-import { type Address, type Family, familyOf } from './address.js';
+import { type Address, type Family } from './address.js';
 import type { InterfaceConfig } from './plan.js';
-import { RecordError, findNic, readGateway, readMac, readMtu, readOwnAddress, readPrefix, show } from './values.js';
+import { RecordError, findNic, readGateway, readMac, readMtu, readOwnAddress, show, withOwnPrefix } from './values.js';
 
 const TYPES = ['none', 'static', 'dhcp'] as const;
 const TYPES_6 = [...TYPES, 'autoconf'] as const;
@@ -54,5 +54,5 @@ function readAddress(value: string | undefined, mask: string | undefined, family
   const address = readOwnAddress(text, family, key);
   const prefix = own ?? mask;
   if (prefix === undefined || prefix === '') throw new RecordError(`Missing '${maskKey}' key for ${address}`);
-  return { address, prefix: readPrefix(prefix, familyOf(address), maskKey) };
+  return withOwnPrefix(address, prefix, maskKey);
 }

@@ -51,8 +51,12 @@ export type Resolver = 'resolved' | 'resolvconf' | 'networkmanager' | 'netconfig
 
 /** Everything that a decision may rest on. Gathered once; nothing is looked at while rendering. */
 export interface NetworkFacts {
-  /** In the order of the interfaces' names. */
+  /** In the order of the interfaces' names, with those that are left alone as the agent has set them. */
   readonly interfaces: readonly InterfaceConfig[];
+  /** Names of the interfaces whose records cannot be used now: nothing is done to them. None when absent. */
+  readonly leftAlone?: readonly string[];
+  /** Names of devices whose records cannot be used, where it is not known what the agent has set, if anything. */
+  readonly unknown?: readonly string[];
   /** null: to be left as it is. */
   readonly hostname: string | null;
   readonly currentHostname: string;

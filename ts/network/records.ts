@@ -6,7 +6,18 @@ import type { Nic } from '../api/host.js';
 import { parseHostJson } from '../api/json.js';
 import { type Address, type Family, familyOf, parseAddress } from './address.js';
 import type { InterfaceConfig, Route } from './plan.js';
-import { RecordError, findNic, readGateway, readMac, readMtu, readOwnAddress, readPrefix, show } from './values.js';
+import {
+  AllDisabled,
+  RecordError,
+  findNic,
+  readGateway,
+  readMac,
+  readMtu,
+  readOwnAddress,
+  readPrefix,
+  show,
+  withOwnPrefix,
+} from './values.js';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -17,8 +28,8 @@ export function readRecord(text: string, nics: readonly Nic[]): InterfaceConfig 
   const v6 = readAddresses(record['ip6s'], 6);
   if (v4 === null && v6 === null) throw new RecordError("No IPs found for interface: expected 'ips' or 'ip6s'");
   const [ipv4, ipv6] = [v4?.addresses ?? [], v6?.addresses ?? []];
-  // A record that leaves nothing would take the interface off the network.
-  if (ipv4.length + ipv6.length === 0) throw new RecordError('all its addresses are disabled');
+  // Alone it would take the machine off the network.
+  if (ipv4.length + ipv6.length === 0) throw new AllDisabled();
   const routes = list(record['routes'], 'routes').map(readRoute);
   // A default route among the routes says the same as a gateway key.
   const defaultVia = (family: Family): string | null =>
@@ -80,8 +91,8 @@ function readAddresses(
     }
     const address = readOwnAddress(text, family, 'ip');
     if (record['netmask'] === undefined) throw new RecordError(`Missing 'netmask' key for IPv${family} address`);
-    const prefix = readPrefix(record['netmask'], family, 'netmask');
-    if (!addresses.some((other) => other.address === address)) addresses.push({ address, prefix });
+    const own = withOwnPrefix(address, record['netmask'], 'netmask');
+    if (!addresses.some((other) => other.address === address)) addresses.push(own);
     gateway ??= readGateway(record['gateway'], family, 'gateway');
   }
   return { addresses, gateway };

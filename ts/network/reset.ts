@@ -1,10 +1,13 @@
 import type { Host } from '../api/host.js';
 import { type ApplyOptions, type Outcome, apply } from './apply.js';
+import { remembering } from './configured.js';
 import { decide } from './decide.js';
 import { gather } from './gather.js';
 import { recoverNetwork } from './interrupted.js';
+import type { InterfaceConfig, NetworkFacts } from './plan.js';
 import { RENDERERS } from './renderers/index.js';
 import { LOCK } from './unfinished.js';
+import { compare } from './verify.js';
 
 export interface ResetOptions extends ApplyOptions {
   /** How long a device that a record names may take to appear, milliseconds. */
@@ -30,6 +33,19 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
   await recoverNetwork(host, options);
   const { facts, recordErrors } = await gather(host, RENDERERS, options.deviceTimeoutMs);
   const plan = decide(facts, RENDERERS);
-  const outcome = await apply(plan, facts, host, options);
-  return { renderer: plan.renderer, outcome, names: facts.interfaces.map(({ nic }) => nic.name), recordErrors };
+  const { interfaces, leftAlone = [] } = facts;
+  const proven = { ...facts, interfaces: await withoutStrays(facts, host) };
+  const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options));
+  const names = interfaces.map(({ nic }) => nic.name).filter((name) => !leftAlone.includes(name));
+  return { renderer: plan.renderer, outcome, names, recordErrors };
+}
+
+/** Of the interfaces that are left alone, those are not looked at that are not as the agent has set them even before. */
+async function withoutStrays(
+  { interfaces, leftAlone = [] }: NetworkFacts,
+  { live, network }: Host,
+): Promise<readonly InterfaceConfig[]> {
+  if (leftAlone.length === 0 || !live) return interfaces;
+  const state = { nics: await network.nics(), ...(await network.live()) };
+  return interfaces.filter((config) => !leftAlone.includes(config.nic.name) || compare([config], state) === null);
 }
