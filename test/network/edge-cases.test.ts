@@ -138,7 +138,8 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       setHostname: never,
     },
     state: {
-      read: never,
+      // Nothing is remembered.
+      read: () => Promise.resolve(null),
       write: never,
       remove: never,
       list: never,
