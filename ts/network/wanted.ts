@@ -126,7 +126,7 @@ class UnusableRecords {
     const inText = [...text.matchAll(MAC)]
       .flatMap(([found]) => macOf(found) ?? [])
       .filter((one) => known.includes(one));
-    const named = own === null ? [...(macOf(id) === null ? [] : [macOf(id) as string]), ...inText] : [own];
+    const named = own === null ? [...[macOf(id)].filter((one) => one !== null), ...inText] : [own];
     for (const one of named) this.#macs.add(one);
     this.#anybodys ||= named.length === 0;
   }
