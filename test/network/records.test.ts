@@ -34,11 +34,6 @@ const REFUSED: readonly (readonly [what: string, record: unknown, reason: RegExp
   ['a MAC that is none', { ...GOOD, mac: 'eth0' }, /'mac': expected six pairs of hex digits, got 'eth0'/],
   ['no addresses', { mac: MAC }, /No IPs found for interface/],
   [
-    'nothing but disabled addresses',
-    { mac: MAC, ips: [{ ...GOOD.ips[0], enabled: '0' }] },
-    /all its addresses are disabled/,
-  ],
-  [
     'a mask with a hole',
     { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: '255.255.0.255' }] },
     /'netmask': .* got '255.255.0.255'/,
@@ -80,6 +75,12 @@ suite('records of vm-data/networking', () => {
       assert.match(errors[0] ?? '', reason);
     });
   }
+
+  test('nothing but disabled addresses switches the interface off, which is no error', () => {
+    const { interfaces, errors, disabled } = read({ mac: MAC, ips: [{ ...GOOD.ips[0], enabled: '0' }] });
+    assert.deepEqual([interfaces, errors], [[], []]);
+    assert.deepEqual(disabled, ['BC764E205EB2: all its addresses are disabled']);
+  });
 
   test('one bad record does not lose the good ones', () => {
     const records = new Map([

@@ -61,6 +61,7 @@ function sparing(action: Action, { interfaces, leftAlone = [] }: NetworkFacts): 
       return action.key.split('/').some((part) => leftAlone.includes(part)) ? [] : [action];
     case 'run': {
       const [program, ...args] = action.argv;
+      if (isSpared(program)) return [];
       if (!args.some(isSpared)) return [action];
       const others = args.filter((word) => !isSpared(word));
       const isWanted = others.some((word) => interfaces.some(({ nic }) => isAbout(word, nic.name)));
@@ -69,9 +70,13 @@ function sparing(action: Action, { interfaces, leftAlone = [] }: NetworkFacts): 
   }
 }
 
-/** As an argument: the interface's name, or a service's for it, such as `net.eth0` or `netctl@eth0.service`. */
+/**
+ * As an argument or a program: the interface's name, or a service or profile of its own, such as `net.eth0`,
+ * `netctl@eth0.service`, `guestwire-eth0.nmconnection` or Slackware's `eth0_start`.
+ */
 function isAbout(word: string, name: string): boolean {
-  return word === name || ['.', '@'].some((mark) => word.replace(/\.service$/, '').endsWith(mark + name));
+  const bare = word.replace(/\.(service|nmconnection)$/, '').replace(/_(start|stop|restart|up|down)$/, '');
+  return bare === name || ['.', '@', 'guestwire-'].some((mark) => bare.endsWith(mark + name));
 }
 
 /**

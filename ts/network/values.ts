@@ -26,8 +26,11 @@ export class UnknownMac extends RecordError {
 
 /** The host switches the interface off. */
 export class AllDisabled extends RecordError {
-  constructor() {
+  readonly mac: string;
+
+  constructor(mac: string) {
     super('all its addresses are disabled');
+    this.mac = mac;
   }
 }
 

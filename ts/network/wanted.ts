@@ -44,6 +44,7 @@ export function readWanted(
   const unusable = new UnusableRecords(nics, configured);
   const errors: string[] = [];
   const disabled: string[] = [];
+  const off = new Set<string>();
   const missing: string[] = [];
   const collect = (id: string, source: Source, read: () => InterfaceConfig | null): void => {
     try {
@@ -61,6 +62,7 @@ export function readWanted(
       if (!(error instanceof RecordError)) throw error;
       if (error instanceof AllDisabled) {
         disabled.push(`${id}: ${error.message}`);
+        off.add(error.mac);
         return;
       }
       if (error instanceof UnknownMac) missing.push(error.mac);
@@ -73,7 +75,7 @@ export function readWanted(
   }
   for (const [id, values] of byName(networks)) {
     const source = { id, mac: values.get('mac'), text: [...values.values()].join('\n') };
-    const spoken = (mac: string): boolean => good.has(mac) || unusable.has(mac);
+    const spoken = (mac: string): boolean => good.has(mac) || off.has(mac) || unusable.has(mac);
     collect(`networks/${id}`, source, () => (spoken(readMac(values.get('mac'))) ? null : readNetwork(values, nics)));
   }
   for (const mac of unusable.contradictions()) good.delete(mac);
