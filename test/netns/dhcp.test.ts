@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
 import { normal } from './kernel.js';
-import { ETH0, Namespace } from './namespace.js';
+import { ETH0, NEIGHBOUR, Namespace } from './namespace.js';
 import { stacksOf } from './stacks.js';
 
 const STATIC = readInput('public-and-private');
@@ -14,6 +14,19 @@ const OK = { returncode: '0', message: '' };
 const WITHOUT_CLIENT = ['ifupdown-ng', 'ifupdown of busybox', 'netctl', 'direct'];
 
 const isLease = (address: string): boolean => /^2001:db8:77::1..\/128$/.test(address);
+
+/** What comes from the network and by whom: lifetimes as finite or not, and what the kernel is told of advertisements. */
+function automatic(namespace: Namespace): readonly string[] {
+  return namespace
+    .script(
+      `ip -o addr show dev eth0 scope global | sed -E 's/^[0-9]+: //; s/[0-9]+sec/finite/g; s/ tentative//; s/\\\\//';
+       ip -o route show dev eth0 default | sed -E 's/metric.*//'; ip -6 -o route show dev eth0 default | sed -E 's/expires.*/expires/';
+       cd /proc/sys/net/ipv6/conf/eth0 && grep . accept_ra autoconf disable_ipv6 use_tempaddr forwarding`,
+    )
+    .split('\n')
+    .map((line) => line.trim().replace(/\s+/g, ' '))
+    .sort();
+}
 
 suite('addresses from the network', { concurrency: 2 }, () => {
   for (const release of suites()) {
@@ -39,6 +52,13 @@ suite('addresses from the network', { concurrency: 2 }, () => {
           routes.some((route) => route.startsWith('default via 192.0.2.1')),
           routes.join('\n'),
         );
+
+        const before = automatic(namespace);
+        const ip6s = [{ ip: NEIGHBOUR, netmask: 64 }];
+        const ips = [{ ip: '192.0.2.9', netmask: '24' }];
+        const { reply } = await namespace.reset({ networking: { a: { mac: ETH0, ips, ip6s } } });
+        assert.match(reply.message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
+        assert.deepEqual(automatic(namespace), before, 'a reset that fails leaves what the network gives as it was');
 
         assert.deepEqual((await namespace.reset(networks('dhcp'))).reply, OK);
         // The router offers SLAAC too, and that address alone is enough for an answer.

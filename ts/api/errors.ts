@@ -36,6 +36,7 @@ export const AGENT_ERRORS = {
   GW_NETWORK_UNSUPPORTED: [500, 'No supported network configuration found: looked for %s'],
   GW_NETWORK_IMPOSSIBLE: [500, '%s cannot do %s; nothing was changed'],
   GW_NETWORK_MISMATCH: [500, 'Network was put back: wanted %s, got %s'],
+  GW_NETWORK_NOT_BACK: [500, 'Network is not as before (%s): wanted %s, got %s'],
   GW_NETWORK_PARTIAL: [500, 'Configured %s; left alone: %s'],
   GW_KMS_UNSUPPORTED: [500, 'KMS not supported on this OS: %s'],
   GW_KMS_FAILED: [500, "Couldn't activate with %s: %s"],

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
 import type { Commit, Host, LiveAddress, LiveNetwork } from '../api/host.js';
 import { isLinkLocal } from './address.js';
-import { begin, end } from './interrupted.js';
-import { perform, putBack, until } from './perform.js';
+import { begin, end, settingsOf } from './interrupted.js';
+import { perform, putBack, runsPrograms, until } from './perform.js';
 import type { InterfaceConfig, NetworkFacts, NetworkPlan } from './plan.js';
 import { LOCK } from './unfinished.js';
 import { type KernelState, type Mismatch, compare } from './verify.js';
@@ -21,7 +21,8 @@ export type Outcome = 'changed' | 'unchanged';
 
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
- * was wanted. If it does not in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown.
+ * was wanted. If it does not in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown;
+ * GW_NETWORK_NOT_BACK where the live network then differs from what it was.
  *
  * On a host that is not live, only files are written.
  */
@@ -49,8 +50,9 @@ export async function apply(
   }
   const nics = touched(plan, facts);
   const live = { addresses: old.addresses, routes: old.routes };
-  await begin(host, { nics, live, files: plan.files, restore: plan.restore });
-  await change(plan, facts, host, options, { nics, live });
+  const undoing = { ...plan, restore: [...(await settingsOf(nics, host)), ...plan.restore] };
+  await begin(host, { nics, live, files: plan.files, restore: undoing.restore });
+  await change(undoing, facts, host, options, { nics, live });
   return 'changed';
 }
 
@@ -69,12 +71,12 @@ async function change(
 ): Promise<void> {
   const { renderer } = plan;
   const performing = { host, log, interfaces: facts.interfaces, programTimeoutMs };
-  const restored = async (): Promise<boolean> => {
+  const restored = async (): Promise<string | null> => {
     await perform(plan.restore, performing);
-    const back = await putBack(nics, live, host, log, verifyTimeoutMs, plan.restore.length > 0);
-    if (!back) log.error({ renderer }, 'the old network has not come back');
+    const difference = await putBack(nics, live, host, log, verifyTimeoutMs, runsPrograms(plan.restore));
+    if (difference !== null) log.error({ renderer, difference }, 'the old network has not come back');
     await end(host);
-    return back;
+    return difference;
   };
   await perform(plan.before, performing);
   let commit: Commit;
@@ -96,10 +98,10 @@ async function change(
   log.error({ renderer, ...mismatch, failure }, 'network is not as wanted and is put back');
   await perform(plan.before, performing);
   await commit.rollback();
-  const back = await restored();
-  const remarks = [failure, back ? null : 'the old addresses have not come back yet'];
-  const got = [mismatch.got, ...remarks].filter((text) => text !== null).join('; ');
-  throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
+  const difference = await restored();
+  const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
+  if (difference === null) throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
+  throw new AgentError('GW_NETWORK_NOT_BACK', [difference, mismatch.wanted, got]);
 }
 
 async function verified(

@@ -32,10 +32,24 @@ export function nothingOn(nic: string): Target {
   return { nic, addresses: [], routes: [], mtu: null, keepDynamic: [] };
 }
 
-/** What an interface had, so that it can be had again. */
+/**
+ * What an interface had, so that it can be had again. What came by advertisements is left to them: set from here it
+ * would have no lifetime, and would stay when the router or its prefix changes.
+ */
 export function targetFrom(nic: string, live: LiveNetwork): Target {
   const own = ownOf(nic, live);
-  return { nic, addresses: own.addresses, routes: own.routes, mtu: null, keepDynamic: [] };
+  return {
+    nic,
+    addresses: own.addresses.filter(({ address, dynamic }) => !(dynamic && familyOf(address) === 6)),
+    routes: own.routes.filter((route) => !isAdvertised(route)),
+    mtu: null,
+    keepDynamic: [6],
+  };
+}
+
+/** Whether the route came with an advertisement of a router. */
+export function isAdvertised({ protocol }: LiveRoute): boolean {
+  return protocol === BY_ADVERTISEMENT;
 }
 
 /** Steps in the order in which they work: a route needs an address that covers its gateway. */

@@ -5,7 +5,7 @@
 import type { FileChange, Host, LiveNetwork } from '../api/host.js';
 import { INTERRUPTED, LOCK } from './unfinished.js';
 import type { ApplyOptions } from './apply.js';
-import { perform, putBack } from './perform.js';
+import { perform, putBack, runsPrograms } from './perform.js';
 import type { Action } from './plan.js';
 
 /** What it takes to undo a change. */
@@ -24,6 +24,25 @@ export async function end({ state }: Host): Promise<void> {
   await state.remove(INTERRUPTED);
 }
 
+/**
+ * In the order in which they are set again: with IPv6 off there is nothing to set. A plan's files and programs write
+ * these, and no program that reads the old files takes that back.
+ */
+const SETTINGS = ['disable_ipv6', 'forwarding', 'use_tempaddr', 'autoconf', 'accept_ra'] as const;
+
+/** What the kernel is told of the devices now, as actions that tell it again. */
+export async function settingsOf(nics: readonly string[], { files }: Host): Promise<readonly Action[]> {
+  const actions: Action[] = [];
+  for (const nic of nics) {
+    for (const name of SETTINGS) {
+      const key = `net/ipv6/conf/${nic}/${name}`;
+      const value = (await files.readText(`/proc/sys/${key}`))?.trim();
+      if (value !== undefined) actions.push({ type: 'sysctl', key, value });
+    }
+  }
+  return actions;
+}
+
 /** For whoever has just taken the lock. Does nothing when no change was under way. */
 export async function recoverNetwork(
   host: Host,
@@ -39,7 +58,7 @@ export async function recoverNetwork(
   if (change !== null && host.live && !(change.files.length > 0 && (await inEffect(host, change.files)))) {
     log.warn({ nics: change.nics }, 'a change of the network was interrupted and is undone');
     await perform(change.restore, { host, log, interfaces: [], programTimeoutMs });
-    await putBack(change.nics, change.live, host, log, verifyTimeoutMs, change.restore.length > 0);
+    await putBack(change.nics, change.live, host, log, verifyTimeoutMs, runsPrograms(change.restore));
   }
   await end(host);
 }

@@ -4,8 +4,8 @@ import type { Logger } from 'pino';
 import { firstLine } from '../api/first-line.js';
 import { messageOf } from '../api/errors.js';
 import type { Host, LiveNetwork } from '../api/host.js';
-import { isLinkLocal } from './address.js';
-import { nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
+import { familyOf, isLinkLocal, networkOf } from './address.js';
+import { isAdvertised, nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
 import type { Action, InterfaceConfig } from './plan.js';
 
 const LOOK_EVERY_MS = 100;
@@ -70,9 +70,14 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
   }
 }
 
+/** Whether there is somebody to wait for. */
+export function runsPrograms(actions: readonly Action[]): boolean {
+  return actions.some(({ type }) => type === 'run');
+}
+
 /**
  * Waits for the old addresses and routes to come back by what was run (`patient`); after half of the time, or at once,
- * they are set by netlink. Tells whether they are there.
+ * they are set by netlink. Tells what differs in the end, or null.
  */
 export async function putBack(
   nics: readonly string[],
@@ -81,9 +86,13 @@ export async function putBack(
   log: Logger,
   timeoutMs: number,
   patient: boolean,
-): Promise<boolean> {
-  const isBack = async (): Promise<boolean> => summary(nics, await host.network.live()) === summary(nics, old);
-  if (await until(patient ? timeoutMs / 2 : 0, isBack)) return true;
+): Promise<string | null> {
+  let difference: string | null = null;
+  const isBack = async (): Promise<boolean> => {
+    difference = differenceOf(summary(nics, old), summary(nics, await host.network.live()));
+    return difference === null;
+  };
+  if (await until(patient ? timeoutMs / 2 : 0, isBack)) return null;
   log.warn({ nics }, 'the old network has not come back by itself and is set directly');
   try {
     const live = await host.network.live();
@@ -91,7 +100,8 @@ export async function putBack(
   } catch (error) {
     log.error({ error: String(error) }, 'the old network cannot be set directly');
   }
-  return until(timeoutMs / 2, isBack);
+  await until(timeoutMs / 2, isBack);
+  return difference;
 }
 
 /** Programs such as `netplan apply` end before the kernel is as they want it. */
@@ -104,13 +114,29 @@ export async function until(limitMs: number, holds: () => Promise<boolean>): Pro
   }
 }
 
-function summary(nics: readonly string[], { addresses, routes }: LiveNetwork): string {
+/** In words. A client or a router may give another IPv6 address of the same network: a temporary one is never the same. */
+function summary(nics: readonly string[], { addresses, routes }: LiveNetwork): ReadonlySet<string> {
   const own = addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
   const defaults = routes.filter(({ nic, prefix }) => nics.includes(nic) && prefix === 0);
-  return [
-    ...own.map(({ nic, address, prefix }) => `${nic} ${address}/${prefix}`),
-    ...defaults.map(({ nic, network, gateway }) => `${nic} ${network} via ${gateway ?? 'the link'}`),
-  ]
-    .sort()
-    .join('\n');
+  return new Set([
+    ...own.map(({ nic, address, prefix, dynamic }) => {
+      if (!dynamic) return `${address}/${prefix} on ${nic} without a lifetime`;
+      if (familyOf(address) === 4) return `${address}/${prefix} on ${nic} with a lifetime`;
+      return `an address of ${networkOf({ address, prefix })}/${prefix} on ${nic} with a lifetime`;
+    }),
+    ...defaults.map((route) => {
+      const { nic, network, gateway } = route;
+      return `default of ${network} via ${gateway ?? 'the link'} on ${nic}${isAdvertised(route) ? ' by advertisement' : ''}`;
+    }),
+  ]);
+}
+
+function differenceOf(old: ReadonlySet<string>, now: ReadonlySet<string>): string | null {
+  const lost = [...old].filter((text) => !now.has(text));
+  const extra = [...now].filter((text) => !old.has(text));
+  const parts = [
+    ...(lost.length === 0 ? [] : [`gone: ${lost.join(', ')}`]),
+    ...(extra.length === 0 ? [] : [`new: ${extra.join(', ')}`]),
+  ];
+  return parts.length === 0 ? null : parts.join('; ');
 }

@@ -188,6 +188,23 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     },
   },
 
+  GW_NETWORK_NOT_BACK: {
+    says: ['gone: 192.0.2.5/24 on eth0 with a lifetime', 'new: 192.0.2.5/24 on eth0 without a lifetime'],
+    config: '[network]\nverify-timeout = "4s"',
+    files: { ...WITHOUT_IFUPDOWN, 'etc/guestwire/network.json': '{"version": 1, "interfaces": []}' },
+    published: { [RECORD]: JSON.stringify({ mac: MAC, ip6s: [{ ip: '2001:db8::1', netmask: 64 }] }) },
+    async provoke(guest) {
+      // A lease whose client is gone: nobody brings its lifetime back.
+      await guest.startLive(`
+        ip link add eth0 address ${MAC} type veth peer name far
+        ip link set far up
+        ip link set eth0 up
+        ip address add 192.0.2.5/24 dev eth0 valid_lft 600 preferred_lft 600
+        ip address add 2001:db8::1/64 dev far nodad`);
+      return guest.request('resetnetwork');
+    },
+  },
+
   GW_NETWORK_PARTIAL: {
     says: ['eth0', 'b: Unknown interface MAC 00:aa:bb:cc:dd:ee'],
     published: {
