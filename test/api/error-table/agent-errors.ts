@@ -189,7 +189,11 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
   },
 
   GW_NETWORK_NOT_BACK: {
-    says: ['gone: 192.0.2.5/24 on eth0 with a lifetime', 'new: 192.0.2.5/24 on eth0 without a lifetime'],
+    says: [
+      'gone: 192.0.2.5/24 on eth0 with a lifetime; new: 192.0.2.5/24 on eth0 without a lifetime',
+      '2001:db8::1/64 on eth0',
+      'it marked tentative or as a duplicate',
+    ],
     config: '[network]\nverify-timeout = "4s"',
     files: { ...WITHOUT_IFUPDOWN, 'etc/guestwire/network.json': '{"version": 1, "interfaces": []}' },
     published: { [RECORD]: JSON.stringify({ mac: MAC, ip6s: [{ ip: '2001:db8::1', netmask: 64 }] }) },
