@@ -19,7 +19,7 @@ const isLease = (address: string): boolean => /^2001:db8:77::1..\/128$/.test(add
 function automatic(namespace: Namespace): readonly string[] {
   return namespace
     .script(
-      `ip -o addr show dev eth0 scope global | sed -E 's/^[0-9]+: //; s/[0-9]+sec/finite/g; s/ tentative//; s/\\\\//';
+      `ip -o addr show dev eth0 scope global | sed -E 's/^[0-9]+: //; s/[0-9]+sec/finite/g; s/\\\\//';
        ip -o route show dev eth0 default | sed -E 's/metric.*//'; ip -6 -o route show dev eth0 default | sed -E 's/expires.*/expires/';
        cd /proc/sys/net/ipv6/conf/eth0 && grep . accept_ra autoconf disable_ipv6 use_tempaddr forwarding`,
     )

@@ -114,15 +114,19 @@ export async function until(limitMs: number, holds: () => Promise<boolean>): Pro
   }
 }
 
-/** In words. A client or a router may give another IPv6 address of the same network: a temporary one is never the same. */
+/**
+ * In words. A client or a router may give another IPv6 address of the same network: a temporary one is never the same.
+ * One that cannot be used yet has not come back.
+ */
 function summary(nics: readonly string[], { addresses, routes }: LiveNetwork): ReadonlySet<string> {
   const own = addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
   const defaults = routes.filter(({ nic, prefix }) => nics.includes(nic) && prefix === 0);
   return new Set([
-    ...own.map(({ nic, address, prefix, dynamic }) => {
-      if (!dynamic) return `${address}/${prefix} on ${nic} without a lifetime`;
-      if (familyOf(address) === 4) return `${address}/${prefix} on ${nic} with a lifetime`;
-      return `an address of ${networkOf({ address, prefix })}/${prefix} on ${nic} with a lifetime`;
+    ...own.map(({ nic, address, prefix, dynamic, unusable }) => {
+      const state = unusable ? ', tentative or a duplicate' : '';
+      if (!dynamic) return `${address}/${prefix} on ${nic} without a lifetime${state}`;
+      if (familyOf(address) === 4) return `${address}/${prefix} on ${nic} with a lifetime${state}`;
+      return `an address of ${networkOf({ address, prefix })}/${prefix} on ${nic} with a lifetime${state}`;
     }),
     ...defaults.map((route) => {
       const { nic, network, gateway } = route;
