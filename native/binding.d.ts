@@ -342,6 +342,12 @@ export interface NetworkAddress {
   prefix: number
   /** It has a lifetime: from DHCP or a router advertisement. */
   dynamic: boolean
+  /** What is left of that lifetime, seconds; null where it has none. */
+  valid: number | null
+  /** How long new connections use it, seconds; null where that does not end. */
+  preferred: number | null
+  /** The kernel has set no route to its network. */
+  noPrefixRoute: boolean
   /** Duplicate address detection runs or has failed. */
   unusable: boolean
   /** IPv4: the kernel drops it with the first address of its network. IPv6: a temporary address. */
@@ -358,9 +364,9 @@ export declare function networkApply(changes: Array<NetworkChange>): void
 export type NetworkChange =
   | { type: 'up'; index: number }
   | { type: 'mtu'; index: number; mtu: number }
-  | { type: 'add-address'; index: number; address: string; prefix: number }
+  | { type: 'add-address'; index: number; address: string; prefix: number; valid: number | null; preferred: number | null; noPrefixRoute: boolean }
   | { type: 'remove-address'; index: number; address: string; prefix: number }
-  | { type: 'add-route'; index: number; network: string; prefix: number; gateway: string | null; metric: number | null; onLink: boolean }
+  | { type: 'add-route'; index: number; network: string; prefix: number; gateway: string | null; metric: number | null; onLink: boolean; protocol: number | null; expires: number | null }
   | { type: 'remove-route'; index: number; network: string; prefix: number; gateway: string | null; metric: number | null }
 
 /** One network device. */
@@ -403,6 +409,8 @@ export interface NetworkRoute {
   metric: number
   /** Who set it, in the numbers of rtnetlink(7). */
   protocol: number
+  /** What is left of its lifetime, seconds; null where it has none, as all of IPv4. */
+  expires: number | null
   /** The gateway counts as reachable though no address of the device covers it. */
   onLink: boolean
   /** In the numbers of rtnetlink(7). */

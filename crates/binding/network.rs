@@ -48,7 +48,7 @@ pub struct NetworkLink {
 }
 
 /// One address of a device.
-#[napi(object, object_from_js = false)]
+#[napi(object, object_from_js = false, use_nullable = true)]
 pub struct NetworkAddress {
     /// The device's index.
     pub index: u32,
@@ -58,6 +58,12 @@ pub struct NetworkAddress {
     pub prefix: u8,
     /// It has a lifetime: from DHCP or a router advertisement.
     pub dynamic: bool,
+    /// What is left of that lifetime, seconds; null where it has none.
+    pub valid: Option<u32>,
+    /// How long new connections use it, seconds; null where that does not end.
+    pub preferred: Option<u32>,
+    /// The kernel has set no route to its network.
+    pub no_prefix_route: bool,
     /// Duplicate address detection runs or has failed.
     pub unusable: bool,
     /// IPv4: the kernel drops it with the first address of its network. IPv6: a temporary address.
@@ -79,6 +85,8 @@ pub struct NetworkRoute {
     pub metric: u32,
     /// Who set it, in the numbers of rtnetlink(7).
     pub protocol: u8,
+    /// What is left of its lifetime, seconds; null where it has none, as all of IPv4.
+    pub expires: Option<u32>,
     /// The gateway counts as reachable though no address of the device covers it.
     pub on_link: bool,
     /// In the numbers of rtnetlink(7).
@@ -104,6 +112,9 @@ pub enum NetworkChange {
         index: u32,
         address: String,
         prefix: u8,
+        valid: Option<u32>,
+        preferred: Option<u32>,
+        no_prefix_route: bool,
     },
     RemoveAddress {
         index: u32,
@@ -117,6 +128,8 @@ pub enum NetworkChange {
         gateway: Option<String>,
         metric: Option<u32>,
         on_link: bool,
+        protocol: Option<u8>,
+        expires: Option<u32>,
     },
     RemoveRoute {
         index: u32,
@@ -174,6 +187,9 @@ impl From<AddressEntry> for NetworkAddress {
             address: entry.address.to_string(),
             prefix: entry.prefix,
             dynamic: entry.dynamic,
+            valid: entry.valid,
+            preferred: entry.preferred,
+            no_prefix_route: entry.no_prefix_route,
             unusable: entry.unusable,
             secondary: entry.secondary,
         }
@@ -189,6 +205,7 @@ impl From<Route> for NetworkRoute {
             gateway: route.gateway.map(|gateway| gateway.to_string()),
             metric: route.metric,
             protocol: route.protocol,
+            expires: route.expires,
             on_link: route.on_link,
             scope: route.scope,
         }
@@ -206,10 +223,16 @@ impl TryFrom<NetworkChange> for Change {
                 index,
                 address,
                 prefix,
+                valid,
+                preferred,
+                no_prefix_route,
             } => Self::AddAddress {
                 index,
                 address: parse(&address)?,
                 prefix,
+                valid,
+                preferred,
+                no_prefix_route,
             },
             NetworkChange::RemoveAddress {
                 index,
@@ -227,6 +250,8 @@ impl TryFrom<NetworkChange> for Change {
                 gateway,
                 metric,
                 on_link,
+                protocol,
+                expires,
             } => Self::AddRoute {
                 index,
                 network: parse(&network)?,
@@ -234,6 +259,8 @@ impl TryFrom<NetworkChange> for Change {
                 gateway: gateway.as_deref().map(parse).transpose()?,
                 on_link,
                 metric,
+                protocol,
+                expires,
             },
             NetworkChange::RemoveRoute {
                 index,

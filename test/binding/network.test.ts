@@ -40,7 +40,17 @@ test('nothing is sent when an address is none', () => {
   for (const address of ['', '192.0.2', '192.0.2.1/24', 'fe80::1%eth0', '2001:db8::g']) {
     assert.throws(
       () => {
-        networkApply([{ type: 'add-address', index: NOWHERE, address, prefix: 24 }]);
+        networkApply([
+          {
+            type: 'add-address',
+            index: NOWHERE,
+            address,
+            prefix: 24,
+            valid: null,
+            preferred: null,
+            noPrefixRoute: false,
+          },
+        ]);
       },
       { code: 'NETLINK_FAILED', message: `${JSON.stringify(address)} is no IP address` },
     );

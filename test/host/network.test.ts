@@ -4,7 +4,7 @@ import { mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Nic } from '../../ts/api/host.js';
+import type { Lifetime, Nic } from '../../ts/api/host.js';
 import { createNetwork } from '../../ts/host/network.js';
 import { type Scratch, createScratch } from '../support/scratch.js';
 import type { Outcome, Step } from './network-steps.js';
@@ -183,6 +183,46 @@ test('addresses and routes of both families are set, read back and taken away', 
   };
   const after = inNamespace(...PAIR, add, remove, remove);
   assert.deepEqual([after.failure, after.addresses, after.routes], [null, [], []]);
+});
+
+test('what has a lifetime is set for the rest of that, and what has none left is not set', () => {
+  const nic = 'eth0';
+  const now = Date.now();
+  const until = (seconds: number): Lifetime => ({
+    validUntil: now + seconds * 1000,
+    preferredUntil: now + seconds * 500,
+  });
+  const address = { type: 'add-address', nic, prefix: 24 } as const;
+  const route = { type: 'add-route', nic, prefix: 48, gateway: 'fe80::1', metric: null, onLink: false } as const;
+  const { failure, addresses, routes } = inNamespace(...PAIR, {
+    change: [
+      { type: 'up', nic },
+      { ...address, address: '192.0.2.10', lifetime: until(3600) },
+      { ...address, address: '2001:db8::10', lifetime: until(3600), noPrefixRoute: true },
+      { ...address, address: '192.0.2.11', lifetime: until(-1) },
+      { ...route, network: '2001:db8:1::', protocol: 16, expires: now + 3600_000 },
+      { ...route, network: '2001:db8:2::', protocol: 16, expires: now - 1 },
+    ],
+  });
+  assert.equal(failure, null);
+  const near = (time: number | null | undefined, wanted: number): boolean =>
+    typeof time === 'number' && Math.abs(time - wanted) <= 2000;
+  assert.deepEqual(
+    addresses.map(({ address, dynamic, lifetime, noPrefixRoute = false }) => [
+      address,
+      dynamic && near(lifetime?.validUntil, now + 3600_000) && near(lifetime?.preferredUntil, now + 1800_000),
+      noPrefixRoute,
+    ]),
+    [
+      ['192.0.2.10', true, false],
+      ['2001:db8::10', true, true],
+    ],
+  );
+  const ours = routes.filter(({ protocol }) => protocol === 16);
+  assert.deepEqual(
+    ours.map(({ network, expires }) => [network, near(expires, now + 3600_000)]),
+    [['2001:db8:1::', true]],
+  );
 });
 
 test('a change that fails is named, with its device and the error of the kernel', () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../../ts/api/host.js';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../../ts/api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal, needsOnLink } from '../../ts/network/address.js';
 import { type Target, stepsTo, targetFrom, targetOf } from '../../ts/network/changes.js';
 import { readWanted } from '../../ts/network/wanted.js';
@@ -11,6 +11,8 @@ import { ETH0, ETH1, publishedBy } from './inputs.js';
 type Route = Target['routes'][number];
 
 const LINK_LOCAL: LiveAddress = { nic: 'eth0', address: 'fe80::5', prefix: 64, unusable: false, dynamic: false };
+/** Beyond any test. */
+const LIFETIME: Lifetime = { validUntil: 8e12, preferredUntil: null };
 const OF_OTHERS: LiveNetwork = {
   addresses: [{ nic: 'eth1', address: '192.0.2.4', prefix: 24, unusable: false, dynamic: false }],
   routes: [{ nic: 'eth1', network: '0.0.0.0', prefix: 0, gateway: '192.0.2.1', metric: 5, onLink: false, protocol: 4 }],
@@ -57,18 +59,18 @@ class Kernel {
     assert.equal(step.nic, 'eth0');
     if (step.type === 'up') this.isUp = true;
     else if (step.type === 'mtu') this.mtu = step.mtu;
-    else if (step.type === 'add-address') this.addAddress(step, false);
+    else if (step.type === 'add-address') this.addAddress(step, step.lifetime !== undefined);
     else if (step.type === 'remove-address') this.#removeAddress(step);
-    else if ('network' in step && step.type === 'add-route') this.addRoute(step, 4);
+    else if (step.type === 'add-route') this.addRoute(step, step.protocol ?? 4);
     else if ('network' in step) this.#removeRoute(step);
   }
 
   addAddress({ address, prefix }: Address, dynamic: boolean): void {
-    const added: LiveAddress = { nic: 'eth0', address, prefix, unusable: false, dynamic };
+    const lifetime = dynamic ? { lifetime: LIFETIME } : {};
+    const added: LiveAddress = { nic: 'eth0', address, prefix, unusable: false, dynamic, ...lifetime };
     const same = [...this.#v4, ...this.#v6].find((one) => text(one) === text(added));
     if (same !== undefined) {
-      const replaced = (list: readonly LiveAddress[]): LiveAddress[] =>
-        list.map((one) => (one === same ? { ...one, dynamic } : one));
+      const replaced = (list: readonly LiveAddress[]): LiveAddress[] => list.map((one) => (one === same ? added : one));
       [this.#v4, this.#v6] = [replaced(this.#v4), replaced(this.#v6)];
       return;
     }
@@ -373,7 +375,7 @@ suite('steps to a wanted state', () => {
     for (const step of stepsTo(wanted, kernel.live())) kernel.take(step);
     assert.deepEqual(own(kernel.live()), {
       addresses: ['10.99.0.4', '10.99.0.5'].map((address) => {
-        return { nic: 'eth0', address, prefix: 24, unusable: false, dynamic: true };
+        return { nic: 'eth0', address, prefix: 24, unusable: false, dynamic: true, lifetime: LIFETIME };
       }),
       routes: routes.slice(0, 2).map((one) => ({ nic: 'eth0', ...one })),
     });
@@ -403,10 +405,16 @@ suite('steps back', () => {
             .addresses.filter(({ address, dynamic }) => !isLinkLocal(address) && !(dynamic && familyOf(address) === 6))
             .map(text);
         assert.deepEqual(addresses(kernel.live()), addresses(old));
+        const lifetimes = (live: LiveNetwork): readonly string[] =>
+          own(live)
+            .addresses.filter(({ address }) => !isLinkLocal(address))
+            .map((one) => `${text(one)} ${one.dynamic ? 'with a lifetime' : 'for good'}`)
+            .sort();
+        assert.deepEqual(lifetimes(kernel.live()), lifetimes(old));
         const routes = (live: LiveNetwork): readonly string[] =>
           own(live)
             .routes.filter(({ protocol }) => protocol !== 9)
-            .map((one) => `${routeKey(one)} via ${one.gateway ?? ''}`)
+            .map((one) => `${routeKey(one)} via ${one.gateway ?? ''} by ${one.protocol}`)
             .sort();
         assert.deepEqual(routes(kernel.live()), routes(old));
       }),

@@ -182,6 +182,13 @@ export interface Nic {
   readonly physical: boolean;
 }
 
+/** Until when an address counts: milliseconds since 1970, so that what is noted means the same later. */
+export interface Lifetime {
+  readonly validUntil: number;
+  /** null: new connections use it as long as it is valid. */
+  readonly preferredUntil: number | null;
+}
+
 /** One address as the kernel has it. */
 export interface LiveAddress {
   readonly nic: string;
@@ -191,6 +198,12 @@ export interface LiveAddress {
   readonly unusable: boolean;
   /** It has a lifetime: from DHCP or a router advertisement. */
   readonly dynamic: boolean;
+  /** Present where `dynamic`. */
+  readonly lifetime?: Lifetime;
+  /** The kernel has set no route to its network. */
+  readonly noPrefixRoute?: boolean;
+  /** IPv6: made by the kernel for privacy, to be replaced soon. */
+  readonly temporary?: boolean;
 }
 
 export interface LiveRoute {
@@ -205,6 +218,8 @@ export interface LiveRoute {
   readonly onLink: boolean;
   /** Who set it, rtnetlink(7): 2 the kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP. */
   readonly protocol: number;
+  /** When it ends, milliseconds since 1970; absent where it has no lifetime. */
+  readonly expires?: number;
 }
 
 export interface LiveNetwork {
@@ -216,28 +231,44 @@ export interface LiveNetwork {
 export type LinkChange =
   | { readonly type: 'up'; readonly nic: string }
   | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
-  | {
-      readonly type: 'add-address' | 'remove-address';
-      readonly nic: string;
-      readonly address: string;
-      readonly prefix: number;
-    }
-  | {
-      readonly type: 'add-route' | 'remove-route';
-      readonly nic: string;
-      readonly network: string;
-      readonly prefix: number;
-      readonly gateway: string | null;
-      /** null: the kernel's own default. */
-      readonly metric: number | null;
-      readonly onLink: boolean;
-    };
+  | AddressChange<'add-address'>
+  | AddressChange<'remove-address'>
+  | RouteChange<'add-route'>
+  | RouteChange<'remove-route'>;
+
+interface AddressChange<Type extends string> {
+  readonly type: Type;
+  readonly nic: string;
+  readonly address: string;
+  readonly prefix: number;
+  /** For an address that is added; absent: for good. */
+  readonly lifetime?: Lifetime;
+  readonly noPrefixRoute?: boolean;
+}
+
+interface RouteChange<Type extends string> {
+  readonly type: Type;
+  readonly nic: string;
+  readonly network: string;
+  readonly prefix: number;
+  readonly gateway: string | null;
+  /** null: the kernel's own default. */
+  readonly metric: number | null;
+  readonly onLink: boolean;
+  /** For a route that is added, as in {@link LiveRoute}; absent: static. */
+  readonly protocol?: number;
+  /** For a route that is added, as in {@link LiveRoute}; absent: for good. */
+  readonly expires?: number;
+}
 
 export interface Network {
   nics(): Promise<readonly Nic[]>;
   /** Addresses and main-table routes of both families, as the kernel has them now. */
   live(): Promise<LiveNetwork>;
-  /** Carries out changes in order, by netlink. What is there already is no error, nor is the removal of what is gone. */
+  /**
+   * Carries out changes in order, by netlink. What is there already is no error, nor is the removal of what is gone.
+   * What has a lifetime is set for the rest of that; where it has ended it is not set.
+   */
   change(changes: readonly LinkChange[]): Promise<void>;
   /** Sets /proc/sys/KEY, such as `net/ipv6/conf/eth0/accept_ra`. A kernel that has no such key is no error. */
   setKernel(key: string, value: string): Promise<void>;

@@ -2,8 +2,8 @@
 import { constants } from 'node:fs';
 import { readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type NetworkChange, type NetworkLink, networkApply, networkSnapshot } from '#binding';
-import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute, Network, Nic } from '../api/host.js';
+import { type NetworkAddress, type NetworkChange, type NetworkLink, networkApply, networkSnapshot } from '#binding';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, Network, Nic } from '../api/host.js';
 import { absent } from './system-error.js';
 
 const ETHERNET = '1';
@@ -35,7 +35,7 @@ export function createNetwork(root: string, live: boolean): Network {
     },
     async change(changes) {
       requireLive();
-      networkApply(await Promise.resolve(indexed(changes)));
+      networkApply(await Promise.resolve(indexed(changes, Date.now())));
     },
     async setKernel(key, value) {
       requireLive();
@@ -78,17 +78,30 @@ async function kernelNics(sys: string): Promise<Nic[]> {
 function kernelNetwork(): LiveNetwork {
   const { links, addresses, routes } = networkSnapshot();
   const names = namesOf(links.filter(({ loopback }) => !loopback));
+  const now = Date.now();
   const on = <T>(index: number, entry: (nic: string) => T): readonly T[] => {
     const nic = names.get(index);
     return nic === undefined ? [] : [entry(nic)];
   };
   return {
-    addresses: addresses.flatMap(({ index, address, prefix, unusable, dynamic }) =>
-      on(index, (nic): LiveAddress => ({ nic, address, prefix, unusable, dynamic })),
+    addresses: addresses.flatMap((entry) => on(entry.index, (nic) => liveAddress(nic, entry, now))),
+    routes: routes.flatMap(({ index, expires, network, prefix, gateway, metric, onLink, protocol }) =>
+      on(index, (nic): LiveRoute => {
+        const route = { nic, network, prefix, gateway, metric, onLink, protocol };
+        return expires === null ? route : { ...route, expires: now + expires * 1000 };
+      }),
     ),
-    routes: routes.flatMap(({ index, network, prefix, gateway, metric, onLink, protocol }) =>
-      on(index, (nic): LiveRoute => ({ nic, network, prefix, gateway, metric, onLink, protocol })),
-    ),
+  };
+}
+
+function liveAddress(nic: string, entry: NetworkAddress, now: number): LiveAddress {
+  const { address, prefix, unusable, dynamic, valid, preferred, noPrefixRoute, secondary } = entry;
+  const preferredUntil = preferred === null ? null : now + preferred * 1000;
+  return {
+    ...{ nic, address, prefix, unusable, dynamic },
+    ...(valid === null ? {} : { lifetime: { validUntil: now + valid * 1000, preferredUntil } }),
+    ...(noPrefixRoute ? { noPrefixRoute } : {}),
+    ...(secondary && address.includes(':') ? { temporary: true } : {}),
   };
 }
 
@@ -96,15 +109,39 @@ function namesOf(links: readonly NetworkLink[]): ReadonlyMap<number, string> {
   return new Map(links.map(({ index, name }) => [index, name]));
 }
 
-/** What is to be removed from a device that is gone, is gone. */
-function indexed(changes: readonly LinkChange[]): NetworkChange[] {
+/** What is to be removed from a device that is gone, is gone; what has no time left is not set. */
+function indexed(changes: readonly LinkChange[], now: number): NetworkChange[] {
   const indexes = new Map(networkSnapshot().links.map(({ index, name }) => [name, index]));
-  return changes.flatMap(({ nic, ...change }) => {
+  return changes.flatMap(({ nic, ...change }): NetworkChange[] => {
     const index = indexes.get(nic);
-    if (index !== undefined) return [{ ...change, index }];
-    if (change.type === 'remove-address' || change.type === 'remove-route') return [];
-    throw new Error(`there is no device ${nic}`);
+    if (index === undefined) {
+      if (change.type === 'remove-address' || change.type === 'remove-route') return [];
+      throw new Error(`there is no device ${nic}`);
+    }
+    if (change.type === 'add-address') {
+      const { type, address, prefix, lifetime, noPrefixRoute = false } = change;
+      const left = leftOf(lifetime, now);
+      return left.valid === 0 ? [] : [{ type, index, address, prefix, noPrefixRoute, ...left }];
+    }
+    if (change.type === 'add-route') {
+      const { type, network, prefix, gateway, metric, onLink, protocol = null } = change;
+      const expires = change.expires === undefined ? null : secondsUntil(change.expires, now);
+      return expires === 0 ? [] : [{ type, index, network, prefix, gateway, metric, onLink, protocol, expires }];
+    }
+    return [{ ...change, index }];
   });
+}
+
+function leftOf(lifetime: Lifetime | undefined, now: number): { valid: number | null; preferred: number | null } {
+  if (lifetime === undefined) return { valid: null, preferred: null };
+  const { validUntil, preferredUntil } = lifetime;
+  const preferred = preferredUntil === null ? null : secondsUntil(preferredUntil, now);
+  return { valid: secondsUntil(validUntil, now), preferred };
+}
+
+/** Whole ones, rounded up: what the kernel tells is rounded down. */
+function secondsUntil(time: number, now: number): number {
+  return Math.max(0, Math.ceil((time - now) / 1000));
 }
 
 async function copiedNics(sys: string): Promise<Nic[]> {

@@ -1,5 +1,5 @@
 /** From the state that the kernel has to the one that it is to have, without any program. Pure. */
-import type { LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../api/host.js';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal } from './address.js';
 import type { InterfaceConfig } from './plan.js';
 import { type PlannedRoute, isSameRoute, routesOf } from './routes.js';
@@ -7,8 +7,9 @@ import { type PlannedRoute, isSameRoute, routesOf } from './routes.js';
 export interface Target {
   readonly nic: string;
   /** Of each family, the first is to be the primary one. */
-  readonly addresses: readonly Address[];
-  readonly routes: readonly Pick<PlannedRoute, 'network' | 'prefix' | 'gateway' | 'metric' | 'onLink'>[];
+  readonly addresses: readonly (Address & { readonly lifetime?: Lifetime; readonly noPrefixRoute?: boolean })[];
+  readonly routes: readonly (Pick<PlannedRoute, 'network' | 'prefix' | 'gateway' | 'metric' | 'onLink'> &
+    Partial<Pick<LiveRoute, 'protocol' | 'expires'>>)[];
   /** Bytes; null: as it is. */
   readonly mtu: number | null;
   /** Of these families, addresses with a lifetime and the routes that came with them stay. */
@@ -33,14 +34,17 @@ export function nothingOn(nic: string): Target {
 }
 
 /**
- * What an interface had, so that it can be had again. What came by advertisements is left to them: set from here it
- * would have no lifetime, and would stay when the router or its prefix changes.
+ * What an interface had, so that it can be had again, each for the rest of its lifetime at most. Routes of
+ * advertisements and temporary addresses are left to the kernel, which replaces only what it has set itself.
  */
 export function targetFrom(nic: string, live: LiveNetwork): Target {
   const own = ownOf(nic, live);
   return {
     nic,
-    addresses: own.addresses.filter(({ address, dynamic }) => !(dynamic && familyOf(address) === 6)),
+    // One that has a lifetime, but nobody noted how long: set from here it would stay for ever.
+    addresses: own.addresses.filter(
+      ({ dynamic, lifetime, temporary }) => !temporary && !(dynamic && lifetime === undefined),
+    ),
     routes: own.routes.filter((route) => !isAdvertised(route)),
     mtu: null,
     keepDynamic: [6],
@@ -73,11 +77,20 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
       return { type: 'remove-address', nic, address, prefix } as const;
     }),
     // All of them: the kernel takes the secondary addresses of a network away together with its primary one.
-    ...inOrderOfAdding(target.addresses).map(({ address, prefix }) => {
-      return { type: 'add-address', nic, address, prefix } as const;
+    ...inOrderOfAdding(target.addresses).map(({ address, prefix, lifetime, noPrefixRoute }) => {
+      const rest = lifetime === undefined ? {} : { lifetime: longerOf(lifetime, own.addresses, { address, prefix }) };
+      return {
+        type: 'add-address',
+        nic,
+        address,
+        prefix,
+        ...rest,
+        ...(noPrefixRoute ? { noPrefixRoute } : {}),
+      } as const;
     }),
-    ...inOrder.map(({ network, prefix, gateway, metric, onLink }) => {
-      return { type: 'add-route', nic, network, prefix, gateway, metric, onLink } as const;
+    ...inOrder.map(({ network, prefix, gateway, metric, onLink, protocol, expires }) => {
+      const origin = { ...(protocol === undefined ? {} : { protocol }), ...(expires === undefined ? {} : { expires }) };
+      return { type: 'add-route', nic, network, prefix, gateway, metric, onLink, ...origin } as const;
     }),
   ];
 }
@@ -102,7 +115,7 @@ function ownOf(nic: string, { addresses, routes }: LiveNetwork): { addresses: Li
 }
 
 /** The kernel puts a new IPv4 address behind the others, and a new IPv6 address before them. */
-function inOrderOfAdding(addresses: readonly Address[]): readonly Address[] {
+function inOrderOfAdding<T extends Address>(addresses: readonly T[]): readonly T[] {
   return [...addresses.filter(isFamily(4)), ...addresses.filter(isFamily(6)).toReversed()];
 }
 
@@ -137,6 +150,12 @@ function staleAddresses({ addresses, keepDynamic }: Target, own: readonly LiveAd
     });
     return isInOrder ? there.filter((address) => !kept.includes(address)) : there;
   });
+}
+
+/** A client or a router may have renewed it in the meantime. */
+function longerOf(lifetime: Lifetime, there: readonly LiveAddress[], wanted: Address): Lifetime {
+  const renewed = there.find((address) => text(address) === text(wanted))?.lifetime;
+  return renewed !== undefined && renewed.validUntil > lifetime.validUntil ? renewed : lifetime;
 }
 
 function text({ address, prefix }: Address): string {

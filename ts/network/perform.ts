@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { firstLine } from '../api/first-line.js';
 import { messageOf } from '../api/errors.js';
-import type { Host, LiveNetwork } from '../api/host.js';
+import type { Host, LiveAddress, LiveNetwork } from '../api/host.js';
 import { familyOf, isLinkLocal, networkOf } from './address.js';
 import { isAdvertised, nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
 import type { Action, InterfaceConfig } from './plan.js';
@@ -89,19 +89,32 @@ export async function putBack(
 ): Promise<string | null> {
   let difference: string | null = null;
   const isBack = async (): Promise<boolean> => {
-    difference = differenceOf(summary(nics, old), summary(nics, await host.network.live()));
+    difference = differenceOf(summary(nics, old, old), summary(nics, await host.network.live(), old));
     return difference === null;
   };
   if (await until(patient ? timeoutMs / 2 : 0, isBack)) return null;
   log.warn({ nics }, 'the old network has not come back by itself and is set directly');
+  let unattended: readonly string[] = [];
   try {
     const live = await host.network.live();
-    for (const nic of nics) await host.network.change(stepsTo(targetFrom(nic, old), live));
+    unattended = leasesWithoutClient(nics, old, live);
+    await host.network.change(nics.flatMap((nic) => stepsTo(targetFrom(nic, old), live)));
   } catch (error) {
     log.error({ error: String(error) }, 'the old network cannot be set directly');
   }
   await until(timeoutMs / 2, isBack);
-  return difference;
+  return [difference, ...unattended].filter((text) => text !== null).join('; ') || null;
+}
+
+/** In words: leases of IPv4 that have not come back by themselves. Whether a client will still do so cannot be told. */
+function leasesWithoutClient(nics: readonly string[], old: LiveNetwork, live: LiveNetwork): readonly string[] {
+  const isBack = (lease: LiveAddress): boolean =>
+    live.addresses.some(({ nic, address, dynamic }) => dynamic && nic === lease.nic && address === lease.address);
+  return old.addresses
+    .filter((one) => nics.includes(one.nic) && one.dynamic && familyOf(one.address) === 4 && !isBack(one))
+    .map(({ nic, address, prefix }) => {
+      return `no DHCP client brought ${address}/${prefix} on ${nic} back: it stays for the rest of its lifetime`;
+    });
 }
 
 /** Programs such as `netplan apply` end before the kernel is as they want it. */
@@ -116,14 +129,15 @@ export async function until(limitMs: number, holds: () => Promise<boolean>): Pro
 
 /**
  * In words. A client or a router may give another IPv6 address of the same network: a temporary one is never the same.
- * One that cannot be used yet has not come back.
+ * One that cannot be used yet has not come back, unless it could not be used before.
  */
-function summary(nics: readonly string[], { addresses, routes }: LiveNetwork): ReadonlySet<string> {
+function summary(nics: readonly string[], { addresses, routes }: LiveNetwork, old: LiveNetwork): ReadonlySet<string> {
+  const before = new Set(old.addresses.filter(({ unusable }) => unusable).map(({ address }) => address));
   const own = addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
   const defaults = routes.filter(({ nic, prefix }) => nics.includes(nic) && prefix === 0);
   return new Set([
     ...own.map(({ nic, address, prefix, dynamic, unusable }) => {
-      const state = unusable ? ', tentative or a duplicate' : '';
+      const state = unusable && !before.has(address) ? ', tentative or a duplicate' : '';
       if (!dynamic) return `${address}/${prefix} on ${nic} without a lifetime${state}`;
       if (familyOf(address) === 4) return `${address}/${prefix} on ${nic} with a lifetime${state}`;
       return `an address of ${networkOf({ address, prefix })}/${prefix} on ${nic} with a lifetime${state}`;

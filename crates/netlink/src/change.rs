@@ -3,7 +3,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::route::{
     RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -30,7 +32,7 @@ pub enum Change {
         /// Bytes.
         mtu: u32,
     },
-    /// Gives a device an address, for good: one that is there with a lifetime loses that. IPv6 addresses become usable
+    /// Gives a device an address; one that is there gets the lifetime that is said here. IPv6 addresses become usable
     /// after duplicate address detection.
     AddAddress {
         /// The device.
@@ -39,6 +41,12 @@ pub enum Change {
         address: IpAddr,
         /// Bits.
         prefix: u8,
+        /// Seconds, at least 1; None: for good.
+        valid: Option<u32>,
+        /// How long new connections may use it, seconds; None: as long as it is valid.
+        preferred: Option<u32>,
+        /// The kernel sets no route to its network. IPv6, or Linux 4.4.
+        no_prefix_route: bool,
     },
     /// Takes an address away. With an IPv4 address the kernel also takes the later ones of the same network, unless
     /// the device's `promote_secondaries` is set.
@@ -64,6 +72,10 @@ pub enum Change {
         on_link: bool,
         /// Lower comes first. None: 0 for IPv4, 1024 for IPv6.
         metric: Option<u32>,
+        /// Who sets it, in the numbers of rtnetlink(7). None: 4, static.
+        protocol: Option<u8>,
+        /// Seconds, of IPv6 only; None: for good.
+        expires: Option<u32>,
     },
     /// Removes a route from the main table, whoever added it. An IPv4 route over several gateways goes as a whole, with
     /// its first one.
@@ -159,10 +171,24 @@ impl Change {
                 index,
                 address,
                 prefix,
+                valid,
+                preferred,
+                no_prefix_route,
             } => {
                 let mut message = address_message(index, address, prefix);
                 let broadcast = broadcast(address, prefix).map(AddressAttribute::Broadcast);
                 message.attributes.extend(broadcast);
+                if valid.is_some() || preferred.is_some() {
+                    let mut times = CacheInfo::default();
+                    times.ifa_valid = valid.unwrap_or(u32::MAX);
+                    // The kernel refuses a longer one than the address is valid.
+                    times.ifa_preferred = preferred.unwrap_or(u32::MAX).min(times.ifa_valid);
+                    message.attributes.push(AddressAttribute::CacheInfo(times));
+                }
+                if no_prefix_route {
+                    let flags = AddressAttribute::Flags(AddressFlags::Noprefixroute);
+                    message.attributes.push(flags);
+                }
                 (libc::RTM_NEWADDR, Message::Address(message))
             }
             Self::RemoveAddress {
@@ -180,9 +206,14 @@ impl Change {
                 gateway,
                 on_link,
                 metric,
+                protocol,
+                expires,
             } => {
                 let mut message = route_message(index, network, prefix, gateway, metric);
-                message.header.protocol = RouteProtocol::Static;
+                message.header.protocol = protocol.map_or(RouteProtocol::Static, Into::into);
+                message
+                    .attributes
+                    .extend(expires.map(RouteAttribute::Expires));
                 if on_link {
                     message.header.flags = RouteFlags::Onlink;
                 }
@@ -355,6 +386,8 @@ mod tests {
             gateway,
             on_link: false,
             metric: None,
+            protocol: None,
+            expires: None,
         };
         assert_eq!(
             route(Some(ip("fe80::1"))).in_words("eth0"),
@@ -373,6 +406,9 @@ mod tests {
             index,
             address,
             prefix,
+            valid: None,
+            preferred: None,
+            no_prefix_route: false,
         };
         let remove = Change::RemoveAddress {
             index,

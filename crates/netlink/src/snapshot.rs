@@ -17,6 +17,11 @@ use crate::session::{Session, malformed};
 /// How often changing tables are read again.
 const TRIES: u32 = 8;
 
+/// linux/if_addr.h: a lifetime that does not end.
+const FOREVER: u32 = u32::MAX;
+/// USER_HZ, in which the kernel tells the lifetimes of routes. It is 100 on every architecture that Linux still has.
+const TICKS_PER_SECOND: u32 = 100;
+
 const LINK_HEADER_LENGTH: usize = 16;
 const ADDRESS_HEADER_LENGTH: usize = 8;
 const ROUTE_HEADER_LENGTH: usize = 12;
@@ -82,6 +87,12 @@ pub struct AddressEntry {
     pub prefix: u8,
     /// It has a lifetime: from DHCP or a router advertisement.
     pub dynamic: bool,
+    /// What is left of that lifetime, seconds; None where it has none.
+    pub valid: Option<u32>,
+    /// How long new connections use it, seconds; None where that does not end.
+    pub preferred: Option<u32>,
+    /// The kernel has set no route to its network.
+    pub no_prefix_route: bool,
     /// Duplicate address detection runs or has failed.
     pub unusable: bool,
     /// IPv4: another address of the same network came first; the kernel drops this one with it, unless
@@ -104,6 +115,8 @@ pub struct Route {
     pub metric: u32,
     /// Who set it, in the numbers of rtnetlink(7): 2 the kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP.
     pub protocol: u8,
+    /// What is left of its lifetime, seconds, at the kernel's clock tick; None where it has none, as all of IPv4.
+    pub expires: Option<u32>,
     /// The gateway counts as reachable though no address of the device covers it.
     pub on_link: bool,
     /// In the numbers of rtnetlink(7): 0 anywhere, 253 the link. Always 0 for IPv6.
@@ -204,12 +217,16 @@ fn address(payload: &[u8]) -> Result<Option<AddressEntry>> {
     let header = AddressHeader::parse(payload).map_err(malformed)?;
     let mut flags = AddressFlags::from_bits_retain(header.flags.bits().into());
     let (mut local, mut other) = (None, None);
+    let (mut valid, mut preferred) = (None, None);
     for attribute in attributes(payload, ADDRESS_HEADER_LENGTH) {
         match AddressAttribute::parse(&attribute) {
             Ok(AddressAttribute::Local(address)) => local = Some(address),
             // The peer's, where there is a peer.
             Ok(AddressAttribute::Address(address)) => other = Some(address),
             Ok(AddressAttribute::Flags(all)) => flags = all,
+            Ok(AddressAttribute::CacheInfo(times)) => {
+                (valid, preferred) = (finite(times.ifa_valid), finite(times.ifa_preferred));
+            }
             _ => {}
         }
     }
@@ -223,9 +240,22 @@ fn address(payload: &[u8]) -> Result<Option<AddressEntry>> {
         address,
         prefix: header.prefix_len,
         dynamic: !flags.contains(AddressFlags::Permanent),
+        valid,
+        preferred,
+        no_prefix_route: flags.contains(AddressFlags::Noprefixroute),
         unusable: tentative || flags.contains(AddressFlags::Dadfailed),
         secondary: flags.contains(AddressFlags::Secondary),
     }))
+}
+
+fn finite(seconds: u32) -> Option<u32> {
+    (seconds != FOREVER).then_some(seconds)
+}
+
+/// What is left of a route's lifetime, from the signed ticks that the kernel tells; 0 stands for none.
+fn seconds_of(ticks: u32) -> Option<u32> {
+    let left = u32::try_from(ticks.cast_signed()).unwrap_or(0);
+    (ticks != 0).then_some(left / TICKS_PER_SECOND)
 }
 
 /// One entry for each next hop; none for what is not in the main table or not a way to somewhere.
@@ -246,6 +276,7 @@ fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
         ..Hop::default()
     };
     let mut several = Vec::new();
+    let mut expires = None;
     for attribute in attributes(payload, ROUTE_HEADER_LENGTH) {
         let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
         match RouteAttribute::parse_with_param(&attribute, parameters) {
@@ -254,6 +285,7 @@ fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
             }
             Ok(RouteAttribute::Table(number)) => table = number,
             Ok(RouteAttribute::Priority(priority)) => metric = priority,
+            Ok(RouteAttribute::CacheInfo(times)) => expires = seconds_of(times.expires),
             Ok(RouteAttribute::MultiPath(hops)) => several = hops.iter().map(Hop::from).collect(),
             Ok(attribute) => single.take(&attribute),
             Err(_) => {}
@@ -275,6 +307,7 @@ fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
             gateway: hop.gateway,
             metric,
             protocol: header.protocol.into(),
+            expires,
             on_link: hop.on_link,
             scope: header.scope.into(),
         })
@@ -441,6 +474,13 @@ mod tests {
     }
 
     #[test]
+    fn a_route_has_what_is_left_of_its_lifetime_or_none() {
+        assert_eq!(seconds_of(0), None);
+        assert_eq!(seconds_of(17_950), Some(179));
+        assert_eq!(seconds_of((-5_i32).cast_unsigned()), Some(0));
+    }
+
+    #[test]
     fn a_route_over_several_gateways_is_one_entry_each() {
         let mut first = RouteNextHop::default();
         first.interface_index = 2;
@@ -463,6 +503,7 @@ mod tests {
             gateway: Some(ip(gateway)),
             metric: 100,
             protocol: 16,
+            expires: None,
             on_link,
             scope: 0,
         };

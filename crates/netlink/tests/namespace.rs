@@ -56,6 +56,11 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value[key].as_str()
 }
 
+/// Seconds; `ip` tells the largest number for one that does not end.
+fn lifetime(value: &Value, key: &str) -> Option<u32> {
+    number(value, key).filter(|seconds| *seconds != u32::MAX)
+}
+
 fn number<T: TryFrom<u64>>(value: &Value, key: &str) -> Option<T> {
     T::try_from(value[key].as_u64()?).ok()
 }
@@ -106,6 +111,9 @@ fn by_ip() -> Snapshot {
                 address: address(text(entry, "local").expect("an address")),
                 prefix: number(entry, "prefixlen").expect("a prefix"),
                 dynamic: entry["dynamic"] == true,
+                valid: lifetime(entry, "valid_life_time"),
+                preferred: lifetime(entry, "preferred_life_time"),
+                no_prefix_route: entry["noprefixroute"] == true,
                 unusable: entry["tentative"] == true || entry["dadfailed"] == true,
                 secondary: entry["secondary"] == true || entry["temporary"] == true,
             })
@@ -141,6 +149,7 @@ fn by_ip() -> Snapshot {
                     metric: number(&value, "metric").unwrap_or(0),
                     protocol: text(&value, "protocol")
                         .map_or(0, |number| number.parse().expect("a number")),
+                    expires: number(&value, "expires"),
                     on_link: has(hop, "flags", "onlink"),
                     scope: text(&value, "scope")
                         .map_or(0, |number| number.parse().expect("a number")),
@@ -171,14 +180,28 @@ fn settled() -> Snapshot {
     panic!("an address stayed unusable");
 }
 
+/// With lifetimes that are there or not: between two readings a second may pass.
+fn timeless(snapshot: &mut Snapshot) {
+    for entry in &mut snapshot.addresses {
+        entry.valid = entry.valid.map(|_| 0);
+        entry.preferred = entry.preferred.map(|_| 0);
+    }
+    for route in &mut snapshot.routes {
+        route.expires = route.expires.map(|_| 0);
+    }
+}
+
 /// The settled snapshot, which is what `ip` says.
 #[track_caller]
 fn checked() -> Snapshot {
     let snapshot = settled();
     let wanted = by_ip();
     assert_eq!(snapshot.links, wanted.links);
-    assert_eq!(snapshot.addresses, wanted.addresses);
-    assert_eq!(snapshot.routes, wanted.routes);
+    let (mut told, mut by_ip) = (snapshot.clone(), wanted);
+    timeless(&mut told);
+    timeless(&mut by_ip);
+    assert_eq!(told.addresses, by_ip.addresses);
+    assert_eq!(told.routes, by_ip.routes);
     snapshot
 }
 
@@ -201,6 +224,9 @@ fn add_address(index: u32, text: &str, prefix: u8) -> Change {
         index,
         address: address(text),
         prefix,
+        valid: None,
+        preferred: None,
+        no_prefix_route: false,
     }
 }
 
@@ -242,6 +268,8 @@ fn add_route(way: &Way, on_link: bool, metric: Option<u32>) -> Change {
         gateway: way.gateway,
         on_link,
         metric,
+        protocol: None,
+        expires: None,
     }
 }
 
@@ -477,6 +505,7 @@ fn routes_are_added_and_removed() {
                 gateway: way.gateway,
                 metric: metric.unwrap_or(default),
                 protocol: 4,
+                expires: None,
                 on_link: *on_link,
                 scope: if link { 253 } else { 0 },
             };
@@ -576,6 +605,66 @@ fn a_refusal_names_the_change_and_the_error_and_ends_the_rest() {
 }
 
 #[test]
+fn addresses_and_routes_have_the_lifetimes_that_they_are_given_and_may_lose_them() {
+    isolated(|| {
+        let index = pair();
+        let set = |valid, preferred, no_prefix_route| {
+            ["192.0.2.10", "2001:db8::10"].map(|text| Change::AddAddress {
+                index,
+                address: address(text),
+                prefix: 24,
+                valid,
+                preferred,
+                no_prefix_route,
+            })
+        };
+        let near = |left: Option<u32>, given: u32| {
+            left.is_some_and(|left| (given - 60..=given).contains(&left))
+        };
+        let own = || -> Vec<AddressEntry> {
+            let own = ["192.0.2.10", "2001:db8::10"].map(address);
+            let all = checked().addresses.into_iter();
+            all.filter(|entry| own.contains(&entry.address)).collect()
+        };
+        for (valid, preferred, no_prefix_route) in [(3600, 1800, true), (7200, 7200, true)] {
+            apply(&set(Some(valid), Some(preferred), no_prefix_route)).expect("it can be set");
+            let entries = own();
+            assert_eq!(entries.len(), 2);
+            for entry in entries {
+                assert!(near(entry.valid, valid) && near(entry.preferred, preferred));
+                assert!(entry.dynamic && entry.no_prefix_route, "{entry:?}");
+            }
+        }
+        apply(&set(None, None, false)).expect("it can be set");
+        for entry in own() {
+            assert_eq!(
+                (entry.valid, entry.preferred, entry.dynamic),
+                (None, None, false)
+            );
+        }
+
+        let route = |expires| Change::AddRoute {
+            index,
+            network: address("2001:db8:5::"),
+            prefix: 48,
+            gateway: Some(address("fe80::1")),
+            on_link: false,
+            metric: None,
+            protocol: Some(16),
+            expires,
+        };
+        apply(&[route(Some(900))]).expect("it can be set");
+        let routes = checked().routes;
+        let found = routes.iter().find(|route| route.prefix == 48);
+        let found = found.expect("the route");
+        assert!(
+            near(found.expires, 900) && found.protocol == 16,
+            "{found:?}"
+        );
+    });
+}
+
+#[test]
 fn many_entries_come_in_several_parts() {
     isolated(|| {
         let index = pair();
@@ -584,6 +673,9 @@ fn many_entries_come_in_several_parts() {
                 index,
                 address: IpAddr::from((0x0a00_0001 + (number << 8)).to_be_bytes()),
                 prefix: 24,
+                valid: None,
+                preferred: None,
+                no_prefix_route: false,
             })
             .collect();
         apply(&addresses).expect("they can be added");

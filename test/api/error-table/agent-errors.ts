@@ -190,7 +190,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
 
   GW_NETWORK_NOT_BACK: {
     says: [
-      'gone: 192.0.2.5/24 on eth0 with a lifetime; new: 192.0.2.5/24 on eth0 without a lifetime',
+      'no DHCP client brought 192.0.2.5/24 on eth0 back: it stays for the rest of its lifetime',
       '2001:db8::1/64 on eth0',
       'it marked tentative or as a duplicate',
     ],
@@ -198,7 +198,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     files: { ...WITHOUT_IFUPDOWN, 'etc/guestwire/network.json': '{"version": 1, "interfaces": []}' },
     published: { [RECORD]: JSON.stringify({ mac: MAC, ip6s: [{ ip: '2001:db8::1', netmask: 64 }] }) },
     async provoke(guest) {
-      // A lease whose client is gone: nobody brings its lifetime back.
+      // A lease whose client is gone: nobody renews it.
       await guest.startLive(`
         ip link add eth0 address ${MAC} type veth peer name far
         ip link set far up
