@@ -20,7 +20,7 @@ function automatic(namespace: Namespace): readonly string[] {
   return namespace
     .script(
       `ip -o addr show dev eth0 scope global | sed -E 's/^[0-9]+: //; s/[0-9]+sec/finite/g; s/\\\\//';
-       ip -o route show dev eth0 default | sed -E 's/metric.*//'; ip -6 -o route show dev eth0 default | sed -E 's/expires.*/expires/';
+       ip -o route show dev eth0 default | sed -E 's/metric.*//'; ip -6 -o route show dev eth0 default | sed -E 's/expires.*/expires/; s/nhid [0-9]+ //';
        cd /proc/sys/net/ipv6/conf/eth0 && grep . accept_ra autoconf disable_ipv6 use_tempaddr forwarding`,
     )
     .split('\n')
