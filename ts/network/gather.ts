@@ -106,9 +106,9 @@ async function withLateDevices(host: Host, published: Published, limit: number):
   }
 }
 
-/** Null also for a directory, which a pattern may meet. A link to /dev/null reads as the empty file that it stands for. */
+/** Null also for a directory, which a pattern may meet. A mask of systemd's reads as the empty file that it stands for. */
 async function readFile({ files }: Host, path: string): Promise<string | null> {
-  if ((await files.status(path))?.target === '/dev/null') return '';
+  if (path.includes('/systemd/') && (await files.status(path))?.target === '/dev/null') return '';
   const target = await files.resolve(path);
   if (target === null || (await files.status(target))?.type !== 'file') return null;
   return files.readText(target);
