@@ -33,6 +33,24 @@ export default defineConfig(
     `${machine}|^#|/(host|daemon|commands|communication|cli|controller)/`,
     'network, accounts and crypto are pure: facts in, plan out',
   ),
+  {
+    files: ['ts/network/**'],
+    ignores: ['ts/network/act/**'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: `${machine}|^#|/(host|daemon|commands|communication|cli|controller|act)/`,
+              message: 'only network/act sees the machine: the rest is facts in, plan out',
+            },
+            { regex: '/api/host[.]js$', importNames: ['Host'], message: 'only network/act sees the Host' },
+          ],
+        },
+      ],
+    },
+  },
   forbid(
     ['ts/{commands,communication}/**'],
     `${machine}|^#|/(host|daemon|cli|controller)/`,

@@ -14,7 +14,7 @@ import type { Outcome, Step } from './namespace.js';
 const { AgentError } = await import('../../ts/api/errors.js');
 const { networkCommands } = await import('../../ts/commands/network.js');
 const { createHost } = await import('../../ts/host/host.js');
-const { startNetwork } = await import('../../ts/network/start.js');
+const { startNetwork } = await import('../../ts/network/act/start.js');
 const { publishedBy } = await import('../network/inputs.js');
 
 const LIMITS = { verifyTimeoutMs: 8000, deviceTimeoutMs: 5000, programTimeoutMs: 8000 };

@@ -10,7 +10,7 @@ import type { Nic } from '../../ts/api/host.js';
 import { decide } from '../../ts/network/decide.js';
 import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
-import { readWanted } from '../../ts/network/wanted.js';
+import { readWanted } from '../../ts/network/wanted/wanted.js';
 import { ETH0, ETH1, type Input, nic, publishedBy, readInput } from './inputs.js';
 
 export const CASES = 'test/network/cases';

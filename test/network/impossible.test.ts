@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
 import type { InterfaceConfig, NetworkFacts, Renderer } from '../../ts/network/plan.js';
-import { rcconf } from '../../ts/network/renderers/rcconf.js';
-import { slackware } from '../../ts/network/renderers/slackware.js';
+import { rcconf } from '../../ts/network/renderers/freebsd/rcconf.js';
+import { slackware } from '../../ts/network/renderers/linux/slackware.js';
 import { ETH0, ETH1 } from './inputs.js';
 
 const NOTHING = { label: null, ipv6: [], gateway4: null, gateway6: null, routes: [], dns: [], dhcp4: false, mtu: null };

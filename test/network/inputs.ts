@@ -1,7 +1,7 @@
 /** What hosts publish, and what the kernel is to show then: test/network/inputs/<name>.json, for every renderer alike. */
 import { readFileSync, readdirSync } from 'node:fs';
 import type { Nic } from '../../ts/api/host.js';
-import type { Published } from '../../ts/network/wanted.js';
+import type { Published } from '../../ts/network/wanted/wanted.js';
 import type { Described } from './describe.js';
 
 const DIRECTORY = 'test/network/inputs';

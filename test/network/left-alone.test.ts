@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Host, Nic } from '../../ts/api/host.js';
-import { readConfigured, remembering } from '../../ts/network/configured.js';
+import { readConfigured, remembering } from '../../ts/network/act/configured.js';
 import { decide } from '../../ts/network/decide.js';
 import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../../ts/network/plan.js';
 import { withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
-import { type Published, type Wanted, byDevice, readWanted } from '../../ts/network/wanted.js';
+import { type Published, type Wanted, byDevice, readWanted } from '../../ts/network/wanted/wanted.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1 } from './inputs.js';
 

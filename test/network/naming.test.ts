@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { decideHostname, hostnameFile, hostnameProblem, liveHostname } from '../../ts/network/hostname.js';
 import { hostsFile } from '../../ts/network/hosts.js';
 import { type NetworkFacts, withChanges } from '../../ts/network/plan.js';
-import { readWanted } from '../../ts/network/wanted.js';
+import { readWanted } from '../../ts/network/wanted/wanted.js';
 import { ETH0, publishedBy } from './inputs.js';
 
 const HOSTNAMECTL = '/usr/bin/hostnamectl';

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import { type NetworkFacts, type Resolver, withChanges } from '../../ts/network/plan.js';
 import { RESOLVCONF_PROGRAMS, decideResolver, resolvFile, resolverOf } from '../../ts/network/resolv.js';
-import { readWanted } from '../../ts/network/wanted.js';
+import { readWanted } from '../../ts/network/wanted/wanted.js';
 import { ETH0, ETH1, publishedBy } from './inputs.js';
 
 const DROP_IN = '/etc/systemd/resolved.conf.d/60-guestwire.conf';

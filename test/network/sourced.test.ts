@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { suite, test } from 'node:test';
-import { readShellFile } from '../../ts/network/shell-file.js';
+import { readShellFile } from '../../ts/network/formats/shell-file.js';
 import { casesOf, readTree } from './cases.js';
 import { READERS } from './readers/index.js';
 

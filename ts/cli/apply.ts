@@ -1,5 +1,5 @@
 import { createLog } from '../daemon/log.js';
-import { resetNetwork } from '../network/reset.js';
+import { resetNetwork } from '../network/act/reset.js';
 import { EXIT, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
 import { onlyNetwork } from './plan.js';

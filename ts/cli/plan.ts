@@ -1,7 +1,7 @@
 import { createTwoFilesPatch } from 'diff';
 import type { FileChange } from '../api/host.js';
 import { decide } from '../network/decide.js';
-import { gather } from '../network/gather.js';
+import { gather } from '../network/act/gather.js';
 import type { Action } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, UsageError, print, subcommand } from './command-line.js';

@@ -25,7 +25,7 @@ import { becomeSoleAgent } from '../host/sole-agent.js';
 import { createStoreAccess } from '../host/store.js';
 import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import { TRIAL_STATE } from '../host/trial-state.js';
-import { hasNetworkToStart } from '../network/unfinished.js';
+import { hasNetworkToStart } from '../network/act/unfinished.js';
 import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
 import { EXIT, choice, domainId, integer, noMore, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
@@ -224,6 +224,6 @@ async function updateStart(host: Host, log: Log): Promise<Settling> {
 
 async function startNetwork(host: Host, log: Logger, config: Config): Promise<void> {
   if (!(await hasNetworkToStart(host))) return;
-  const start = await import('../network/start.js');
+  const start = await import('../network/act/start.js');
   await start.startNetwork(host, { log, ...networkOptions(config) });
 }

@@ -1,7 +1,7 @@
 import { type CommandModule, command } from '../api/command.js';
 import { AgentError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import { type ResetOptions, resetNetwork } from '../network/reset.js';
+import { type ResetOptions, resetNetwork } from '../network/act/reset.js';
 
 export type NetworkOptions = Omit<ResetOptions, 'log'>;
 

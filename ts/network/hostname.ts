@@ -2,7 +2,7 @@
 import type { FileChange } from '../api/host.js';
 import { type Action, type NetworkFacts, writeIfChanged } from './plan.js';
 import { hostsFile } from './hosts.js';
-import { readShellFile, setShellKey } from './shell-file.js';
+import { readShellFile, setShellKey } from './formats/shell-file.js';
 
 /** RFC 1123 section 2.1; the kernel takes 64 bytes (HOST_NAME_MAX). */
 const LABEL = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;

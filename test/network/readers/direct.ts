@@ -1,4 +1,4 @@
-/** The agent's own description: ts/network/direct.ts says what stands in it. */
+/** The agent's own description: ts/network/formats/description.ts says what stands in it. */
 import ipaddr from 'ipaddr.js';
 import { type Described, described } from '../describe.js';
 

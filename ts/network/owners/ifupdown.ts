@@ -3,6 +3,7 @@
  * (`eth0:1`), words such as `eth0=office` of `auto`, `mapping` stanzas, and the bridges and bonds that it is a port of.
  */
 import { posix } from 'node:path';
+import { fnmatch, isGlob, matchesPath, spelledOut } from '../formats/glob.js';
 
 /** The device that a stanza's name, or a word of `auto` and `allow-*`, stands for: of `eth0:1=office`, eth0. */
 export function deviceOf(word: string): string {
@@ -68,7 +69,7 @@ function baseOf(words: readonly string[]): string | undefined {
 /** Patterns only: what names the device itself is taken out. `auto /eth*` alone does no harm. */
 function takes(word: string, device: string): (pattern: string) => boolean {
   return (written) => {
-    if (word === 'mapping') return /[*?[\\]/.test(written) && matches(ofGlob(written), device);
+    if (word === 'mapping') return /[*?[\\]/.test(written) && fnmatch(written, device);
     return written.includes('=') && isPatternOf(written, device);
   };
 }
@@ -77,8 +78,8 @@ function takes(word: string, device: string): (pattern: string) => boolean {
 function isPatternOf(written: string, device: string): boolean {
   const [left = ''] = written.split('=', 1);
   const [variable = '', value] = left.split('/');
-  if (value === undefined) return /[*?[]/.test(left) && matches(ofGlob(left), device);
-  return variable !== '' || matches(ofGlob(value), device);
+  if (value === undefined) return isGlob(left) && fnmatch(left, device);
+  return variable !== '' || fnmatch(value, device);
 }
 
 /** By bridge-utils-interfaces(5): names, `all`, and `regex` before extended regular expressions up to `noregex`. */
@@ -94,31 +95,13 @@ function isPort(words: readonly string[], device: string, isClassic: boolean): b
   return false;
 }
 
-/** fnmatch(3)'s pattern as a regular expression. */
-function ofGlob(glob: string): string {
-  return glob
-    .replace(/[.+^$(){}|\\]/g, '\\$&')
-    .replaceAll('[!', '[^')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-}
-
-const CLASSES: Readonly<Record<string, string>> = {
-  alnum: 'A-Za-z0-9',
-  alpha: 'A-Za-z',
-  digit: '0-9',
-  lower: 'a-z',
-  upper: 'A-Z',
-  xdigit: 'A-Fa-f0-9',
-};
-const CLASS = /\[:(alnum|alpha|digit|lower|upper|xdigit):\]/g;
 /** What means the same to egrep, once its classes are spelled out, and here. */
 const PLAIN = /^(?:[\w.,:@%=~*+?|()^$-]|\\[^\w\s]|\[\^?[\w.:-]+\])*$/;
 const OWN = /[*+?|(^][*+?]/;
 
 /** True also for what cannot be judged. */
 function matches(pattern: string, text: string): boolean {
-  const plain = pattern.replace(CLASS, (_, name: string) => CLASSES[name] ?? '');
+  const plain = spelledOut(pattern);
   if (!PLAIN.test(plain) || OWN.test(plain.replace(/\\./g, ''))) return true;
   try {
     return new RegExp(`^(?:${plain})$`).test(text);
@@ -193,16 +176,4 @@ export function followSources(files: ReadonlyMap<string, string>, main: string, 
   };
   walk(main, 0);
   return { read: [...read], patterns: [...patterns], unknown };
-}
-
-/** glob(3), part by part: a dot at the start of a name is met only by a dot. */
-export function matchesPath(pattern: string, path: string): boolean {
-  const [wanted, parts] = [pattern.split('/'), path.split('/')];
-  return wanted.length === parts.length && wanted.every((glob, index) => matchesName(glob, parts[index] ?? ''));
-}
-
-export function matchesName(glob: string, name: string): boolean {
-  if (!/[*?[]/.test(glob)) return glob === name;
-  if (name.startsWith('.') && !glob.startsWith('.')) return false;
-  return matches(ofGlob(glob), name);
 }

@@ -1,6 +1,7 @@
 /** Which netplan definition takes a device, by the rules of netplan(5) and of the daemon that it writes for. Pure. */
 import { parseDocument } from 'yaml';
 import type { Nic } from '../../api/host.js';
+import { fnmatch } from '../formats/glob.js';
 
 /** Of two files of one name the first folder's counts: netplan's order. The machine's own `/usr/lib` is not read. */
 const FOLDERS = ['/run/netplan/', '/etc/netplan/', '/lib/netplan/'] as const;
@@ -162,17 +163,7 @@ function matchesNames(list: string, name: string): boolean {
 }
 
 function matchesAny(globs: readonly string[], value: string): boolean {
-  return globs.some((glob) => toRegExp(glob).test(value));
-}
-
-/** fnmatch(3) without flags. */
-function toRegExp(glob: string): RegExp {
-  const source = glob.replace(/\[([!^]?)(\]?[^\]]*)\]|[^]/g, (sign: string, not?: string, set?: string) => {
-    if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replace(/[\\\][]/g, '\\$&')}]`;
-    if (sign === '*') return '[^]*';
-    return sign === '?' ? '[^]' : sign.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
-  });
-  return new RegExp(`^${source}$`);
+  return globs.some((glob) => fnmatch(glob, value));
 }
 
 function mapping(value: unknown): Mapping {

@@ -1,7 +1,8 @@
 /** Which `.network` file takes a device, by systemd-networkd's own rules: systemd.network(5), systemd.syntax(7). Pure. */
 import type { Nic } from '../../api/host.js';
-import { type Setting, readSettings } from '../ini-file.js';
-import { networkdFile } from '../owners.js';
+import { fnmatch } from '../formats/glob.js';
+import { type Setting, readSettings } from '../formats/ini-file.js';
+import { networkdFile } from './live.js';
 
 /** Of files with one name that in the first folder counts. */
 const FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map((root) => `${root}/systemd/network/`);
@@ -108,26 +109,10 @@ function answerTo(key: string, patterns: readonly string[], nic: Nic): Match {
 
 /** Any of the patterns without `!`, if there are such, and none of those with it. */
 function matchesAll(patterns: readonly string[], value: string | null): Match {
-  const isMet = (pattern: string): boolean => value !== null && globOf(pattern).test(value);
+  const isMet = (pattern: string): boolean => value !== null && fnmatch(pattern, value);
   const excluded = patterns.filter((pattern) => pattern.startsWith('!')).map((pattern) => pattern.slice(1));
   const included = patterns.filter((pattern) => !pattern.startsWith('!'));
   return !excluded.some(isMet) && (included.length === 0 || included.some(isMet)) ? 'yes' : 'no';
-}
-
-/** fnmatch(3) without flags. */
-function globOf(pattern: string): RegExp {
-  const source = pattern.replaceAll(
-    /\\([^])|\[([!^]?)(\]?[^\]]*)\]|[^]/g,
-    (part, escaped?: string, not?: string, set?: string) => {
-      if (set !== undefined) return `[${not === '' ? '' : '^'}${set.replaceAll(/[\\\]^]/g, String.raw`\$&`)}]`;
-      return part === '*' ? '[^]*' : part === '?' ? '[^]' : literal(escaped ?? part);
-    },
-  );
-  return new RegExp(`^(?:${source})$`);
-}
-
-function literal(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }
 
 /** Paths of the files below `under` that count, one of each name, sorted by it; masked ones are left out. */

@@ -3,9 +3,9 @@
  * nm-settings(5) for what a profile matches. What the files do not tell, such as the kernel's command line, counts as
  * met: a profile that may take the device is a rival.
  */
-import { matchesGlob } from '../../accounts/sshd-config.js';
 import type { Nic } from '../../api/host.js';
-import { readSettings } from '../ini-file.js';
+import { fnmatch } from '../formats/glob.js';
+import { readSettings } from '../formats/ini-file.js';
 
 /** Where a UUID stands in several, the first of these counts. In /etc the files have any name. */
 const FOLDERS = [
@@ -123,7 +123,7 @@ function listOf(value: string | undefined): readonly string[] {
 function matchesName(elements: readonly string[], name: string): boolean {
   const read = elements.map((element) => {
     const [, sign = '', not = '', escaped = ''] = /^([|&]?)(!?)(.*)$/.exec(element) ?? [];
-    const matches = matchesGlob(escaped.replace(/^\\/, ''), name);
+    const matches = fnmatch(escaped.replace(/^\\/, ''), name);
     return { isNeeded: sign === '&' || (sign === '' && not !== ''), isMet: matches === (not === '') };
   });
   const optional = read.filter(({ isNeeded }) => !isNeeded);

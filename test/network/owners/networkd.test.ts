@@ -1,0 +1,211 @@
+/** Which file of systemd-networkd takes a device, and what becomes of those who refer to it. */
+import assert from 'node:assert/strict';
+import { symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite, test } from 'node:test';
+import { AgentError } from '../../../ts/api/errors.js';
+import { inspect } from '../../../ts/network/act/gather.js';
+import { takersOf } from '../../../ts/network/owners/networkd.js';
+import { networkd } from '../../../ts/network/renderers/linux/networkd.js';
+import { createScratchHost } from '../../support/scratch-host.js';
+import { createScratch } from '../../support/scratch.js';
+import { factsOf } from '../cases.js';
+import { ETH0 } from '../inputs.js';
+
+const NETWORKING = {
+  A: {
+    label: 'public',
+    mac: ETH0.mac,
+    ips: [{ ip: '203.0.113.10', netmask: '255.255.255.0' }],
+    gateway: '203.0.113.1',
+  },
+};
+const ETC = '/etc/systemd/network/';
+const RUN = '/run/systemd/network/';
+const LIB = '/usr/lib/systemd/network/';
+const OURS = `${ETC}05-guestwire-eth0.network`;
+const MINE = '[Match]\nName=eth0\n\n[Network]\nAddress=203.0.113.9/24\n';
+
+type Files = Readonly<Record<string, string>>;
+
+/** The files of networkd as they are after a plan. */
+function after(files: Files): Map<string, string> {
+  const now = new Map(Object.entries(files));
+  for (const change of networkd.render(factsOf({ networking: NETWORKING, nics: [ETH0] }, now)).files) {
+    if (change.type === 'remove') now.delete(change.path);
+    else now.set(change.path, Buffer.from(change.content).toString('utf8'));
+  }
+  return now;
+}
+
+function taker(files: ReadonlyMap<string, string>): string | undefined {
+  return takersOf(files, ETH0)[0]?.path;
+}
+
+function refusal(files: Files): string {
+  try {
+    after(files);
+  } catch (error) {
+    assert.ok(error instanceof AgentError);
+    assert.equal(error.code, 'GW_NETWORK_IMPOSSIBLE');
+    return error.message;
+  }
+  return 'not refused';
+}
+
+suite('which .network file takes a device', () => {
+  const takes = (match: string): boolean =>
+    takersOf(new Map([[`${ETC}10-a.network`, `[Match]\n${match}\n`]]), ETH0).length > 0;
+
+  test('lists, globs, ! and several keys count as networkd counts them', () => {
+    for (const match of [
+      'Name=eth*',
+      'Name=eth1 eth[0-3]',
+      'Name=!eth1 eth2',
+      'Name=eth1\nName=eth0',
+      'Type=ether',
+      'Name=e*\nDriver=v?f',
+    ]) {
+      assert.ok(takes(match), match);
+    }
+    for (const match of [
+      'Name=eth',
+      'Name=!eth0',
+      'Name=! eth*',
+      'Name=eth0\nType=wlan',
+      'Name=eth0\nName=\nType=vlan',
+      'Kind=veth',
+      '#',
+    ]) {
+      assert.ok(!takes(match), match);
+    }
+    assert.ok(takes('MACAddress=52-54-00-AA-00-09 5254.00aa.0001'));
+    assert.ok(takes('Name=eth1 \\\n# not in it\n  eth0'));
+  });
+
+  test('what files do not tell may match', () => {
+    for (const key of [
+      'Host=web1',
+      'Virtualization=xen',
+      'KernelCommandLine=!quiet',
+      'Credential=a',
+      'Path=pci-*',
+      'Name=enX0',
+    ]) {
+      const files = new Map([[`${ETC}10-a.network`, `[Match]\n${key}\n`]]);
+      assert.deepEqual(
+        takersOf(files, ETH0).map(({ match }) => match),
+        ['maybe'],
+        key,
+      );
+    }
+  });
+
+  test('files sort by name over all folders, the highest folder has a name, and an empty file masks it', () => {
+    assert.equal(
+      taker(
+        new Map([
+          [`${ETC}20-a.network`, MINE],
+          [`${LIB}10-b.network`, MINE],
+        ]),
+      ),
+      `${LIB}10-b.network`,
+    );
+    assert.equal(
+      taker(
+        new Map([
+          [`${LIB}10-b.network`, MINE],
+          [`${RUN}10-b.network`, MINE],
+        ]),
+      ),
+      `${RUN}10-b.network`,
+    );
+    assert.equal(
+      taker(
+        new Map([
+          [`${ETC}10-b.network`, ''],
+          [`${RUN}10-b.network`, MINE],
+        ]),
+      ),
+      undefined,
+    );
+  });
+
+  test('a link to /dev/null and drop-ins of all folders are seen in the machine', async () => {
+    await using scratch = await createScratch();
+    await scratch.write(`${LIB}00-a.network`, MINE);
+    await scratch.write(`${ETC}keep`, '');
+    await symlink('/dev/null', join(scratch.root, `${ETC}00-a.network`));
+    await scratch.write(`${LIB}07-b.network`, MINE);
+    await scratch.write(`${RUN}07-b.network.d/x.conf`, '[Network]\nVLAN=office\n');
+    const host = createScratchHost(scratch);
+    const named = { ...host, network: { ...host.network, hostname: () => Promise.resolve('old') } };
+    const { files } = await inspect(named, [networkd]);
+    const [first] = takersOf(files, ETH0);
+    assert.equal(first?.path, `${LIB}07-b.network`);
+    assert.ok(first.settings.some(({ key, value }) => key === 'VLAN' && value === 'office'));
+  });
+});
+
+suite('ours wins in the files', () => {
+  test('it keeps its name where that sorts first', () => {
+    const now = after({ [`${LIB}10-b.network`]: MINE });
+    assert.ok(now.has(OURS));
+    assert.equal(taker(now), OURS);
+  });
+
+  test('before a rival in /run, /usr/lib or with others to serve it takes an earlier name, and the old file goes', () => {
+    for (const rival of [`${RUN}00-a.network`, `${LIB}03-a.network`, `${ETC}00-all.network`]) {
+      const now = after({ [rival]: '[Match]\nName=eth*\n[Network]\nDHCP=yes\n', [OURS]: MINE });
+      assert.match(taker(now) ?? '', /^\/etc\/systemd\/network\/0.*guestwire-eth0\.network$/, rival);
+      assert.ok(!now.has(OURS), rival);
+    }
+  });
+
+  test('before a rival that may match it takes an earlier name, too', () => {
+    const now = after({ [`${LIB}00-a.network`]: '[Match]\nVirtualization=xen\n' });
+    assert.equal(taker(now), `${ETC}0-guestwire-eth0.network`);
+  });
+
+  test('a rival that no name precedes refuses with its file', () => {
+    assert.match(refusal({ [`${RUN}!a.network`]: MINE }), /\/run\/systemd\/network\/!a\.network holds it; nothing/);
+  });
+
+  test('a drop-in of our name that adds an address or takes the device away makes another name', () => {
+    for (const text of ['[Network]\nAddress=203.0.113.77/24\n', '[Match]\nHost=other\n', '[Match]\nType=vlan\n']) {
+      const now = after({ [`${LIB}05-guestwire-eth0.network.d/a.conf`]: text });
+      assert.equal(taker(now), `${ETC}00-guestwire-eth0.network`, text);
+    }
+  });
+});
+
+suite('who refers to the old definition', () => {
+  test('VLANs, macvlans, tunnels and the VRF of the file and its drop-ins go on, and a second plan changes nothing', () => {
+    const files = {
+      [`${ETC}07-eth0.network`]: `${MINE}MACVLAN=mv0\nVLAN=v1\nVLAN=v2\nVRF=red\n`,
+      [`${RUN}07-eth0.network.d/a.conf`]: '[Network]\nTunnel=t0\nVRF=blue\n',
+    };
+    const now = after(files);
+    const text = now.get(OURS) ?? '';
+    for (const line of ['MACVLAN=mv0', 'VLAN=v1', 'VLAN=v2', 'Tunnel=t0', 'VRF=blue'])
+      assert.ok(text.includes(`${line}\n`), text);
+    assert.ok(!text.includes('VRF=red') && !text.includes('203.0.113.9/'), text);
+    assert.equal(after(Object.fromEntries(now)).get(OURS), text);
+  });
+
+  test('what a drop-in of ours says already is not said twice', () => {
+    const files = { [OURS]: MINE, [`${OURS}.d/a.conf`]: '[Network]\nVLAN=v1\n' };
+    const text = after(files).get(OURS) ?? '';
+    assert.ok(text.includes('Address=203.0.113.10/24') && !text.includes('VLAN='), text);
+  });
+
+  test('a port of a bridge or bond refuses with its owner and file', () => {
+    for (const key of ['Bridge', 'Bond', 'BatmanAdvanced']) {
+      const message = refusal({ [`${LIB}10-a.network`]: `[Match]\nName=eth*\n[Network]\n${key}=top0\n` });
+      assert.match(
+        message,
+        /eth0 while \/usr\/lib\/systemd\/network\/10-a\.network makes it a port of top0 .*address belongs/,
+      );
+    }
+  });
+});

@@ -1,0 +1,143 @@
+/** Which profile a boot takes, by NetworkManager's rules: priorities, matches, folders, ports, and parents by UUID. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { carriedOut, factsOf, planOf } from '../cases.js';
+import { ETH0 } from '../inputs.js';
+
+const ETC = '/etc/NetworkManager/system-connections/';
+const VENDOR = '/usr/lib/NetworkManager/system-connections/';
+const OURS = `${ETC}guestwire-eth0.nmconnection`;
+const WIRED = '11111111-2222-4333-8444-555555555555';
+const OTHER = '11111111-2222-4333-8444-666666666666';
+
+type Files = Readonly<Record<string, string>>;
+
+function factsWith(files: Files): Parameters<typeof planOf>[0] {
+  const ips = [{ ip: '203.0.113.10', netmask: '255.255.255.0', enabled: '1' }];
+  const networking = { A: { label: 'public', mac: ETH0.mac, ips } };
+  return factsOf({ networking, present: ['/usr/sbin/NetworkManager'] }, new Map(Object.entries(files)));
+}
+
+function after(files: Files): ReadonlyMap<string, string> {
+  return carriedOut(factsWith(files)).files;
+}
+
+function refusal(files: Files): string {
+  try {
+    const { renderer } = planOf(factsWith(files));
+    return `planned by ${renderer}`;
+  } catch (error) {
+    return String(error);
+  }
+}
+
+function priority(files: Files): string | undefined {
+  return /^autoconnect-priority=(.*)$/m.exec(after(files).get(OURS) ?? '')?.[1];
+}
+
+function profile(connection: string, more = '', uuid = OTHER): string {
+  return `[connection]\nid=other\nuuid=${uuid}\ntype=ethernet\n${connection}\n${more}`;
+}
+
+const eth0 = profile('interface-name=eth0', '', WIRED);
+
+suite('NetworkManager: which profile takes a device', () => {
+  test('ours goes above a profile of any device', () => {
+    assert.equal(priority({ [`${ETC}any`]: profile('autoconnect-priority=500') }), '501');
+  });
+
+  test('ours stays above a profile of the same priority, which would win by its last use', () => {
+    assert.equal(priority({ [`${ETC}any`]: profile('autoconnect-priority=120') }), '121');
+  });
+
+  test('a profile of the distribution for this very device is passed by priority', () => {
+    const path = `${VENDOR}wired.nmconnection`;
+    const text = profile('interface-name=eth0\nautoconnect-priority=300');
+    assert.equal(priority({ [path]: text }), '301');
+    assert.equal(after({ [path]: text }).get(path), text);
+  });
+
+  test('a profile that one of a folder before it shadows by its UUID does not count', () => {
+    const vendor = { [`${VENDOR}a.nmconnection`]: profile('autoconnect-priority=400') };
+    assert.equal(priority({ ...vendor, [`${ETC}a`]: profile('autoconnect-priority=200') }), '201');
+    assert.equal(priority({ ...vendor, [`${ETC}a`]: profile('autoconnect-priority=200', '', WIRED) }), '401');
+  });
+
+  for (const [match, takesIt] of [
+    ['interface-name=eth*;!eth1;', true],
+    ['interface-name=eth*;!eth0;', false],
+    ['interface-name=ens*;eth[01];', true],
+    ['interface-name=ens*;', false],
+    ['interface-name=|ens*;&eth0;', false],
+    ['interface-name=&e*;&*0;', true],
+    ['driver=xen_netfront;', true],
+    ['kernel-command-line=rescue;', true],
+  ] as const) {
+    test(`[match] ${match} ${takesIt ? 'may take' : 'does not take'} eth0`, () => {
+      const files = { [`${ETC}m`]: profile('autoconnect-priority=200', `[match]\n${match}\n`) };
+      assert.equal(priority(files), takesIt ? '201' : '120');
+    });
+  }
+
+  test('lists of MAC addresses count: those that are the only one, and those that never', () => {
+    const given = (line: string): Files => ({
+      [`${ETC}m`]: profile('autoconnect-priority=200', `[ethernet]\n${line}\n`),
+    });
+    assert.equal(priority(given(`mac-address-denylist=${ETH0.mac.toUpperCase()};`)), '120');
+    assert.equal(priority(given('mac-address-blacklist=52:54:00:00:00:99;')), '201');
+    assert.equal(priority(given('mac-address=52:54:00:00:00:99')), '120');
+  });
+
+  test('no priority is higher than 999: the plan refuses, with the name of the profile and its file', () => {
+    const path = `${ETC}any`;
+    const said = refusal({ [path]: profile('autoconnect-priority=999') });
+    assert.match(said, new RegExp(`eth0 .*other \\(${path}, priority 999\\).*nothing was changed`));
+    assert.equal(priority({ [path]: profile('autoconnect-priority=999\nautoconnect=false') }), '120');
+  });
+
+  const child = (parent: string): string =>
+    `[connection]\nid=v\nuuid=${OTHER}\ntype=vlan\ninterface-name=v\n\n[vlan]\nid=9\nparent=${parent}\n`;
+
+  test('a VLAN whose parent is the UUID of the profile of our device gets the name of the device, and nothing else', () => {
+    const files = { [`${ETC}eth0`]: eth0, [`${ETC}v`]: child(WIRED) };
+    assert.equal(after(files).get(`${ETC}v`), child('eth0'));
+    const { after: actions } = planOf(factsWith(files));
+    assert.ok(actions.some((one) => one.type === 'run' && one.argv.includes('load') && one.argv.includes(`${ETC}v`)));
+  });
+
+  test('a VLAN above another device, by UUID or by name, is left alone', () => {
+    for (const parent of [WIRED, 'eth1', '52:54:00:AA:00:01']) {
+      const files = { [`${ETC}eth1`]: profile('interface-name=eth1', '', WIRED), [`${ETC}v`]: child(parent) };
+      assert.equal(after(files).get(`${ETC}v`), child(parent));
+    }
+  });
+
+  test('a VLAN of a folder that is not for us, whose parent is the UUID, refuses', () => {
+    const path = `${VENDOR}v.nmconnection`;
+    assert.match(
+      refusal({ [`${ETC}eth0`]: eth0, [path]: child(WIRED) }),
+      new RegExp(`eth0 while ${path} .*nothing was changed`),
+    );
+  });
+
+  for (const [key, value] of [
+    ['controller', 'br0'],
+    ['master', 'br0'],
+    ['master', OTHER],
+  ] as const) {
+    test(`a port, by ${key}=${value}, refuses, and the address belongs on br0`, () => {
+      const bridge = `[connection]\nid=b\nuuid=${OTHER}\ntype=bridge\ninterface-name=br0\n`;
+      const port = profile(`interface-name=eth0\n${key}=${value}\nslave-type=bridge`, '', WIRED);
+      const said = refusal({ [`${ETC}b`]: bridge, [`${ETC}p`]: port });
+      assert.match(said, /eth0, a port of br0 .*belongs on br0; nothing was changed/);
+    });
+  }
+
+  test('a port that is not activated by itself is one when its bridge brings its ports up, and only then', () => {
+    const port = profile('interface-name=eth0\nmaster=br0\nautoconnect=false', '', WIRED);
+    const bridge = (more: string): string =>
+      `[connection]\nid=b\nuuid=${OTHER}\ntype=bridge\ninterface-name=br0\n${more}\n`;
+    assert.match(refusal({ [`${ETC}b`]: bridge('autoconnect-slaves=1'), [`${ETC}p`]: port }), /port of br0/);
+    assert.equal(refusal({ [`${ETC}b`]: bridge(''), [`${ETC}p`]: port }), 'planned by networkmanager');
+  });
+});

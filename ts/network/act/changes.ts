@@ -1,0 +1,171 @@
+/** From the state that the kernel has to the one that it is to have, without any program. Pure. */
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../../api/host.js';
+import { type Address, type Family, contains, familyOf, isLinkLocal } from '../address.js';
+import type { InterfaceConfig } from '../plan.js';
+import { type PlannedRoute, isSameRoute, routesOf } from '../routes.js';
+
+export interface Target {
+  readonly nic: string;
+  /** Of each family, the first is to be the primary one. */
+  readonly addresses: readonly (Address & { readonly lifetime?: Lifetime; readonly noPrefixRoute?: boolean })[];
+  readonly routes: readonly (Pick<PlannedRoute, 'network' | 'prefix' | 'gateway' | 'metric' | 'onLink'> &
+    Partial<Pick<LiveRoute, 'protocol' | 'expires'>>)[];
+  /** Bytes; null: as it is. */
+  readonly mtu: number | null;
+  /** Of these families, addresses with a lifetime and the routes that came with them stay. */
+  readonly keepDynamic: readonly Family[];
+}
+
+/** linux/rtnetlink.h: by the kernel itself, by a router's advertisement, by a DHCP client. */
+const [BY_KERNEL, BY_ADVERTISEMENT, BY_DHCP] = [2, 9, 16];
+
+export function targetOf(config: InterfaceConfig): Target {
+  return {
+    nic: config.nic.name,
+    addresses: [...config.ipv4, ...config.ipv6],
+    routes: routesOf(config),
+    mtu: config.mtu,
+    keepDynamic: [...(config.dhcp4 ? [4 as const] : []), ...(config.auto6 === null ? [] : [6 as const])],
+  };
+}
+
+export function nothingOn(nic: string): Target {
+  return { nic, addresses: [], routes: [], mtu: null, keepDynamic: [] };
+}
+
+/**
+ * What an interface had, so that it can be had again, each for the rest of its lifetime at most. Routes of
+ * advertisements and temporary addresses are left to the kernel, which replaces only what it has set itself.
+ */
+export function targetFrom(nic: string, live: LiveNetwork): Target {
+  const own = ownOf(nic, live);
+  return {
+    nic,
+    // One that has a lifetime, but nobody noted how long: set from here it would stay for ever.
+    addresses: own.addresses.filter(
+      ({ dynamic, lifetime, temporary }) => !temporary && !(dynamic && lifetime === undefined),
+    ),
+    routes: own.routes.filter((route) => !isAdvertised(route)),
+    mtu: null,
+    keepDynamic: [6],
+  };
+}
+
+/** Whether the route came with an advertisement of a router. */
+export function isAdvertised({ protocol }: LiveRoute): boolean {
+  return protocol === BY_ADVERTISEMENT;
+}
+
+/** Steps in the order in which they work: a route needs an address that covers its gateway. */
+export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[] {
+  const { nic, mtu, keepDynamic } = target;
+  const own = ownOf(nic, live);
+  const routes = withMetrics(target.routes, own.routes);
+  const isKept = (route: LiveRoute): boolean =>
+    (keepDynamic.includes(familyOf(route.network)) && isDynamic(route)) ||
+    routes.some((wanted) => isSameRoute(wanted, route));
+  const stale = own.routes.filter((route) => !isKept(route));
+  // The way to a gateway outside the subnets comes before the routes via it.
+  const inOrder = routes.toSorted((a, b) => Number(a.gateway !== null) - Number(b.gateway !== null));
+  return [
+    { type: 'up', nic },
+    ...(mtu === null ? [] : [{ type: 'mtu', nic, mtu } as const]),
+    ...stale.map(({ network, prefix, gateway, metric, onLink }) => {
+      return { type: 'remove-route', nic, network, prefix, gateway, metric, onLink } as const;
+    }),
+    ...staleAddresses(target, own.addresses).map(({ address, prefix }) => {
+      return { type: 'remove-address', nic, address, prefix } as const;
+    }),
+    // All of them: the kernel takes the secondary addresses of a network away together with its primary one.
+    ...inOrderOfAdding(target.addresses).map(({ address, prefix, lifetime, noPrefixRoute }) => {
+      const rest = lifetime === undefined ? {} : { lifetime: longerOf(lifetime, own.addresses, { address, prefix }) };
+      return {
+        type: 'add-address',
+        nic,
+        address,
+        prefix,
+        ...rest,
+        ...(noPrefixRoute ? { noPrefixRoute } : {}),
+      } as const;
+    }),
+    ...inOrder.map(({ network, prefix, gateway, metric, onLink, protocol, expires }) => {
+      const origin = { ...(protocol === undefined ? {} : { protocol }), ...(expires === undefined ? {} : { expires }) };
+      return { type: 'add-route', nic, network, prefix, gateway, metric, onLink, ...origin } as const;
+    }),
+  ];
+}
+
+/** A route that may have any metric takes that with which it is there, or it would be there twice. */
+function withMetrics(wanted: Target['routes'], there: readonly LiveRoute[]): Target['routes'] {
+  const isFree = (route: LiveRoute): boolean =>
+    !wanted.some(({ network, prefix, metric }) => {
+      return network === route.network && prefix === route.prefix && metric === route.metric;
+    });
+  return wanted.map((route) => {
+    const found = route.metric === null ? there.find((one) => isSameRoute(route, one) && isFree(one)) : undefined;
+    return { ...route, metric: found?.metric ?? route.metric };
+  });
+}
+
+function ownOf(nic: string, { addresses, routes }: LiveNetwork): { addresses: LiveAddress[]; routes: LiveRoute[] } {
+  return {
+    addresses: addresses.filter((address) => address.nic === nic && !isLinkLocal(address.address)),
+    routes: routes.filter((route) => route.nic === nic && route.protocol !== BY_KERNEL),
+  };
+}
+
+/** The kernel puts a new IPv4 address behind the others, and a new IPv6 address before them. */
+function inOrderOfAdding<T extends Address>(addresses: readonly T[]): readonly T[] {
+  return [...addresses.filter(isFamily(4)), ...addresses.filter(isFamily(6)).toReversed()];
+}
+
+/** As the kernel lists them: IPv4 addresses that are the second or a later one of their network come last. */
+function inKernelOrder(addresses: readonly Address[]): readonly Address[] {
+  const isSecondary = (address: Address): boolean =>
+    familyOf(address.address) === 4 && addresses.find((first) => areInOneSubnet(first, address)) !== address;
+  return [...addresses.filter((address) => !isSecondary(address)), ...addresses.filter(isSecondary)];
+}
+
+function areInOneSubnet(one: Address, other: Address): boolean {
+  return one.prefix === other.prefix && contains(one, other.address);
+}
+
+/** Unwanted ones; and where the order would not be the wanted one all of that family, since it cannot be changed. */
+function staleAddresses({ addresses, keepDynamic }: Target, own: readonly LiveAddress[]): readonly LiveAddress[] {
+  const wanted = new Set(addresses.map(text));
+  const isWanted = (address: Address): boolean => wanted.has(text(address));
+  return ([4, 6] as const).flatMap((family) => {
+    const there = own.filter(isFamily(family)).filter(({ dynamic }) => !(dynamic && keepDynamic.includes(family)));
+    // Whether it stays, and where, when the primary one of its network goes is up to the device's promote_secondaries.
+    const isHeir = (address: Address): boolean => {
+      const first = there.find((one) => areInOneSubnet(one, address));
+      return family === 4 && first !== undefined && !isWanted(first);
+    };
+    const kept = there.filter((address) => isWanted(address) && !isHeir(address));
+    const order = inKernelOrder(addresses.filter(isFamily(family))).filter(({ address }) => !isLinkLocal(address));
+    const from = family === 4 ? 0 : order.length - kept.length;
+    const isInOrder = kept.every((address, index) => {
+      const place = order[from + index];
+      return place !== undefined && text(place) === text(address);
+    });
+    return isInOrder ? there.filter((address) => !kept.includes(address)) : there;
+  });
+}
+
+/** A client or a router may have renewed it in the meantime. */
+function longerOf(lifetime: Lifetime, there: readonly LiveAddress[], wanted: Address): Lifetime {
+  const renewed = there.find((address) => text(address) === text(wanted))?.lifetime;
+  return renewed !== undefined && renewed.validUntil > lifetime.validUntil ? renewed : lifetime;
+}
+
+function text({ address, prefix }: Address): string {
+  return `${address}/${prefix}`;
+}
+
+function isFamily(family: Family): (address: Address) => boolean {
+  return ({ address }) => familyOf(address) === family;
+}
+
+function isDynamic({ protocol }: LiveRoute): boolean {
+  return protocol === BY_DHCP || protocol === BY_ADVERTISEMENT;
+}

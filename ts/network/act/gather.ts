@@ -1,0 +1,169 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AgentError } from '../../api/errors.js';
+import type { Host } from '../../api/host.js';
+import { CLOUD_FILES } from '../cloud-init.js';
+import { readConfigured } from './configured.js';
+import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
+import { isGlob, matchesPathPart } from '../formats/glob.js';
+import type { NetworkFacts, Renderer } from '../plan.js';
+import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from '../resolv.js';
+import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
+
+const NETWORKING = 'vm-data/networking';
+const NETWORKS = 'vm-data/networks';
+const HOSTNAME = 'vm-data/hostname';
+const LOOK_EVERY_MS = 100;
+
+export interface Gathered {
+  readonly facts: NetworkFacts;
+  /** What is wrong with records that cannot be used, a sentence each. */
+  readonly recordErrors: readonly string[];
+}
+
+/**
+ * Reads what the host wants and what the machine is like. Changes nothing. A device that a record names and that is not
+ * there is waited for, up to `deviceTimeoutMs`.
+ * Throws GW_NETWORK_EMPTY when the host published nothing, GW_NETWORK_INVALID when nothing of it can be used.
+ */
+export async function gather(host: Host, renderers: readonly Renderer[], deviceTimeoutMs: number): Promise<Gathered> {
+  const published = await readPublished(host);
+  if (published.networking.size + published.networks.size === 0) {
+    throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKING} or ${NETWORKS}`]);
+  }
+  const { interfaces, leftAlone, unknown, errors, disabled } = await withLateDevices(host, published, deviceTimeoutMs);
+  if (interfaces.length === 0) {
+    const reasons = [...errors, ...disabled];
+    if (reasons.length === 0) throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKS}: every type is none`]);
+    throw new AgentError('GW_NETWORK_INVALID', [reasons.join('; ')]);
+  }
+  const hostname = (await host.store.read(HOSTNAME))?.trim() ?? null;
+  const problem = hostname === null ? null : hostnameProblem(hostname);
+  if (problem !== null) throw new AgentError('GW_NETWORK_INVALID', [`${HOSTNAME}: ${problem}`]);
+  const facts = {
+    interfaces: [...interfaces, ...leftAlone].sort(byDevice),
+    leftAlone: leftAlone.map(({ nic }) => nic.name),
+    unknown,
+    hostname,
+    ...(await inspect(host, renderers)),
+  };
+  return { facts, recordErrors: errors };
+}
+
+/** What the machine is like, apart from what the host wants of it. */
+export async function inspect(
+  host: Host,
+  renderers: readonly Renderer[],
+): Promise<Omit<NetworkFacts, 'interfaces' | 'hostname'>> {
+  const files = new Map<string, string>();
+  const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLV_FILES, ...renderers.flatMap(({ reads }) => reads)];
+  for (const pattern of new Set(patterns)) {
+    for (const path of await expand(host, pattern)) {
+      const text = await readFile(host, path);
+      if (text !== null) files.set(path, text);
+    }
+  }
+  const present = new Set<string>();
+  for (const path of new Set([...RESOLVCONF_PROGRAMS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
+    const target = await host.files.resolve(path);
+    if (target !== null) present.add(path).add(target);
+  }
+  for (const { follows } of renderers) {
+    if (follows !== undefined) await readFollowed(host, files, () => follows({ files, present }));
+  }
+  const status = await host.files.status(RESOLV_CONF);
+  const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
+  // A link belongs to whoever made what it points to; only a plain file is anybody's.
+  if (text !== null) files.set(RESOLV_CONF, text);
+  const resolver = resolverOf({ target: status?.target ?? null, text, present });
+  return { currentHostname: await host.network.hostname(), files, present, resolver };
+}
+
+async function readPublished({ store }: Host): Promise<Published> {
+  const networking = new Map<string, string>();
+  for (const id of await store.list(NETWORKING)) {
+    const text = await store.read(`${NETWORKING}/${id}`);
+    if (text !== null) networking.set(id, text);
+  }
+  const networks = new Map<string, ReadonlyMap<string, string>>();
+  for (const id of await store.list(NETWORKS)) {
+    const values = new Map<string, string>();
+    for (const key of await store.list(`${NETWORKS}/${id}`)) {
+      const value = await store.read(`${NETWORKS}/${id}/${key}`);
+      if (value !== null) values.set(key, value);
+    }
+    networks.set(id, values);
+  }
+  return { networking, networks };
+}
+
+async function withLateDevices(host: Host, published: Published, limit: number): Promise<Wanted> {
+  const configured = await readConfigured(host);
+  const end = Date.now() + limit;
+  for (;;) {
+    const wanted = readWanted(published, await host.network.nics(), configured);
+    if (wanted.missing.length === 0 || !host.live || Date.now() >= end) return wanted;
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+/** Null also for a directory, which a pattern may meet. A mask of systemd's reads as the empty file that it stands for. */
+async function readFile({ files }: Host, path: string): Promise<string | null> {
+  if (path.includes('/systemd/') && (await files.status(path))?.target === '/dev/null') return '';
+  const target = await files.resolve(path);
+  if (target === null || (await files.status(target))?.type !== 'file') return null;
+  return files.readText(target);
+}
+
+/** Ends when there is nothing new: whoever names the patterns follows a limited number of files. */
+async function readFollowed(host: Host, files: Map<string, string>, patterns: () => readonly string[]): Promise<void> {
+  const done = new Set<string>();
+  for (;;) {
+    const more = patterns().filter((pattern) => !done.has(pattern));
+    if (more.length === 0) return;
+    for (const pattern of more) {
+      done.add(pattern);
+      for (const path of await glob(host, pattern)) {
+        const text = files.has(path) ? null : await readFile(host, path);
+        if (text !== null) files.set(path, text);
+      }
+    }
+  }
+}
+
+/** glob(3) of an absolute path. */
+async function glob(host: Host, pattern: string): Promise<readonly string[]> {
+  let found: readonly string[] = [''];
+  for (const part of pattern.split('/').slice(1)) {
+    if (!isGlob(part)) {
+      found = found.map((directory) => `${directory}/${part}`);
+      continue;
+    }
+    const below: string[] = [];
+    for (const directory of found) {
+      const names = (await host.files.list(directory === '' ? '/' : directory)).filter((name) =>
+        matchesPathPart(part, name),
+      );
+      below.push(...names.map((name) => `${directory}/${name}`));
+    }
+    found = below;
+  }
+  return found;
+}
+
+/** `/dir/*`, `/dir/*.suffix` and `/dir/*.d/*.suffix`; names that start with a dot and backups do not count. */
+async function expand(host: Host, pattern: string): Promise<readonly string[]> {
+  const star = pattern.indexOf('*');
+  if (star < 0) return [pattern];
+  const slash = pattern.indexOf('/', star);
+  if (slash >= 0) {
+    const folders = await expand(host, pattern.slice(0, slash));
+    const below = await Promise.all(folders.map((folder) => expand(host, folder + pattern.slice(slash))));
+    return below.flat();
+  }
+  const [directory, suffix] = [pattern.slice(0, pattern.lastIndexOf('/', star) + 1), pattern.slice(star + 1)];
+  const prefix = pattern.slice(directory.length, star);
+  const names = await host.files.list(directory);
+  return names
+    .filter((name) => name.startsWith(prefix) && name.endsWith(suffix) && !name.startsWith('.') && !name.endsWith('~'))
+    .map((name) => directory + name);
+}

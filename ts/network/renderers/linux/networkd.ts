@@ -1,0 +1,243 @@
+/**
+ * `/etc/systemd/network/*.network`, read by systemd-networkd: systemd.network(5).
+ *
+ * Of all files that match a device the first by name counts and the others do not, so ours, one an interface, overrides
+ * what images and cloud-init bring (`10-` and later). A file that sorts before ours and names only our interfaces is
+ * commented out; before any other one, ours goes by a name that sorts still earlier. What the file before had VLANs and
+ * the like take from the device, ours says too. networkd reads its files as a user of its own: 0644 is mandatory. A route whose gateway it cannot reach it
+ * silently waits for. To a gateway outside the subnets goes a route of its own, and no `GatewayOnLink`: systemd 252 takes
+ * two routes that differ in that only for the same one, and after a change never sets the new one.
+ */
+import { AgentError } from '../../../api/errors.js';
+import type { FileChange, Nic } from '../../../api/host.js';
+import { type Setting, readSettings } from '../../formats/ini-file.js';
+import { OWNER_FILES, networkdFile } from '../../owners/live.js';
+import { NETWORKD_FILES, dropInsOf, takersOf } from '../../owners/networkd.js';
+import {
+  type Action,
+  type InterfaceConfig,
+  type NetworkFacts,
+  type Renderer,
+  commentText,
+  withChanges,
+  writeIfChanged,
+} from '../../plan.js';
+import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
+
+const DIRECTORY = '/etc/systemd/network/';
+const OURS = '05-guestwire-';
+/** The usual one, then those that sort earlier. */
+const PREFIXES = [OURS, '00-guestwire-', '0-guestwire-', '!guestwire-'] as const;
+/** Of `[Network]`: a device is put on top of ours, any number of each. */
+const CHILDREN = ['VLAN', 'MACVLAN', 'MACVTAP', 'IPVLAN', 'IPVTAP', 'VXLAN', 'Tunnel', 'Xfrm', 'MACsec', 'IPoIB'];
+/** Of `[Network]`: ours becomes a port of another device. */
+const OWNERS = ['Bridge', 'Bond', 'BatmanAdvanced'] as const;
+/** What a drop-in of our own file may say without being in the way of what the host wants. */
+const HARMLESS = [...CHILDREN, 'VRF', 'Domains', 'NTP', 'LLDP', 'EmitLLDP', 'Description'];
+/** By `systemctl enable`, under its two names, and by the distribution itself. */
+const ENABLED = [
+  '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service',
+  '/etc/systemd/system/dbus-org.freedesktop.network1.service',
+  '/usr/lib/systemd/system/multi-user.target.wants/systemd-networkd.service',
+] as const;
+const RETIRED = '#guestwire# ';
+
+export const networkd: Renderer = {
+  name: 'networkd',
+  looksFor: `systemd-networkd (enabled, or ${DIRECTORY}*.network)`,
+  reads: [...NETWORKD_FILES, ...OWNER_FILES],
+  asks: ENABLED,
+  feeds: ['resolved'],
+
+  detect(facts) {
+    for (const { nic } of facts.interfaces) {
+      const file = networkdFile(facts, nic);
+      if (file !== null) return { rank: 'owner', why: `systemd-networkd configures ${nic.name} by ${file}` };
+    }
+    const enabled = ENABLED.find((path) => facts.present.has(path));
+    if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
+    // The program comes with systemd and says nothing; its files do not count either until it is started.
+    const [file] = networkFiles(facts);
+    return file === undefined ? null : { rank: 'present', why: `${file[0]} is there` };
+  },
+
+  render(facts) {
+    const { interfaces } = facts;
+    const retired = retire(facts);
+    const former = networkFiles(facts).filter(([path]) => isOurs(path));
+    const bare = withChanges(facts, [...former.map(([path]) => ({ type: 'remove', path }) as const), ...retired]);
+    const wanted = new Map(interfaces.map((config) => chosenFile(facts, bare, config)));
+    const gone = former.filter(([path]) => !wanted.has(path));
+    const written = [...wanted].flatMap(([path, text]) => readable(writeIfChanged(facts, path, text, 0o644)));
+    // Interfaces with a new, changed or removed file are taken up by the reload. To ask for them once more would flush
+    // them while they are being set up, and systemd 252 then loses routes; the others may have been changed live.
+    const kept = interfaces
+      .map(({ nic }) => nic)
+      .filter(({ name }) => !written.some(({ path }) => isOurs(path) && path.endsWith(`-${name}.network`)));
+    const after = [
+      run('networkctl', 'reload'),
+      ...(kept.length === 0 ? [] : [run('networkctl', 'reconfigure', ...kept.map(({ name }) => name))]),
+    ];
+    return {
+      before: [],
+      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...retired, ...written],
+      after,
+      restore: after,
+    };
+  },
+};
+
+function run(...argv: Extract<Action, { type: 'run' }>['argv']): Action {
+  return { type: 'run', argv, onFailure: 'report' };
+}
+
+function networkFiles({ files }: NetworkFacts): readonly (readonly [path: string, text: string])[] {
+  return [...files].filter(([path]) => path.startsWith(DIRECTORY) && path.endsWith('.network'));
+}
+
+function isOurs(path: string): boolean {
+  return PREFIXES.some((prefix) => path.startsWith(DIRECTORY + prefix));
+}
+
+/** Path and text of the file of an interface. `bare`: the facts as they are without any of ours. */
+function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceConfig): readonly [string, string] {
+  const { nic } = config;
+  const takers = takersOf(facts.files, nic);
+  for (const { path, settings } of takers) assertNoPort(path, settings, nic);
+  const children = childrenOf(takers.flatMap(({ settings }) => settings));
+  let rival = '';
+  for (const prefix of PREFIXES) {
+    const path = `${DIRECTORY}${prefix}${nic.name}.network`;
+    const besides = dropInsOf(bare.files, path);
+    const said = childrenOf(besides);
+    const text = networkFile(
+      config,
+      facts.interfaces,
+      children.filter((line) => !said.includes(line)),
+    );
+    // The proof: networkd's own rules on the files as they will be.
+    const [first] = takersOf(new Map(bare.files).set(path, text), nic);
+    if (first?.path === path && first.match === 'yes' && besides.every(isHarmless)) return [path, text];
+    rival = first === undefined || first.path === path ? `${path}.d` : first.path;
+  }
+  throw new AgentError('GW_NETWORK_IMPOSSIBLE', [
+    'systemd-networkd',
+    `anything with ${nic.name} while ${rival} holds it`,
+  ]);
+}
+
+function isHarmless({ section, key }: Setting): boolean {
+  return section === 'Match' || (section === 'Network' && HARMLESS.includes(key));
+}
+
+function assertNoPort(path: string, settings: readonly Setting[], { name }: Nic): void {
+  for (const key of OWNERS) {
+    const owner = lastOf(settings, key);
+    if (owner === '') continue;
+    const what = `anything with ${name} while ${path} makes it a port of ${owner} (${key}=), where the host's address belongs`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['systemd-networkd', what]);
+  }
+}
+
+/** What others need of the device, as lines of `[Network]`. */
+function childrenOf(settings: readonly Setting[]): readonly string[] {
+  const lines = settings
+    .filter(({ section, key, value }) => section === 'Network' && CHILDREN.includes(key) && value !== '')
+    .map(({ key, value }) => `${key}=${value}`);
+  const vrf = lastOf(settings, 'VRF');
+  return [...new Set([...lines, ...(vrf === '' ? [] : [`VRF=${vrf}`])])];
+}
+
+/** An empty value takes the ones before it back. */
+function lastOf(settings: readonly Setting[], name: string): string {
+  return settings.findLast(({ section, key }) => section === 'Network' && key === name)?.value ?? '';
+}
+
+function readable(changes: readonly FileChange[]): readonly FileChange[] {
+  return changes.map((change) => ({ ...change, exactMode: true }));
+}
+
+/** Comments out what would win against our files and is about nothing else. */
+function retire(facts: NetworkFacts): readonly FileChange[] {
+  return networkFiles(facts)
+    .filter(([path, text]) => path < DIRECTORY + OURS && isOnlyAbout(text, facts.interfaces))
+    .flatMap(([path, text]) => {
+      const lines = text
+        .split('\n')
+        .map((line) => (line.trim() === '' || /^\s*[#;]/.test(line) ? line : RETIRED + line));
+      return writeIfChanged(facts, path, lines.join('\n'), 0o644);
+    });
+}
+
+function isOnlyAbout(text: string, interfaces: readonly InterfaceConfig[]): boolean {
+  const match = readSettings(text).filter(({ section }) => section === 'Match');
+  const words = (...keys: readonly string[]): readonly string[] =>
+    match
+      .filter(({ key }) => keys.includes(key))
+      .flatMap(({ value }) => value.split(/\s+/).filter((word) => word !== ''));
+  const [names, macs] = [words('Name'), words('MACAddress', 'PermanentMACAddress')];
+  return (
+    names.length + macs.length > 0 &&
+    names.every((name) => interfaces.some(({ nic }) => nic.name === name)) &&
+    macs.every((mac) => interfaces.some(({ nic }) => nic.mac === mac.toLowerCase().replaceAll('-', ':')))
+  );
+}
+
+function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[], children: readonly string[]): string {
+  const { nic, mtu, auto6 } = config;
+  const routes = routesOf(config);
+  const link = [
+    ...(mtu === null ? [] : [`MTUBytes=${mtu}`]),
+    ...(isSecondary(config, all) ? ['RequiredForOnline=no'] : []),
+  ];
+  const label = config.label === null ? '' : commentText(config.label);
+  const sections = [
+    section('Match', matches(nic)),
+    ...(link.length === 0 ? [] : [section('Link', link)]),
+    section('Network', [...network(config), ...children]),
+    // Otherwise a router's advertisement would have to ask for it first.
+    ...(auto6 === 'dhcp' ? [section('DHCPv6', ['WithoutRA=solicit'])] : []),
+    ...([4, 6] as const)
+      .flatMap((family) => gatewayNetworks(routes, family))
+      .map((network) => section('Route', onLinkLines(network))),
+    ...routes.map((route) => section('Route', routeLines(route))),
+  ];
+  const head = ['# Written by guestwire; changes are lost.', ...(label === '' ? [] : [`# Label ${label}`])];
+  return `${head.join('\n')}\n${sections.join('\n')}`;
+}
+
+function section(name: string, lines: readonly string[]): string {
+  return `[${name}]\n${lines.map((line) => `${line}\n`).join('')}`;
+}
+
+/** VLANs and bridges share the MAC of the device below them. */
+function matches({ name, mac, permanentMac }: Nic): readonly string[] {
+  return permanentMac === mac ? [`MACAddress=${mac}`, 'Type=ether'] : [`Name=${name}`];
+}
+
+function network({ ipv4, ipv6, dhcp4, auto6, dns }: InterfaceConfig): readonly string[] {
+  const dhcp6 = auto6 === 'dhcp';
+  return [
+    `DHCP=${dhcp4 && dhcp6 ? 'yes' : dhcp4 ? 'ipv4' : dhcp6 ? 'ipv6' : 'no'}`,
+    `IPv6AcceptRA=${auto6 === null ? 'no' : 'yes'}`,
+    'LinkLocalAddressing=ipv6',
+    ...[...ipv4, ...ipv6].map(({ address, prefix }) => `Address=${address}/${prefix}`),
+    ...dns.map((server) => `DNS=${server}`),
+  ];
+}
+
+function routeLines(route: PlannedRoute): readonly string[] {
+  const { prefix, gateway, metric } = route;
+  if (gateway === null) return [...onLinkLines(destination(route)), ...metricLines(metric)];
+  // Of a default route the gateway tells the family.
+  return [...(prefix === 0 ? [] : [`Destination=${destination(route)}`]), `Gateway=${gateway}`, ...metricLines(metric)];
+}
+
+/** Not every release gives a route of IPv4 this scope by itself; IPv6 has none. */
+function onLinkLines(network: string): readonly string[] {
+  return [`Destination=${network}`, ...(network.includes(':') ? [] : ['Scope=link'])];
+}
+
+function metricLines(metric: number | null): readonly string[] {
+  return metric === null ? [] : [`Metric=${metric}`];
+}

@@ -1,0 +1,323 @@
+/**
+ * `/etc/NetworkManager/system-connections/*`, read by NetworkManager: nm-settings-keyfile(5), a profile a file.
+ *
+ * A file that others may read is not loaded, and nmcli ends with 0 all the same: 0600 is mandatory. Profiles are known by
+ * their UUID, never by a comment, for NetworkManager writes a profile anew when a program changes it. Of several profiles
+ * for one device that with the highest priority is activated at a boot, and a user may activate the others: those for
+ * our devices lose `autoconnect`, and ours goes above what is for any device. A VLAN or macvlan may name the device below
+ * it by the UUID of a profile, and does not come up while another profile is active there: it gets the device's name.
+ * `ignore` would leave IPv6 to the kernel, router advertisements included; `link-local` does not.
+ */
+import { AgentError } from '../../../api/errors.js';
+import type { FileChange, Nic } from '../../../api/host.js';
+import { type Family, familyOf } from '../../address.js';
+import { readSettings } from '../../formats/ini-file.js';
+import { OWNER_FILES, isManaged } from '../../owners/live.js';
+import {
+  HIGHEST_PRIORITY,
+  PROFILE_FILES,
+  type Profile,
+  contenders,
+  isFor,
+  portOf,
+  priorityOf,
+  profilesIn,
+  takes,
+  valueOf,
+} from '../../owners/networkmanager.js';
+import {
+  type Action,
+  type InterfaceConfig,
+  type NetworkFacts,
+  type Renderer,
+  commentText,
+  withChanges,
+  writeIfChanged,
+} from '../../plan.js';
+import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
+
+const PROFILES = '/etc/NetworkManager/system-connections/';
+const OURS = `${PROFILES}guestwire-`;
+/** Of cloud-init: `dns=none` keeps NetworkManager from telling anybody the servers. */
+const NO_DNS = '/etc/NetworkManager/conf.d/99-cloud-init.conf';
+const PROGRAMS = ['/usr/sbin/NetworkManager', '/usr/bin/NetworkManager'] as const;
+/** systemd's two, OpenRC's, runit's. */
+const ENABLED = [
+  '/etc/systemd/system/multi-user.target.wants/NetworkManager.service',
+  '/usr/lib/systemd/system/multi-user.target.wants/NetworkManager.service',
+  '/etc/runlevels/default/NetworkManager',
+  '/etc/runit/runsvdir/default/NetworkManager',
+] as const;
+const WAIT_S = '20';
+/** Of ours, where nobody else's is as high. */
+const PRIORITY = 120;
+
+export const networkmanager: Renderer = {
+  name: 'networkmanager',
+  looksFor: `NetworkManager (${PROGRAMS[0]})`,
+  reads: [...PROFILE_FILES, NO_DNS, ...OWNER_FILES],
+  asks: [...PROGRAMS, ...ENABLED],
+  // It hands the servers on to resolved.
+  feeds: ['networkmanager', 'resolved'],
+
+  detect(facts) {
+    const held = facts.interfaces.find(({ nic }) => isManaged(facts, nic));
+    if (held !== undefined) return { rank: 'owner', why: `NetworkManager manages ${held.nic.name}` };
+    const program = PROGRAMS.find((path) => facts.present.has(path));
+    if (program === undefined) return null;
+    const enabled = ENABLED.find((path) => facts.present.has(path));
+    if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
+    return { rank: 'present', why: `${program} is there` };
+  },
+
+  render(facts) {
+    const { interfaces } = facts;
+    refusePorts(facts);
+    refuseParents(facts);
+    const paths = interfaces.map(({ nic }) => pathOf(nic));
+    const gone = profiles(facts).filter(([path, text]) => isOurs(path, text) && !paths.includes(path));
+    const others = changedOthers(facts);
+    const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
+    const own = interfaces.flatMap((config) =>
+      secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet), 0o600)),
+    );
+    refuseRivals(withChanges(quiet, own));
+    const servers = dnsFixes(facts);
+    const reconfigure = servers.length === 0 ? [] : [run('ignore', 'general', 'reload')];
+    const reload = run('report', 'connection', 'reload');
+    return {
+      before: [],
+      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...own, ...servers],
+      after: [
+        ...reconfigure,
+        // Takes the devices down whose profile is gone.
+        ...(gone.length > 0 ? [reload] : []),
+        run('report', 'connection', 'load', ...others.map(({ path }) => path), ...paths),
+        ...interfaces.map(({ nic }) => up('report', uuidOf(nic), 'ifname', nic.name)),
+      ],
+      restore: [
+        ...reconfigure,
+        reload,
+        ...interfaces.map(({ nic }) => {
+          const uuid = activeProfile(facts, nic);
+          // Left to choose, NetworkManager may take another one than before.
+          if (uuid !== undefined) return up('report', uuid, 'ifname', nic.name);
+          return run('report', '--wait', WAIT_S, 'device', 'connect', nic.name);
+        }),
+        ...gone.flatMap(([, text]) => valueOf(text, 'connection', 'uuid') ?? []).map((uuid) => up('ignore', uuid)),
+      ],
+    };
+  },
+};
+
+function up(onFailure: 'ignore' | 'report', uuid: string, ...device: readonly string[]): Action {
+  return run(onFailure, '--wait', WAIT_S, 'connection', 'up', 'uuid', uuid, ...device);
+}
+
+/** As NetworkManager itself writes it down. */
+function activeProfile({ files }: NetworkFacts, { index }: Nic): string | undefined {
+  return valueOf(files.get(`/run/NetworkManager/devices/${index}`) ?? '', 'device', 'connection-uuid');
+}
+
+function run(onFailure: 'ignore' | 'report', ...args: readonly string[]): Action {
+  return { type: 'run', argv: ['nmcli', ...args], onFailure };
+}
+
+function profiles({ files }: NetworkFacts): readonly (readonly [path: string, text: string])[] {
+  return [...files].filter(([path]) => path.startsWith(PROFILES));
+}
+
+function pathOf(nic: Nic): string {
+  return `${OURS}${nic.name}.nmconnection`;
+}
+
+function secret(changes: readonly FileChange[]): readonly FileChange[] {
+  return changes.map((change) => ({ ...change, exactMode: true, directoryMode: 0o700 }));
+}
+
+const UUID_PREFIX = '67756573-7477-8972-a500-';
+
+/**
+ * The same for a device for ever. A MAC fits whole into an UUID of version 8 (RFC 9562), which is free for such use: no
+ * hash is needed, and ours are told by their beginning.
+ */
+function uuidOf({ mac }: Nic): string {
+  return UUID_PREFIX + mac.replaceAll(':', '');
+}
+
+function isOurs(path: string, text: string): boolean {
+  return path.startsWith(OURS) || valueOf(text, 'connection', 'uuid')?.startsWith(UUID_PREFIX) === true;
+}
+
+/** Profiles of others for our devices are no longer activated by themselves, and what is above our devices finds them. */
+function changedOthers(facts: NetworkFacts): readonly FileChange[] {
+  const all = profilesIn(facts.files);
+  return profiles(facts)
+    .filter(([path, text]) => !isOurs(path, text))
+    .flatMap(([path, text]) => {
+      const isRival = facts.interfaces.some(({ nic }) => isFor(text, nic));
+      const found = withParentsByName(path, text, all, facts);
+      return secret(writeIfChanged(facts, path, isRival ? withoutAutoconnect(found) : found, 0o600));
+    });
+}
+
+/** The profile with the names of our devices for the UUIDs of the profiles that these have had. */
+function withParentsByName(path: string, text: string, all: readonly Profile[], facts: NetworkFacts): string {
+  const lines = text.split('\n');
+  for (const { key, value, line } of readSettings(text)) {
+    const below = key === 'parent' ? all.find(({ uuid }) => uuid === value) : undefined;
+    if (below === undefined || isOurs(below.path, below.text)) continue;
+    const taken = devicesOf(below, facts);
+    if (taken.length > 1) {
+      const which = `parent=${value} of ${path}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', which]);
+    }
+    const [nic] = taken;
+    if (nic !== undefined) lines[line] = `parent=${nic.name}`;
+  }
+  return lines.join('\n');
+}
+
+/** Only what is in /etc is an administrator's to change. */
+function refuseParents(facts: NetworkFacts): void {
+  const all = profilesIn(facts.files);
+  for (const { path, text } of all.filter((one) => !one.path.startsWith(PROFILES))) {
+    const found = withParentsByName(path, text, all, facts);
+    if (found === text) continue;
+    const names = facts.interfaces.map(({ nic }) => nic.name).join(', ');
+    const why = `another profile for ${names} while ${path} finds its parent by the UUID of the old one`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** Those of our devices that the profile has now, or else may have. */
+function devicesOf(profile: Profile, facts: NetworkFacts): readonly Nic[] {
+  const nics = facts.interfaces.map(({ nic }) => nic);
+  const active = nics.filter((nic) => activeProfile(facts, nic) === profile.uuid);
+  return active.length > 0 ? active : nics.filter((nic) => takes(profile.text, nic));
+}
+
+function refusePorts({ files, interfaces }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const port = portOf(profilesIn(files), nic);
+    if (port === null) continue;
+    const { owner, profile } = port;
+    const why = `an address on ${nic.name}, a port of ${owner} by ${profile.path}: it belongs on ${owner}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** What the next boot takes, by the files as they will be, is ours. */
+function refuseRivals({ files, interfaces }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const all = contenders(profilesIn(files), nic);
+    const own = all.find(({ path }) => path === pathOf(nic));
+    const rival = all.find((other) => other !== own && (own === undefined || priorityOf(other) >= priorityOf(own)));
+    if (own !== undefined && rival === undefined) continue;
+    const what = rival === undefined ? 'another' : `${rival.name} (${rival.path}, priority ${priorityOf(rival)})`;
+    const why = `a profile of ${nic.name} that goes before ${what}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+/** Above every profile that a boot may give the device instead. */
+function priorityFor(nic: Nic, files: NetworkFacts['files']): number {
+  const [highest] = contenders(profilesIn(files), nic).filter(({ path, text }) => !isOurs(path, text));
+  return Math.min(HIGHEST_PRIORITY, Math.max(PRIORITY, highest === undefined ? PRIORITY : priorityOf(highest) + 1));
+}
+
+function withoutAutoconnect(text: string): string {
+  const lines = text.split('\n');
+  const set = readSettings(text).findLast(({ section, key }) => section === 'connection' && key === 'autoconnect');
+  if (set === undefined) {
+    const header = lines.findIndex((line) => line.trim() === '[connection]');
+    return lines.toSpliced(header + 1, 0, 'autoconnect=false').join('\n');
+  }
+  return /^(false|0)$/.test(set.value) ? text : lines.with(set.line, 'autoconnect=false').join('\n');
+}
+
+function dnsFixes({ files }: NetworkFacts): readonly FileChange[] {
+  const off = readSettings(files.get(NO_DNS) ?? '').some(({ key, value }) => key === 'dns' && value === 'none');
+  return off ? [{ type: 'remove', path: NO_DNS }] : [];
+}
+
+function profile(config: InterfaceConfig, facts: NetworkFacts): string {
+  const { nic, mtu } = config;
+  const label = config.label === null ? '' : commentText(config.label);
+  const byMac = nic.permanentMac === nic.mac;
+  const lines = [
+    '# Written by guestwire; changes are lost.',
+    ...(label === '' ? [] : [`# Label ${label}`]),
+    '[connection]',
+    `id=guestwire-${nic.name}`,
+    `uuid=${uuidOf(nic)}`,
+    'type=ethernet',
+    ...(byMac ? [] : [`interface-name=${nic.name}`]),
+    `autoconnect-priority=${priorityFor(nic, facts.files)}`,
+    '',
+    '[ethernet]',
+    ...(byMac ? [`mac-address=${nic.mac.toUpperCase()}`] : []),
+    ...(mtu === null ? [] : [`mtu=${mtu}`]),
+    '',
+    '[ipv4]',
+    ...ipLines(config, 4, serversFor(config, 4, facts)),
+    '',
+    '[ipv6]',
+    // As the kernel makes link-local addresses, and without temporary ones, whatever NetworkManager's defaults.
+    'addr-gen-mode=eui64',
+    'ip6-privacy=0',
+    ...ipLines(config, 6, serversFor(config, 6, facts)),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+function methodOf({ ipv4, ipv6, dhcp4, auto6 }: InterfaceConfig, family: Family): string {
+  if (family === 4) return dhcp4 ? 'auto' : ipv4.length > 0 ? 'manual' : 'disabled';
+  // The advertisements tell whether there is a DHCPv6 server to be asked; without them it would give no routes.
+  return auto6 !== null ? 'auto' : ipv6.length > 0 ? 'manual' : 'link-local';
+}
+
+function hasServers(config: InterfaceConfig, family: Family): boolean {
+  return ['auto', 'manual'].includes(methodOf(config, family));
+}
+
+/**
+ * A server can only stand in a section of its own family that has addresses. Where the interface has none of it, the
+ * first that does takes the server; where none does, it could not be reached.
+ */
+function serversFor(config: InterfaceConfig, family: Family, { interfaces }: NetworkFacts): readonly string[] {
+  if (!hasServers(config, family)) return [];
+  const isFirst = interfaces.find((other) => hasServers(other, family)) === config;
+  const more = isFirst ? interfaces.filter((other) => !hasServers(other, family)) : [];
+  const servers = [config, ...more].flatMap(({ dns }) => dns).filter((server) => familyOf(server) === family);
+  return [...new Set(servers)];
+}
+
+function ipLines(config: InterfaceConfig, family: Family, servers: readonly string[]): readonly string[] {
+  const method = methodOf(config, family);
+  const addresses = family === 4 ? config.ipv4 : config.ipv6;
+  const routes = routesOf(config).filter((route) => route.family === family);
+  if (method === 'disabled' && routes.length > 0) {
+    const what = `a route of IPv4 on ${config.nic.name} without an address`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', what]);
+  }
+  // The key is refused where no address stands beside it. What it needs to reach the gateway it adds itself.
+  const byKey = addresses.length > 0 ? routes.find(({ prefix, metric }) => prefix === 0 && metric === null) : undefined;
+  const gateway = byKey?.gateway ?? null;
+  const others = routes.filter((route) => route !== byKey);
+  const hosts = gatewayNetworks(others, family);
+  return [
+    `method=${method}`,
+    ...addresses.map(({ address, prefix }, index) => `address${index + 1}=${address}/${prefix}`),
+    ...(gateway === null ? [] : [`gateway=${gateway}`]),
+    ...[...hosts, ...others.map(routeText)].map((text, index) => `route${index + 1}=${text}`),
+    ...(servers.length === 0 ? [] : [`dns=${servers.map((server) => `${server};`).join('')}`]),
+  ];
+}
+
+/** With a metric the place of the gateway has to be filled. */
+function routeText(route: PlannedRoute): string {
+  const { family, gateway, metric } = route;
+  if (metric === null) return gateway === null ? destination(route) : `${destination(route)},${gateway}`;
+  return `${destination(route)},${gateway ?? (family === 4 ? '0.0.0.0' : '::')},${metric}`;
+}
