@@ -6,7 +6,22 @@ import { basename, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fnmatch, matchesPath } from '../../../ts/network/formats/glob.js';
 
-const NAMES = ['eth0', 'eth1', 'eth10', 'enX0', 'ens3', 'en-p1', 'a*b', 'a[b', 'a]b', 'a^b', 'a!b', 'a.b', 'a+b', 'Eth0'];
+const NAMES = [
+  'eth0',
+  'eth1',
+  'eth10',
+  'enX0',
+  'ens3',
+  'en-p1',
+  'a*b',
+  'a[b',
+  'a]b',
+  'a^b',
+  'a!b',
+  'a.b',
+  'a+b',
+  'Eth0',
+];
 const PATTERNS = [
   ...['*', 'eth0', 'eth*', 'eth?', 'e*0', 'eth[01]', 'eth[!0]', 'eth[^0]', 'eth[0-9]', 'eth[0-9]*', 'a\\*b', 'a[*]b'],
   ...['a[]]b', 'a[!]]b', 'a[[]b', 'a[]^]b', 'a.b', 'a+b', 'a(b|c)', 'e[[:alpha:]]*', 'eth[[:digit:]]', 'a[[:punct:]]b'],
@@ -14,7 +29,9 @@ const PATTERNS = [
 ];
 
 const directory = mkdtempSync(join(tmpdir(), 'guestwire-glob-'));
-after(() => rmSync(directory, { recursive: true }));
+after(() => {
+  rmSync(directory, { recursive: true });
+});
 for (const name of NAMES) writeFileSync(join(directory, name), '');
 
 // find(1) asks fnmatch(3).
