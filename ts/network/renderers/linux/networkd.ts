@@ -160,7 +160,7 @@ function readable(changes: readonly FileChange[]): readonly FileChange[] {
 /** Comments out what would win against our files and is about nothing else. */
 function retire(facts: NetworkFacts): readonly FileChange[] {
   return networkFiles(facts)
-    .filter(([path, text]) => path < DIRECTORY + OURS && isOnlyAbout(text, facts.interfaces))
+    .filter(([path, text]) => path < DIRECTORY + OURS && !isOurs(path) && isOnlyAbout(text, facts.interfaces))
     .flatMap(([path, text]) => {
       const lines = text
         .split('\n')
