@@ -34,9 +34,10 @@ const ethernets = fc.tuple(match, body).map(([[id, lines], more]) => {
   const all = [...lines, ...more].map((line) => `      ${line}\n`);
   return `  ethernets:\n    ${id}:\n${all.join('')}`;
 });
-const anchored = fc.tuple(body, address).map(([lines, own]) => {
-  const all = lines.map((line) => `      ${line}\n`).join('');
-  return `  ethernets:\n    eth1: &usual\n${all}    eth0:\n      <<: *usual\n      addresses: [${own}]\n`;
+const anchored = fc.tuple(fc.constantFrom('eth0', 'lan'), address).map(([id, own]) => {
+  const match = id === 'lan' ? ', match: {name: eth0}' : '';
+  const shared = `addresses: &usual [${own}], nameservers: &servers {addresses: [203.0.113.53]}`;
+  return `  ethernets:\n    ${id}: {${shared}${match}}\n    eth9: {addresses: *usual, nameservers: *servers}\n`;
 });
 const bridges = fc.tuple(fc.constantFrom('[]', '[]', '[eth1]', '[eth0]'), address).map(([ports, own]) => {
   return `  ethernets:\n    eth0: {}\n    eth1: {}\n  bridges:\n    br0:\n      interfaces: ${ports}\n      addresses: [${own}]\n`;
