@@ -216,6 +216,9 @@ export class Namespace implements AsyncDisposable {
    */
   async serveAddresses(renewal?: number): Promise<void> {
     const gateway = `${this.#name}gw`;
+    // A router: who does not forward says in its neighbour advertisements that it is none, and from systemd 256 on
+    // networkd then drops the route by it, whatever its router advertisements say (RFC 4861, 7.2.5).
+    run('ip', ['netns', 'exec', gateway, 'sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1']);
     run('ip', ['-n', gateway, 'address', 'add', '192.0.2.1/24', 'dev', 'p0']);
     run('ip', ['-n', gateway, 'address', 'add', '2001:db8:77::1/64', 'dev', 'p0', 'nodad']);
     const options = [

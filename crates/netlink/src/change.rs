@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily as SocketFamily, SocketFlags, SocketType, socket
 
 use crate::error::Result;
 use crate::session::{Message, Request, Session};
-use crate::snapshot::link_attribute;
+use crate::snapshot::{Route, dump, link_attribute};
 
 /// One step from the network that the kernel has to another. Devices are named by their index.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,10 +99,20 @@ pub enum Change {
 /// # Errors
 /// [`NetlinkError::Refused`](crate::NetlinkError::Refused) names the change and the kernel's error; those before it are made, those after it not.
 /// [`NetlinkError::Io`](crate::NetlinkError::Io) when the kernel cannot be reached or does not answer in time.
+/// Those of [`dump`] where a route to be removed is not found, and may go by a next hop that it shares.
 pub fn apply(changes: &[Change]) -> Result<()> {
     let mut session = Session::open()?;
     for change in changes {
-        match session.request(&change.request())? {
+        let mut answer = session.request(&change.request())?;
+        if answer
+            .as_ref()
+            .is_some_and(|refusal| refusal.errno == libc::ESRCH)
+        {
+            if let Some(request) = change.by_next_hop()? {
+                answer = session.request(&request)?;
+            }
+        }
+        match answer {
             Some(refusal) if !change.is_done_by(refusal.errno) => {
                 return Err(refusal.of(change.in_words(&device_name(change.index()))));
             }
@@ -146,6 +156,41 @@ impl Change {
             flags,
             message,
         }
+    }
+
+    /// Removes a route by the number of its next hop, where it shares one: an IPv4 route is then not found by its
+    /// gateway and device.
+    fn by_next_hop(&self) -> Result<Option<Request>> {
+        let Self::RemoveRoute {
+            index,
+            network,
+            prefix,
+            gateway,
+            metric,
+        } = *self
+        else {
+            return Ok(None);
+        };
+        let is_meant = |route: &Route| {
+            route.index == index
+                && route.network == network
+                && route.prefix == prefix
+                && route.gateway == gateway
+                && metric.is_none_or(|metric| metric == route.metric)
+        };
+        let found = dump()?.routes.into_iter().find(is_meant);
+        Ok(found.and_then(|route| {
+            let mut message = destination_message(network, prefix, Some(route.metric));
+            message.header.scope = RouteScope::NoWhere;
+            message
+                .attributes
+                .push(RouteAttribute::NhId(route.next_hop?));
+            Some(Request {
+                message_type: libc::RTM_DELROUTE,
+                flags: 0,
+                message: Message::Route(message),
+            })
+        }))
     }
 
     fn message(&self) -> (u16, Message) {
@@ -317,19 +362,12 @@ fn route_message(
     gateway: Option<IpAddr>,
     metric: Option<u32>,
 ) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family_of(network);
-    message.header.destination_prefix_length = prefix;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    message.header.kind = RouteType::Unicast;
+    let mut message = destination_message(network, prefix, metric);
     message.header.scope = match (network, gateway) {
         (IpAddr::V4(_), None) => RouteScope::Link,
         _ => RouteScope::Universe,
     };
-    message.attributes = vec![
-        RouteAttribute::Destination(network.into()),
-        RouteAttribute::Oif(index),
-    ];
+    message.attributes.push(RouteAttribute::Oif(index));
     message.attributes.extend(gateway.map(|gateway| {
         if gateway.is_ipv4() == network.is_ipv4() {
             RouteAttribute::Gateway(gateway.into())
@@ -337,6 +375,17 @@ fn route_message(
             RouteAttribute::Via(gateway.into())
         }
     }));
+    message
+}
+
+/// Where to, without a way.
+fn destination_message(network: IpAddr, prefix: u8, metric: Option<u32>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family_of(network);
+    message.header.destination_prefix_length = prefix;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.kind = RouteType::Unicast;
+    message.attributes = vec![RouteAttribute::Destination(network.into())];
     message
         .attributes
         .extend(metric.map(RouteAttribute::Priority));

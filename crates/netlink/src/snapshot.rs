@@ -1,7 +1,9 @@
+use std::collections::HashMap;
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{
-    NlaBuffer, NlasIterator, Parseable, ParseableParametrized, parse_string, parse_u32,
+    NlaBuffer, NlasIterator, Parseable, ParseableParametrized, parse_ip, parse_string, parse_u32,
 };
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeader};
@@ -25,6 +27,22 @@ const TICKS_PER_SECOND: u32 = 100;
 const LINK_HEADER_LENGTH: usize = 16;
 const ADDRESS_HEADER_LENGTH: usize = 8;
 const ROUTE_HEADER_LENGTH: usize = 12;
+
+/// linux/rtnetlink.h, Linux 5.3: what libc and the library do not have.
+const RTM_GETNEXTHOP: u16 = 106;
+
+/// linux/nexthop.h
+mod next_hop_attribute {
+    pub const ID: u16 = 1;
+    pub const GROUP: u16 = 2;
+    pub const DEVICE: u16 = 5;
+    pub const GATEWAY: u16 = 6;
+}
+/// linux/nexthop.h: of `struct nhmsg`, where its flags lie in it, and of `struct nexthop_grp`, which starts with the
+/// number of its member.
+const NEXT_HOP_HEADER_LENGTH: usize = 8;
+const NEXT_HOP_FLAGS: usize = 4;
+const NEXT_HOP_MEMBER_LENGTH: usize = 8;
 
 /// linux/if_link.h
 pub mod link_attribute {
@@ -121,6 +139,9 @@ pub struct Route {
     pub on_link: bool,
     /// In the numbers of rtnetlink(7): 0 anywhere, 253 the link. Always 0 for IPv6.
     pub scope: u8,
+    /// The kernel's number of the next hop, or group of them, that the route shares with others (ip-nexthop(8)); None
+    /// for one of its own.
+    pub next_hop: Option<u32>,
 }
 
 /// Reads all links, addresses and unicast routes of the main table. Routes over several gateways are one entry each;
@@ -160,10 +181,24 @@ fn read() -> Result<Option<Snapshot>> {
     let (Some(links), Some(addresses), Some(routes)) = (links, addresses, routes) else {
         return Ok(None);
     };
+    let ways = collect(&routes, |payload| way(payload).map(Vec::from_iter))?;
+    let mut next_hops = HashMap::new();
+    // With `nexthop_compat_mode` at 0 the kernel tells the number only. Older kernels know neither.
+    if ways.iter().any(|way| way.hops.is_empty()) {
+        // The header of an address is as long, and all zeros too.
+        let header = AddressHeader::default();
+        let Some(told) = session.dump("reading next hops", RTM_GETNEXTHOP, &header)? else {
+            return Ok(None);
+        };
+        next_hops.extend(told.iter().filter_map(|payload| next_hop(payload)));
+    }
     Ok(Some(Snapshot {
         links: collect(&links, |payload| link(payload).map(|link| vec![link]))?,
         addresses: collect(&addresses, |payload| address(payload).map(Vec::from_iter))?,
-        routes: collect(&routes, routes_of)?,
+        routes: ways
+            .into_iter()
+            .flat_map(|way| way.routes(&next_hops))
+            .collect(),
     }))
 }
 
@@ -258,16 +293,16 @@ fn seconds_of(ticks: u32) -> Option<u32> {
     (ticks != 0).then_some(left / TICKS_PER_SECOND)
 }
 
-/// One entry for each next hop; none for what is not in the main table or not a way to somewhere.
-fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
+/// None for what is not in the main table or not a way to somewhere.
+fn way(payload: &[u8]) -> Result<Option<Way>> {
     let header = RouteHeader::parse(payload).map_err(malformed)?;
     let mut network = match header.address_family {
         AddressFamily::Inet => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         AddressFamily::Inet6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
-        _ => return Ok(Vec::new()),
+        _ => return Ok(None),
     };
     if header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut table = u32::from(header.table);
     let mut metric = 0;
@@ -276,7 +311,7 @@ fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
         ..Hop::default()
     };
     let mut several = Vec::new();
-    let mut expires = None;
+    let (mut expires, mut next_hop) = (None, None);
     for attribute in attributes(payload, ROUTE_HEADER_LENGTH) {
         let parameters = (header.address_family, header.kind, RouteLwEnCapType::None);
         match RouteAttribute::parse_with_param(&attribute, parameters) {
@@ -287,35 +322,126 @@ fn routes_of(payload: &[u8]) -> Result<Vec<Route>> {
             Ok(RouteAttribute::Priority(priority)) => metric = priority,
             Ok(RouteAttribute::CacheInfo(times)) => expires = seconds_of(times.expires),
             Ok(RouteAttribute::MultiPath(hops)) => several = hops.iter().map(Hop::from).collect(),
+            Ok(RouteAttribute::NhId(id)) => next_hop = Some(id),
             Ok(attribute) => single.take(&attribute),
             Err(_) => {}
         }
     }
     if table != u32::from(RouteHeader::RT_TABLE_MAIN) || network.is_multicast() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
-    let hops = if several.is_empty() {
-        vec![single]
-    } else {
-        several
+    if several.is_empty() && single.index.is_some() {
+        several.push(single);
+    }
+    let way = Way {
+        network,
+        prefix: header.destination_prefix_length,
+        metric,
+        protocol: header.protocol.into(),
+        expires,
+        scope: header.scope.into(),
+        next_hop,
+        hops: several,
     };
-    let route = |hop: Hop| {
-        Some(Route {
-            index: hop.index?,
-            network,
-            prefix: header.destination_prefix_length,
-            gateway: hop.gateway,
-            metric,
-            protocol: header.protocol.into(),
-            expires,
-            on_link: hop.on_link,
-            scope: header.scope.into(),
-        })
-    };
-    Ok(hops.into_iter().filter_map(route).collect())
+    Ok((!way.hops.is_empty() || next_hop.is_some()).then_some(way))
 }
 
-#[derive(Default)]
+/// A route as the kernel tells it.
+struct Way {
+    network: IpAddr,
+    prefix: u8,
+    metric: u32,
+    protocol: u8,
+    expires: Option<u32>,
+    scope: u8,
+    next_hop: Option<u32>,
+    /// None where only the number of its next hop was told.
+    hops: Vec<Hop>,
+}
+
+impl Way {
+    /// One for each next hop.
+    fn routes(mut self, next_hops: &HashMap<u32, NextHop>) -> Vec<Route> {
+        let mut hops = mem::take(&mut self.hops);
+        if hops.is_empty() {
+            let shared = self.next_hop.and_then(|id| next_hops.get(&id));
+            hops = match shared {
+                Some(NextHop::Group(members)) => members
+                    .iter()
+                    .filter_map(|id| next_hops.get(id))
+                    .filter_map(NextHop::single)
+                    .collect(),
+                Some(NextHop::Single(hop)) => vec![*hop],
+                None => Vec::new(),
+            };
+        }
+        let route = |hop: Hop| {
+            Some(Route {
+                index: hop.index?,
+                network: self.network,
+                prefix: self.prefix,
+                gateway: hop.gateway,
+                metric: self.metric,
+                protocol: self.protocol,
+                expires: self.expires,
+                on_link: hop.on_link,
+                scope: self.scope,
+                next_hop: self.next_hop,
+            })
+        };
+        hops.into_iter().filter_map(route).collect()
+    }
+}
+
+/// What routes share.
+enum NextHop {
+    Single(Hop),
+    Group(Vec<u32>),
+}
+
+impl NextHop {
+    /// Groups have no groups in them.
+    fn single(&self) -> Option<Hop> {
+        match self {
+            Self::Single(hop) => Some(*hop),
+            Self::Group(_) => None,
+        }
+    }
+}
+
+/// By its number. None for what nobody here could read.
+fn next_hop(payload: &[u8]) -> Option<(u32, NextHop)> {
+    let flags = parse_u32(payload.get(NEXT_HOP_FLAGS..NEXT_HOP_HEADER_LENGTH)?).ok()?;
+    let mut hop = Hop {
+        on_link: RouteNextHopFlags::from_bits_retain(flags as u8)
+            .contains(RouteNextHopFlags::Onlink),
+        ..Hop::default()
+    };
+    let (mut id, mut members) = (None, Vec::new());
+    for attribute in attributes(payload, NEXT_HOP_HEADER_LENGTH) {
+        let value = attribute.value();
+        match attribute.kind() {
+            next_hop_attribute::ID => id = parse_u32(value).ok(),
+            next_hop_attribute::DEVICE => hop.index = parse_u32(value).ok(),
+            next_hop_attribute::GATEWAY => hop.gateway = parse_ip(value).ok(),
+            next_hop_attribute::GROUP => {
+                members = value
+                    .chunks_exact(NEXT_HOP_MEMBER_LENGTH)
+                    .filter_map(|member| parse_u32(member.get(..4)?).ok())
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+    let next_hop = if members.is_empty() {
+        NextHop::Single(hop)
+    } else {
+        NextHop::Group(members)
+    };
+    Some((id?, next_hop))
+}
+
+#[derive(Clone, Copy, Default)]
 struct Hop {
     index: Option<u32>,
     gateway: Option<IpAddr>,
@@ -400,6 +526,11 @@ mod tests {
         message.header.kind = RouteType::Unicast;
         message.attributes = attributes;
         message
+    }
+
+    fn routes_of(payload: &[u8]) -> Vec<Route> {
+        let way = way(payload).expect("well formed");
+        way.map_or(Vec::new(), |way| way.routes(&HashMap::new()))
     }
 
     #[test]
@@ -506,9 +637,10 @@ mod tests {
             expires: None,
             on_link,
             scope: 0,
+            next_hop: None,
         };
         assert_eq!(
-            routes_of(&bytes(&message)).expect("well formed"),
+            routes_of(&bytes(&message)),
             [entry(2, "192.0.2.1", false), entry(3, "fe80::1", true)]
         );
     }
@@ -522,7 +654,7 @@ mod tests {
             ];
             let mut message = route_message(AddressFamily::Inet6, attributes);
             change(&mut message);
-            routes_of(&bytes(&message)).expect("well formed").len()
+            routes_of(&bytes(&message)).len()
         };
         assert_eq!(with(&|_| {}), 1);
         assert_eq!(with(&|message| message.header.kind = RouteType::Local), 0);
@@ -558,8 +690,9 @@ mod tests {
         ));
         let other = address_message(0x80, vec![AddressAttribute::Local(ip("2001:db8::1"))]);
         for length in 0..route.len() {
-            let _ = routes_of(&route[..length]);
+            let _ = way(&route[..length]);
             let _ = link(&route[..length]);
+            let _ = next_hop(&route[..length]);
         }
         for length in 0..other.len() {
             let _ = address(&other[..length]);

@@ -153,6 +153,7 @@ fn by_ip() -> Snapshot {
                     on_link: has(hop, "flags", "onlink"),
                     scope: text(&value, "scope")
                         .map_or(0, |number| number.parse().expect("a number")),
+                    next_hop: number(&value, "nhid"),
                 }
             }));
         }
@@ -508,6 +509,7 @@ fn routes_are_added_and_removed() {
                 expires: None,
                 on_link: *on_link,
                 scope: if link { 253 } else { 0 },
+                next_hop: None,
             };
             assert!(own.contains(&&wanted), "{wanted:?} in {own:?}");
         }
@@ -557,6 +559,109 @@ fn the_routes_of_others_can_be_removed() {
             remove_route(&way(index, "::/0 fe80::1"), Some(1024)),
         ]);
         assert!(after.routes.iter().all(|route| route.prefix != 0));
+    });
+}
+
+/// Routes by next hops that they share, in both ways to tell them: as systemd-networkd sets those of advertisements.
+fn with_next_hops(test: fn(index: u32, shown: &Snapshot)) {
+    let index = pair();
+    ip("address add 192.0.2.10/24 dev eth0");
+    ip("address add 2001:db8::10/64 dev eth0 nodad");
+    ip("nexthop add id 1 via 192.0.2.1 dev eth0");
+    ip("nexthop add id 2 via 192.0.2.2 dev eth0");
+    ip("nexthop add id 3 via fe80::1 dev eth0 proto ra");
+    ip("nexthop add id 4 via fe80::2 dev far");
+    ip("-6 nexthop add id 5 dev eth0");
+    ip("link set lo up");
+    ip("nexthop add id 6 blackhole");
+    ip("nexthop add id 7 via 172.31.1.1 dev eth0 onlink");
+    ip("nexthop add id 3000000000 group 1/2");
+    ip("nexthop add id 3000000001 group 3/4");
+    ip("route add default nhid 1");
+    ip("route add default nhid 2 metric 500");
+    ip("route add default via 192.0.2.3 metric 600");
+    ip("route add 198.51.100.0/24 nhid 3000000000");
+    ip("route add 198.51.101.0/24 nhid 3");
+    ip("route add 198.51.102.0/24 nhid 7");
+    ip("route add 198.51.103.0/24 nhid 6");
+    ip("-6 route add default nhid 3 proto ra expires 1800");
+    ip("-6 route add 2001:db8:1::/48 nhid 3000000001");
+    ip("-6 route add 2001:db8:2::/48 nhid 5");
+    let mut shown = checked();
+    timeless(&mut shown);
+    // In the end as `ip` can show it.
+    for compatible in ["0", "1"] {
+        std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", compatible).expect("Linux 5.8");
+        let mut told = settled();
+        timeless(&mut told);
+        assert_eq!(
+            told.routes, shown.routes,
+            "nexthop_compat_mode {compatible}"
+        );
+    }
+    test(index, &shown);
+}
+
+#[test]
+fn routes_by_next_hops_are_read_even_if_the_kernel_tells_only_their_numbers() {
+    isolated(|| {
+        with_next_hops(|index, shown| {
+            let by = |id: u32| -> Vec<(u32, Option<IpAddr>, bool)> {
+                let routes = shown.routes.iter();
+                let by = routes.filter(|route| route.next_hop == Some(id));
+                by.map(|route| (route.index, route.gateway, route.on_link))
+                    .collect()
+            };
+            let on = |index, text, on_link| (index, Some(address(text)), on_link);
+            let far = self::index("far");
+            assert_eq!(by(1), [on(index, "192.0.2.1", false)]);
+            assert_eq!(by(3), [on(index, "fe80::1", false); 2]);
+            assert_eq!(by(5), [(index, None, false)]);
+            assert_eq!(by(6), []);
+            assert_eq!(by(7), [on(index, "172.31.1.1", true)]);
+            assert_eq!(
+                by(3_000_000_000),
+                [on(index, "192.0.2.1", false), on(index, "192.0.2.2", false)]
+            );
+            assert_eq!(
+                by(3_000_000_001),
+                [on(index, "fe80::1", false), on(far, "fe80::2", false)]
+            );
+        });
+    });
+}
+
+#[test]
+fn routes_by_next_hops_are_removed_by_their_gateways() {
+    isolated(|| {
+        with_next_hops(|index, _| {
+            let after = twice(&[
+                remove_route(&way(index, "0.0.0.0/0 192.0.2.1"), Some(0)),
+                remove_route(&way(index, "0.0.0.0/0 192.0.2.9"), None),
+                // A route over several goes with the first of them.
+                remove_route(&way(index, "198.51.100.0/24 192.0.2.1"), None),
+                remove_route(&way(index, "198.51.100.0/24 192.0.2.2"), None),
+                remove_route(&way(index, "198.51.101.0/24 fe80::1"), None),
+                remove_route(&way(index, "198.51.102.0/24 172.31.1.1"), None),
+                remove_route(&way(index, "::/0 fe80::1"), Some(1024)),
+                remove_route(&way(index, "2001:db8:2::/48"), Some(1024)),
+            ]);
+            let mut left: Vec<String> = after
+                .routes
+                .iter()
+                .filter(|route| route.protocol != 2)
+                .map(|route| format!("{}/{} {:?}", route.network, route.prefix, route.next_hop))
+                .collect();
+            left.dedup();
+            assert_eq!(
+                left,
+                [
+                    "0.0.0.0/0 Some(2)",
+                    "0.0.0.0/0 None",
+                    "2001:db8:1::/48 Some(3000000001)"
+                ]
+            );
+        });
     });
 }
 

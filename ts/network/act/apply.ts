@@ -20,12 +20,15 @@ export type Outcome = 'changed' | 'unchanged';
  * GW_NETWORK_NOT_BACK where the live network then differs from what it was.
  *
  * On a host that is not live, only files are written.
+ *
+ * `formerly` are the interfaces that the agent has set before: the plan may take them down.
  */
 export async function apply(
   plan: NetworkPlan,
   facts: NetworkFacts,
   host: Host,
   options: ApplyOptions,
+  formerly: readonly string[],
 ): Promise<Outcome> {
   const { log } = options;
   const { renderer } = plan;
@@ -49,7 +52,7 @@ export async function apply(
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
-  const nics = touched(plan, facts);
+  const nics = touched(plan, facts, formerly, old);
   const live = { addresses: old.addresses, routes: old.routes };
   const undoing = { ...plan, restore: [...(await settingsOf(nics, host)), ...plan.restore] };
   await begin(host, { nics, live, files: plan.files, restore: undoing.restore });
@@ -57,10 +60,16 @@ export async function apply(
   return 'changed';
 }
 
-/** The interfaces that are to be put back after a failure: also those that netlink is to clear. */
-function touched({ after }: NetworkPlan, { interfaces }: NetworkFacts): readonly string[] {
+/** The interfaces that are to be put back after a failure: also those that are cleared or taken down. */
+function touched(
+  { after }: NetworkPlan,
+  { interfaces }: NetworkFacts,
+  formerly: readonly string[],
+  { nics }: KernelState,
+): readonly string[] {
   const configured = after.flatMap((action) => (action.type === 'configure' ? [action.nic] : []));
-  return [...new Set([...interfaces.map(({ nic }) => nic.name), ...configured])];
+  const there = formerly.filter((name) => nics.some((nic) => nic.name === name));
+  return [...new Set([...interfaces.map(({ nic }) => nic.name), ...configured, ...there])];
 }
 
 async function change(

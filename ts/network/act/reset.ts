@@ -1,7 +1,7 @@
 import type { Host } from '../../api/host.js';
 import { type Outcome, apply } from './apply.js';
 import type { ApplyOptions } from './perform.js';
-import { remembering } from './configured.js';
+import { readConfigured, remembering } from './configured.js';
 import { decide } from '../decide.js';
 import { gather } from './gather.js';
 import { recoverNetwork } from './interrupted.js';
@@ -36,7 +36,8 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
   const plan = decide(facts, RENDERERS);
   const { interfaces, leftAlone = [] } = facts;
   const proven = { ...facts, interfaces: await withoutStrays(facts, host) };
-  const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options));
+  const formerly = (await readConfigured(host)).map(({ nic }) => nic.name);
+  const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options, formerly));
   const names = interfaces.map(({ nic }) => nic.name).filter((name) => !leftAlone.includes(name));
   return { renderer: plan.renderer, outcome, names, recordErrors };
 }

@@ -1,5 +1,5 @@
 /** Router advertisements of IPv6: what the kernel is told of them where the stack itself says nothing. */
-import type { Action, InterfaceConfig, NetworkFacts } from '../../plan.js';
+import type { Action, InterfaceConfig } from '../../plan.js';
 
 /** A SLAAC address needs both; of DHCPv6 advertisements tell the routes only. */
 const KEYS = ['accept_ra', 'autoconf'] as const;
@@ -7,19 +7,9 @@ const KEYS = ['accept_ra', 'autoconf'] as const;
 export const USUAL_NAMES: readonly string[] = ['eth', 'enX'].flatMap((prefix) =>
   [0, 1, 2, 3, 4, 5, 6, 7].map((number) => `${prefix}${number}`),
 );
-/** For a renderer's `reads`: what {@link listenAsBefore} goes by. */
-export const ADVERTISEMENT_FILES = USUAL_NAMES.flatMap((name) => KEYS.map((key) => `/proc/sys/${path(name, key)}`));
 
 export function listenAsWanted({ nic, auto6 }: InterfaceConfig): readonly Action[] {
   return KEYS.map((key) => ({ type: 'sysctl', key: path(nic.name, key), value: String(wanted(key, auto6)) }));
-}
-
-/** For `restore`: a configuration that relies on advertisements would wait for them in vain. */
-export function listenAsBefore({ files }: NetworkFacts, name: string): readonly Action[] {
-  return KEYS.flatMap((key): readonly Action[] => {
-    const value = files.get(`/proc/sys/${path(name, key)}`)?.trim();
-    return value === undefined ? [] : [{ type: 'sysctl', key: path(name, key), value }];
-  });
 }
 
 /** The same for every boot: lines of sysctl.d(5), where a dot in a name is a slash. */

@@ -14,7 +14,7 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import type { Argv, FileChange, Nic } from '../../../api/host.js';
-import { ADVERTISEMENT_FILES, advertisementLines, listenAsBefore, listenAsWanted } from './advertisements.js';
+import { advertisementLines, listenAsWanted } from './advertisements.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
 import { firstNetworkHasGateway, ipRoutes, routesOf } from '../../routes.js';
@@ -55,7 +55,6 @@ export const ifcfg: Renderer = {
     SYSCTL,
     ...['ifcfg-*', 'route-*', 'route6-*', '*.route'].map((name) => DIRECTORY + name),
     ...OWNER_FILES,
-    ...ADVERTISEMENT_FILES,
   ],
   asks: [SCRIPT, STARTED, ...ENABLED],
   feeds: ['networkmanager'],
@@ -103,10 +102,7 @@ export const ifcfg: Renderer = {
         ...writeIfChanged(facts, SYSCTL, ownFile(interfaces.flatMap(advertisementLines)), 0o644),
       ],
       after: interfaces.flatMap((config) => [...listenAsWanted(config), run(['ifup', config.nic.name], 'report')]),
-      restore: [...known, ...gone.map(({ name }) => name)].flatMap((name) => [
-        ...listenAsBefore(facts, name),
-        run(['ifup', name], 'ignore'),
-      ]),
+      restore: [...known, ...gone.map(({ name }) => name)].map((name) => run(['ifup', name], 'ignore')),
     };
   },
 };

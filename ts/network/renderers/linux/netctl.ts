@@ -10,7 +10,7 @@
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
 import { type Address, type Family, familyOf } from '../../address.js';
-import { ADVERTISEMENT_FILES, USUAL_NAMES, listenAsBefore } from './advertisements.js';
+import { USUAL_NAMES } from './advertisements.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -36,7 +36,7 @@ const plugged = (name: string): string =>
 export const netctl: Renderer = {
   name: 'netctl',
   looksFor: `netctl (${CLI})`,
-  reads: [`${DIRECTORY}*`, `${WANTED}*.service`, ...ADVERTISEMENT_FILES],
+  reads: [`${DIRECTORY}*`, `${WANTED}*.service`],
   asks: [
     CLI,
     ...CLIENTS[4].flatMap((client) => FOLDERS.map((folder) => `${folder}/${client}`)),
@@ -90,7 +90,6 @@ export const netctl: Renderer = {
         ...names
           .filter((name) => !files.has(DIRECTORY + OURS + name))
           .map((name) => cli('disable', OURS + name, 'ignore')),
-        ...names.flatMap((name) => listenAsBefore(facts, name)),
         // What was not to start at boot, of others, was not what had set the interface up.
         ...[...foreign.filter(({ wanted }) => wanted !== null), ...old.filter(isOurs)].flatMap(({ name, wanted }) => [
           ...(wanted === null ? [] : [cli('reenable', name, 'ignore')]),

@@ -11,10 +11,8 @@
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
 import {
-  ADVERTISEMENT_FILES,
   USUAL_NAMES,
   advertisementLines,
-  listenAsBefore,
   listenAsWanted,
 } from './advertisements.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
@@ -52,7 +50,7 @@ const levels = (name: string): readonly [string, string] => [
 export const netifrc: Renderer = {
   name: 'netifrc',
   looksFor: `netifrc (${SCRIPT} and ${LIBRARIES[0]})`,
-  reads: [MAIN, `${MAIN}.*`, SYSCTL, ...ADVERTISEMENT_FILES],
+  reads: [MAIN, `${MAIN}.*`, SYSCTL],
   asks: [
     ...[SCRIPT, ...LIBRARIES, SYSTEMD, ...DHCLIENTS],
     ...USUAL_NAMES.flatMap((name) => [service(name), started(name), ...levels(name)]),
@@ -92,7 +90,7 @@ export const netifrc: Renderer = {
       ],
       restore: [
         ...gone.filter((name) => present.has(levels(name)[0])).map((name) => level('add', name, 'ignore')),
-        ...names.flatMap((name) => [...withoutLinks(facts, name), ...listenAsBefore(facts, name)]),
+        ...names.flatMap((name) => withoutLinks(facts, name)),
         ...[...gone, ...names].filter((name) => ran(facts, name)).map((name) => rc(name, 'start', 'ignore')),
       ],
     };
