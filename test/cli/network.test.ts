@@ -61,6 +61,21 @@ suite('the network of an image', () => {
     assert.equal(stdout, '# netplan\nrun: /usr/sbin/netplan apply\n');
   });
 
+  test('plan, apply and doctor fail where the next boot would bring another network, and nothing is written', async () => {
+    await using one = await createScratch();
+    const interfaces = 'auto lo\niface lo inet loopback\n    post-up ip addr add 198.51.100.9/24 dev enX0\n';
+    const path = await one.write('etc/network/interfaces', interfaces);
+    await one.write('sbin/ifup', '', 0o755);
+    const facts = await one.write('facts.json', JSON.stringify(FACTS));
+    const why = /198\.51\.100\.9\/24 too by \/etc\/network\/interfaces/;
+    for (const args of [['plan', 'network'], ['apply', 'network'], ['doctor']]) {
+      const { code, stdout, stderr } = await runCli([...args, '--root', one.root, '--facts', facts]);
+      assert.equal(code, 1);
+      assert.match(stdout + stderr, why);
+    }
+    assert.equal(readFileSync(path, 'utf8'), interfaces);
+  });
+
   test('doctor tells devices, claims and what is wanted', async () => {
     await using one = await image();
     const { code, stdout } = await one.run('doctor');

@@ -38,7 +38,8 @@ export const NEIGHBOUR = '2001:db8:dead::1';
 
 /**
  * Makes DIRECTORY/merged a system of its own. /sys is read-only, unless a udev is to run: with a writable one systemd
- * waits for it. The checkout is at /guestwire, and node where it is on this machine.
+ * waits for it. The checkout is at /guestwire, and node where it is on this machine. Its /etc/initramfs runs before all
+ * else.
  */
 const MOUNTS = `
 set -e
@@ -54,6 +55,7 @@ mount --bind -o ro "$3" guestwire
 mount --bind ../shared shared
 touch usr/bin/node
 mount --bind -o ro "$4" usr/bin/node
+[ ! -e etc/initramfs ] || chroot . sh /etc/initramfs
 `;
 
 /** Without an init: process 1 does nothing but live. */
@@ -91,11 +93,16 @@ export class Namespace implements AsyncDisposable {
   readonly #children: ChildProcess[] = [];
   #init: string | null = null;
   #agent: Agent | null = null;
+  #isBooted = false;
 
   /** Of this machine's release, when none is named. */
   constructor(suite?: string, kind?: RootKind) {
     this.#root = debianRoot(suite, kind);
     mkdirSync(this.shared);
+    this.#wire();
+  }
+
+  #wire(): void {
     const [own, gateway] = [this.#name, `${this.#name}gw`];
     const ip = (...args: string[]): unknown => run('ip', args);
     ip('netns', 'add', own);
@@ -148,6 +155,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Boots systemd in it. */
   async boot(): Promise<void> {
+    this.#isBooted = true;
     const output = await this.#unshare(BOOT, { SYSFS: 'rw' });
     for (let tries = 0; tries < 300 && existsSync(`/proc/${this.#init ?? ''}/status`); tries += 1) {
       await sleep(200);
@@ -169,6 +177,11 @@ export class Namespace implements AsyncDisposable {
       await sleep(50);
     }
     throw new Error(`the system was not made:\n${output()}`);
+  }
+
+  /** Whether systemd is its process 1. */
+  get isBooted(): boolean {
+    return this.#isBooted;
   }
 
   /** Runs a program in there. */
@@ -308,8 +321,22 @@ export class Namespace implements AsyncDisposable {
     return () => output;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#children.reverse()) {
+  /** Switches it off and on: every process ends, the devices are new ones, and of its files those in /run are gone. */
+  async powerCycle(): Promise<void> {
+    const init = this.#init ?? '';
+    await this.#end();
+    // The one that dies with its parent still holds the file system for a moment.
+    while (!/^Z?$/.test(spawnSync('ps', ['-o', 'stat=', '-p', init], { encoding: 'utf8' }).stdout.trim().slice(0, 1))) {
+      await sleep(20);
+    }
+    this.#init = null;
+    this.#agent = null;
+    this.#wire();
+    await (this.#isBooted ? this.boot() : this.start());
+  }
+
+  async #end(): Promise<void> {
+    for (const child of this.#children.splice(0).reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((done) => child.once('exit', done));
       child.kill('SIGKILL');
@@ -317,6 +344,10 @@ export class Namespace implements AsyncDisposable {
     }
     run('ip', ['netns', 'del', this.#name]);
     run('ip', ['netns', 'del', `${this.#name}gw`]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }

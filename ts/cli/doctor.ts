@@ -1,7 +1,7 @@
 import { messageOf } from '../api/errors.js';
 import type { Nic } from '../api/host.js';
 import { hasCloudInit } from '../network/cloud-init.js';
-import { rank } from '../network/decide.js';
+import { decide, rank } from '../network/decide.js';
 import { gather, inspect } from '../network/act/gather.js';
 import { isManaged, networkdFile } from '../network/owners/live.js';
 import { type InterfaceConfig, type NetworkFacts, unconfigured } from '../network/plan.js';
@@ -63,6 +63,15 @@ export const doctor = subcommand({
     const absent = RENDERERS.filter((renderer) => !ranked.some((one) => one.renderer === renderer));
     if (absent.length > 0) print(`    not here: ${absent.map(({ name }) => name).join(', ')}`);
     if (ranked.length === 0) sound = false;
+    if (gathered !== null && ranked.length > 0) {
+      print('\nwhat a reset would bring, now and at the next boot');
+      try {
+        decide(gathered.facts, RENDERERS);
+        print('  what the host wants');
+      } catch (error) {
+        complain(error);
+      }
+    }
 
     print(`\n/etc/resolv.conf\n  ${RESOLVERS[facts.resolver]}`);
     print(`\nhost name\n  ${facts.currentHostname === '' ? 'none' : facts.currentHostname}`);

@@ -4,6 +4,7 @@ import { quietCloudInit } from './cloud-init.js';
 import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
 import { type Action, type NetworkFacts, type NetworkPlan, type Renderer, type Standing, withChanges } from './plan.js';
+import { assertBoot } from './proof.js';
 import { decideResolver } from './resolv.js';
 
 /** RFC 894. */
@@ -23,7 +24,7 @@ export function rank(
     .sort((a, b) => RANKS.indexOf(a.standing.rank) - RANKS.indexOf(b.standing.rank));
 }
 
-/** The whole change: the renderer's part, and what no renderer keeps (name, resolver, cloud-init). Pure. */
+/** The whole change: the renderer's part, and what no renderer keeps (name, resolver, cloud-init), proven to last over a boot. Pure. */
 export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): NetworkPlan {
   const [chosen] = rank(facts, renderers);
   if (chosen === undefined) {
@@ -36,7 +37,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const resolving = decideResolver(facts, renderer.feeds);
   assertNothingForgotten(facts, rendered.files);
   const spared = (actions: readonly Action[]): readonly Action[] => actions.flatMap((action) => sparing(action, facts));
-  return {
+  const plan = {
     renderer: renderer.name,
     before: spared(rendered.before),
     files: together([...rendered.files, ...named.files, ...resolving.files, ...quietCloudInit(facts)]),
@@ -47,6 +48,8 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
     ],
     restore: [...named.restore, ...spared(rendered.restore), ...resolving.after],
   };
+  assertBoot(withChanges(facts, plan.files), renderer);
+  return plan;
 }
 
 /** An action without the interfaces that are left alone; none where it was about these only. */

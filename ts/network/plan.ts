@@ -111,6 +111,21 @@ export interface Standing {
   readonly why: string;
 }
 
+/** What the next boot brings on a device, as the files of its stack alone say it. */
+export interface Boot {
+  /** In the order in which the boot sets them; link-local ones do not count. */
+  readonly addresses: readonly Address[];
+  /** With the network's own address; of a default route 0.0.0.0 or ::. */
+  readonly routes: readonly Route[];
+  readonly dhcp4: boolean;
+  /** `either`: advertisements, and DHCPv6 where the router says so. */
+  readonly auto6: 'ra' | 'dhcp' | 'either' | null;
+  /** Bytes; null: not said. */
+  readonly mtu: number | null;
+  /** The files that say so, as in `/etc/netplan/50-cloud-init.yaml`, for people. */
+  readonly by: string;
+}
+
 /** One way in which systems configure their networks, as pure functions. */
 export interface Renderer {
   readonly name: string;
@@ -126,6 +141,8 @@ export interface Renderer {
   readonly feeds: readonly Resolver[];
   detect(facts: NetworkFacts): Standing | null;
   render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer'>;
+  /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
+  boot?(facts: NetworkFacts, nic: Nic): Boot | null;
 }
 
 /** A write of `text`, unless that is what stands there already. */

@@ -173,6 +173,15 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     provoke: asked('resetnetwork'),
   },
 
+  GW_NETWORK_BOOT: {
+    says: ['only its own addresses on eth0', '198.51.100.9/24 too by /etc/network/interfaces'],
+    files: {
+      'etc/network/interfaces': 'auto lo\niface lo inet loopback\n    post-up ip addr add 198.51.100.9/24 dev eth0\n',
+    },
+    published: VM_DATA,
+    provoke: asked('resetnetwork'),
+  },
+
   GW_NETWORK_MISMATCH: {
     says: ['2001:db8::1/64 on eth0', 'it marked tentative or as a duplicate'],
     config: '[network]\nverify-timeout = "4s"',

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { LiveAddress, LiveRoute, Nic } from '../../../ts/api/host.js';
 import type { InterfaceConfig } from '../../../ts/network/plan.js';
-import { type KernelState, type Mismatch, compare } from '../../../ts/network/act/verify.js';
+import { type KernelState, compare } from '../../../ts/network/act/verify.js';
+import type { Mismatch } from '../../../ts/network/mismatch.js';
 import { ETH0, ETH1 } from '../inputs.js';
 
 const CONFIG: InterfaceConfig = {

@@ -4,15 +4,19 @@ import { isLinkLocal } from '../address.js';
 import { begin, end, settingsOf } from './interrupted.js';
 import { type ApplyOptions, perform, putBack, runsPrograms, until } from './perform.js';
 import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../plan.js';
+import { compareBoot } from '../proof.js';
+import { RENDERERS } from '../renderers/index.js';
+import { inspect } from './gather.js';
 import { LOCK } from './unfinished.js';
-import { type KernelState, type Mismatch, compare } from './verify.js';
+import type { Mismatch } from '../mismatch.js';
+import { type KernelState, compare } from './verify.js';
 
 /** `unchanged`: files and kernel were right already, and nothing was run. */
 export type Outcome = 'changed' | 'unchanged';
 
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
- * was wanted. If it does not in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown;
+ * was wanted, and so are the files, for the next boot. If they do not show it in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown;
  * GW_NETWORK_NOT_BACK where the live network then differs from what it was.
  *
  * On a host that is not live, only files are written.
@@ -28,6 +32,12 @@ export async function apply(
   if (!host.live) {
     await begin(host, { nics: [], live: { addresses: [], routes: [] }, files: plan.files, restore: [] });
     const commit = await host.files.commit(plan.files, LOCK);
+    const mismatch = await bootMismatch(plan, facts, host);
+    if (mismatch !== null) {
+      await commit.rollback();
+      await end(host);
+      throw new AgentError('GW_NETWORK_BOOT', [mismatch.wanted, mismatch.got]);
+    }
     await commit.confirm();
     await end(host);
     log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
@@ -79,7 +89,8 @@ async function change(
     throw error;
   }
   const failure = await perform(plan.after, performing);
-  const mismatch = await verified(facts, host, live, verifyTimeoutMs);
+  const mismatch =
+    (await verified(facts, host, live, verifyTimeoutMs)) ?? afterBoot(await bootMismatch(plan, facts, host));
   if (mismatch === null) {
     await commit.confirm();
     await end(host);
@@ -93,6 +104,16 @@ async function change(
   const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
   if (difference === null) throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
   throw new AgentError('GW_NETWORK_NOT_BACK', [difference, mismatch.wanted, got]);
+}
+
+/** What the files now on disk would bring at the next boot: a program or a hook may have written them since. */
+async function bootMismatch({ renderer }: NetworkPlan, facts: NetworkFacts, host: Host): Promise<Mismatch | null> {
+  const used = RENDERERS.find(({ name }) => name === renderer);
+  return used === undefined ? null : compareBoot({ ...facts, ...(await inspect(host, [used])) }, used);
+}
+
+function afterBoot(mismatch: Mismatch | null): Mismatch | null {
+  return mismatch === null ? null : { ...mismatch, wanted: `${mismatch.wanted} after the next boot` };
 }
 
 async function verified(

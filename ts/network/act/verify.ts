@@ -1,13 +1,8 @@
 import type { LiveAddress, LiveNetwork, LiveRoute, Nic } from '../../api/host.js';
 import { type Address, type Family, familyOf, isLinkLocal } from '../address.js';
+import type { Mismatch } from '../mismatch.js';
 import type { InterfaceConfig } from '../plan.js';
 import { destination, isSameRoute, routesOf } from '../routes.js';
-
-/** What the kernel has is not what was wanted: the first difference, as two phrases for the answer. */
-export interface Mismatch {
-  readonly wanted: string;
-  readonly got: string;
-}
 
 /** What the kernel shows. */
 export interface KernelState extends LiveNetwork {

@@ -20,6 +20,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
+import { readIfupdown } from '../../readers/ifupdown.js';
 import { firstNetworkHasGateway, ipRoutes } from '../../routes.js';
 
 const MAIN = '/etc/network/interfaces';
@@ -101,6 +102,14 @@ export const ifupdown: Renderer = {
       after: names.map((name) => run('ifup', name, 'report')),
       restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', asBefore(name), 'ignore')),
     };
+  },
+
+  boot({ files, present }, nic) {
+    const { read } = followSources(files, MAIN, isClassic(present));
+    return readIfupdown(
+      read.map((path) => [path, files.get(path) ?? '']),
+      nic,
+    );
   },
 };
 

@@ -5,7 +5,8 @@
  * of ours beside one in another file gives both. What takes our interface and nothing else (owners/netplan.ts) is
  * therefore taken out of other files, with everything else in them kept; an id that others stand on stays ours. Defaults are written `0.0.0.0/0` and `::/0`: netplan 0.101 rejects `default`.
  */
-import { type Alias, type Document, type Node, isMap, parseDocument, visit } from 'yaml';
+import { posix } from 'node:path';
+import { type Alias, type Document, type Node, isAlias, isMap, parseDocument, visit } from 'yaml';
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import {
@@ -54,10 +55,12 @@ export const netplan: Renderer = {
     const program = [CLI, ...GENERATORS].find((path) => present.has(path));
     const { definitions } = readNetplan(files);
     const taking = (nic: Nic): readonly Definition[] => definitions.filter((one) => takes(one, nic));
-    // What a package brings in /lib is no sign that anything of the machine is configured by netplan.
+    // What a package brings in /lib is no sign that anything of the machine is configured by netplan; what stands in for
+    // a file in /etc is.
     const sources = netplanFiles(files).filter((path) => {
       return (
-        path.startsWith(DIRECTORY) || interfaces.some(({ nic }) => taking(nic).some((one) => one.files.includes(path)))
+        files.has(DIRECTORY + posix.basename(path)) ||
+        interfaces.some(({ nic }) => taking(nic).some((one) => one.files.includes(path)))
       );
     });
     if (program === undefined || sources.length === 0) return null;
@@ -241,7 +244,9 @@ function withoutOurs(facts: NetworkFacts, old: Netplan): readonly FileChange[] {
 function removeDefinitions(document: Document, ids: readonly string[], old: Netplan): boolean {
   const ethernets = document.getIn(['network', 'ethernets']);
   if (!isMap(ethernets)) return false;
-  const ours = ethernets.items.filter(({ key }) => ids.includes(String(key)));
+  // An empty one takes nothing; it only makes the id known to its file.
+  const isEmpty = (value: unknown): boolean => (isMap(value) ? value.items.length === 0 : !isAlias(value));
+  const ours = ethernets.items.filter(({ key, value }) => ids.includes(String(key)) && !isEmpty(value));
   if (ours.length === 0) return false;
   const sources = new Map<Alias, Node | undefined>();
   visit(document, {

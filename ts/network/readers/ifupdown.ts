@@ -1,0 +1,160 @@
+/**
+ * What `ifup -a` makes of interfaces(5): the stanzas of the device, of its aliases and of its logical names, in the order
+ * of the files, with the `ip` commands in them. Other commands are nobody's to judge.
+ */
+import type { Nic } from '../../api/host.js';
+import { deviceOf, isUp, logicalLines } from '../owners/ifupdown.js';
+import type { Boot } from '../plan.js';
+import { BootBuilder } from './boot.js';
+
+/** `texts`: the files that ifup reads, in its order. Null when nothing brings the device up. */
+export function readIfupdown(texts: readonly (readonly [path: string, text: string])[], nic: Nic): Boot | null {
+  const lines = texts.flatMap(([path, text]) => [...logicalLines(text)].map(({ words }) => ({ path, words })));
+  const brought = lines.flatMap(({ words: [word = '', ...rest] }) => (isUp(word) ? rest : []));
+  const stanzasOf = (words: readonly string[]): ReadonlySet<string> => {
+    return new Set(words.map((word) => word.split('=')[1] ?? word));
+  };
+  const own = stanzasOf(brought.filter((word) => deviceOf(word) === nic.name));
+  const all = stanzasOf(brought);
+  const boot = new Listening();
+  const by = new Set<string>();
+  let stanza: Stanza | null = null;
+  for (const { path, words } of lines) {
+    const [word = '', name = '', family = '', method = ''] = words;
+    if (word === 'iface' || word === 'interface') {
+      finish(stanza, nic.name, boot);
+      const isOwn = own.has(name);
+      stanza = all.has(name) ? { isOwn, family, method, address: null, netmask: null, up: [] } : null;
+      if (isOwn) by.add(path);
+      if (stanza !== null) begin(stanza, boot);
+    } else if (/^(auto|allow-.*|mapping|template|source.*|no-auto-down|no-scripts|rename)$/.test(word)) {
+      finish(stanza, nic.name, boot);
+      stanza = null;
+    } else if (stanza !== null) {
+      take(stanza, words, nic.name, boot);
+    }
+  }
+  finish(stanza, nic.name, boot);
+  return by.size === 0 ? null : boot.done([...by].join(', '));
+}
+
+interface Stanza {
+  /** Otherwise only those of its commands count that name the device. */
+  readonly isOwn: boolean;
+  readonly family: string;
+  readonly method: string;
+  address: string | null;
+  netmask: string | null;
+  /** Run once the address is there. */
+  readonly up: (readonly string[])[];
+}
+
+function begin({ isOwn, family, method }: Stanza, boot: Listening): void {
+  if (!isOwn) return;
+  if (method === 'dhcp' && family === 'inet') boot.dhcp4 = true;
+  if (method === 'dhcp' && family === 'inet6') boot.asksDhcp6 = true;
+}
+
+/** Address and netmask are set together, once all of the stanza is known. */
+function finish(stanza: Stanza | null, name: string, boot: Listening): void {
+  if (stanza === null) return;
+  setAddress(stanza, boot);
+  for (const command of stanza.up) obey(command, name, boot);
+}
+
+function setAddress({ method, address, netmask }: Stanza, boot: Listening): void {
+  if (address !== null && method !== 'dhcp') boot.addAddress(address, netmask ?? undefined);
+}
+
+function take(stanza: Stanza, words: readonly string[], name: string, boot: Listening): void {
+  const [word = '', ...rest] = words;
+  const [first = ''] = rest;
+  if (!stanza.isOwn) {
+    if (/^(up|post-up|pre-up)$/.test(word)) {
+      stanza.up.push(...commandsOf(rest).filter((command) => command.includes(name)));
+    }
+    return;
+  }
+  switch (word) {
+    case 'address':
+      // ifupdown-ng takes several.
+      setAddress(stanza, boot);
+      stanza.address = first;
+      return;
+    case 'netmask':
+      stanza.netmask = first;
+      return;
+    case 'gateway':
+      for (const gateway of rest) boot.addRoute('default', gateway);
+      return;
+    case 'mtu':
+      boot.mtu = Number(first);
+      return;
+    case 'accept_ra':
+      boot.acceptsAdvertisements = first !== '0';
+      return;
+    case 'autoconf':
+      boot.configuresItself = first !== '0';
+      return;
+    case 'up':
+    case 'post-up':
+      stanza.up.push(...commandsOf(rest));
+      return;
+    case 'pre-up':
+      for (const command of commandsOf(rest)) obey(command, name, boot);
+      return;
+    default:
+  }
+}
+
+/** The simple commands of a line of shell, without what only silences or forgives them. */
+function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
+  return words
+    .join(' ')
+    .split(/\s*(?:&&|\|\||;)\s*/)
+    .map((command) => command.split(/\s+/).filter((word) => word !== ''));
+}
+
+function obey(command: readonly string[], name: string, boot: Listening): void {
+  const words = command.map((word) => (/^\$\{?IFACE\}?$/.test(word) ? name : word));
+  const [program, ...rest] = words;
+  if (program === 'echo') listen(rest, name, boot);
+  if (program !== 'ip') return;
+  const options = rest.filter((word) => word.startsWith('-'));
+  const [object = '', verb = '', ...args] = rest.filter((word) => !word.startsWith('-'));
+  const after = (key: string): string | null => args[args.indexOf(key, 1) + 1 || args.length] ?? null;
+  if ('address'.startsWith(object) && after('dev') === name) {
+    if (/^(add|replace|change)$/.test(verb)) boot.addAddress(args[0] ?? '');
+    if (verb === 'del' || verb === 'delete') boot.removeAddress(args[0] ?? '');
+  } else if ('route'.startsWith(object) && /^(add|replace|append|change)$/.test(verb)) {
+    if ((after('dev') ?? name) !== name) return;
+    const metric = after('metric');
+    const family = options.includes('-6') ? 6 : 4;
+    boot.addRoute(args[0] ?? '', after('via'), metric === null ? null : Number(metric), family);
+  } else if ('link'.startsWith(object) && verb === 'set' && args.includes(name)) {
+    const mtu = after('mtu');
+    if (mtu !== null) boot.mtu = Number(mtu);
+  }
+}
+
+/** Of `echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra`. */
+function listen(words: readonly string[], name: string, boot: Listening): void {
+  const [value = '', ...target] = words;
+  const key = target.join('').replace(/^>/, '').split('/').slice(-2);
+  if (key[0] !== name) return;
+  if (key[1] === 'accept_ra') boot.acceptsAdvertisements = value !== '0';
+  if (key[1] === 'autoconf') boot.configuresItself = value !== '0';
+}
+
+/** What the kernel and the clients do of IPv6 comes of three things. */
+class Listening extends BootBuilder {
+  /** The kernel listens to routers where no stanza tells it otherwise. */
+  acceptsAdvertisements = true;
+  configuresItself = true;
+  asksDhcp6 = false;
+
+  override done(by: string): Boot {
+    this.auto6 = this.asksDhcp6 ? 'dhcp' : this.acceptsAdvertisements && this.configuresItself ? 'ra' : null;
+    return super.done(by);
+  }
+}
