@@ -91,6 +91,23 @@ suite('the network of an image', () => {
     assert.match(stdout, /cloud-init\n {2}is here/);
   });
 
+  test('doctor names what in /etc/hosts leads to an address of others, and a reset takes away what was ours', async () => {
+    await using one = await image();
+    const named = '198.51.100.7 old intranet';
+    await one.write('etc/netplan/50-cloud-init.yaml', NETPLAN.replace('dhcp4: true', 'addresses: [198.51.100.7/24]'));
+    await one.write('etc/hosts', `127.0.0.1 localhost\n198.51.100.7 old.example.org old # Added by cloud\n${named}\n`);
+    one.facts(await one.write('unnamed.json', JSON.stringify({ ...FACTS, hostname: undefined })));
+    const section = (text: string): string | undefined => text.split('\n\n/etc/hosts\n')[1]?.split('\n\n', 1)[0];
+    const told = `  '${named}' names this machine by an address that it does not have; a reset leaves the line alone`;
+    const { code, stdout } = await one.run('doctor');
+    assert.deepEqual([code, section(stdout)?.trimEnd()], [0, told]);
+    assert.equal((await one.run('apply', 'network')).code, 0);
+    assert.equal(readFileSync(join(one.root, 'etc/hosts'), 'utf8'), `127.0.0.1 localhost\n${named}\n`);
+    assert.equal(section((await one.run('doctor')).stdout)?.trimEnd(), told);
+    await one.write('etc/hosts', '127.0.0.1 localhost\n192.0.2.4 old.example.org old\n');
+    assert.equal(section((await one.run('doctor')).stdout), undefined);
+  });
+
   test('doctor fails, and says why, where a reset would', async () => {
     await using one = await image();
     one.facts(await one.write('bad.json', JSON.stringify({ ...FACTS, nics: [] })));

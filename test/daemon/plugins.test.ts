@@ -93,6 +93,11 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
     wires('my_wire'),
     /^contribution 1.module.name: wanted small letters, digits and -, at most 64, got 'my_wire'$/,
   ],
+  [
+    'has a failure code that is no text',
+    pluginText('p', { c: answers("''") }).replace("lane: 'serial'", "lane: 'serial', failureCode: 1"),
+    /^contribution 1\.module\.commands\[0\]\.failureCode: wanted text, got 1$/,
+  ],
   ['has a wire twice', wires('w', 'w'), /^brings the wire 'w' twice$/],
   ['has a wire that the agent has', wires('w', 'stream'), /^brings the wire 'stream', which the agent has itself$/],
   ['has a wire that means all', wires('auto'), /^brings the wire 'auto', which the agent has itself$/],

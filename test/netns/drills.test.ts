@@ -85,7 +85,8 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 
 async function refuses(namespace: Namespace, networking: Readonly<Record<string, unknown>>, check: Check) {
   const { reply } = await namespace.reset({ networking });
-  assert.equal(reply.returncode, '500');
+  // Of the command itself; the dispatcher makes 1 of a 500.
+  assert.match(reply.returncode, /^(1|500)$/);
   check(reply);
 }
 

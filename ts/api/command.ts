@@ -32,6 +32,11 @@ export interface Command {
   readonly forms?: readonly string[];
   /** The only dialect in which the command can be asked for; without one it is the agent's own, and `features` tells it. */
   readonly dialect?: string;
+  /**
+   * What its host is sent where an error says 500, and the host takes that for success of this command. Other codes,
+   * such as 403, stay.
+   */
+  readonly failureCode?: string;
   /** What is known at once need not be a promise, and is answered the sooner. */
   handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
 }

@@ -8,6 +8,7 @@ import { type InterfaceConfig, type NetworkFacts, unconfigured } from '../networ
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { describeHooks } from './doctor-hooks.js';
+import { strangeHosts } from './doctor-hosts.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
 
 const RESOLVERS = {
@@ -77,6 +78,9 @@ export const doctor = subcommand({
     if (hasCloudInit(facts)) {
       print('\ncloud-init\n  is here; a reset tells it to leave network and host name alone');
     }
+    const strange = strangeHosts(facts, gathered !== null, host.live);
+    if (strange.length > 0) print('\n/etc/hosts');
+    for (const line of strange) print(`  ${line}`);
     const hooks = await describeHooks(host, config);
     if (hooks.length > 0) print(`\nhooks in ${config.hooks.directory}`);
     for (const { text } of hooks) print(`  ${text}`);

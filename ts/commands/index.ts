@@ -17,6 +17,9 @@ import { QEMU_COMMANDS } from './qemu/names.js';
 import type { QemuCommand } from './qemu/index.js';
 import { versionCommands } from './version.js';
 
+/** nova takes 500 for success of `resetnetwork`: docs/decisions/0012-failures-of-resetnetwork.md. */
+const RESET_FAILURE = '1';
+
 export interface CommandOptions {
   readonly password: PasswordOptions;
   readonly files: FileOptions;
@@ -47,7 +50,7 @@ export function createCommands(
     deferred('sshkeys', serial({ sshkeys: [] }), async () =>
       (await import('./sshkeys.js')).sshKeysCommands(host, { user: options.password.user }),
     ),
-    deferred('network', serial({ resetnetwork: [] }), async () =>
+    deferred('network', [{ name: 'resetnetwork', lane: 'serial', failureCode: RESET_FAILURE }], async () =>
       (await import('./network.js')).networkCommands(host, options.network),
     ),
     deferred('kms', serial({ kmsactivate: [] }), async () => (await import('./kms.js')).kmsCommands(host, options.kms)),

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { asBuffer } from '../api/bytes.js';
 import type { Command, CommandContext } from '../api/command.js';
 import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import { Repeated } from '../communication/repeated.js';
 import type { Journal } from './journal.js';
+import type { Registry } from './registry.js';
 import type { AfterHooks, Hooks } from './hooks.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
@@ -13,10 +15,11 @@ import { reasonOf } from './reason.js';
 const PLACE_RETRY_MS = 2000;
 /** A request that waited longer may have been withdrawn: nova's plugin deletes it when its time is up. */
 const RECHECK_AFTER_MS = 1000;
+/** What most errors say. A command may have a {@link Command.failureCode} instead. */
+const FAILURE = '500';
 
 export interface DispatcherOptions {
-  /** Throws AgentError for a name that no command has, or that the host may not use. */
-  readonly commands: { get(name: string, dialect?: string): Command };
+  readonly commands: Pick<Registry, 'get' | 'failureCode'>;
   readonly journal: Journal;
   readonly log: Logger;
   /** Programs of the administrator's around commands; none when absent. */
@@ -129,7 +132,9 @@ export class Dispatcher {
     } catch (error) {
       refusal = asAgentError(error);
     }
-    const settled = this.#settle(raw, asReply(refusal), wire, earlier !== null).then(() => {
+    // What cannot be read may have been any command that it names.
+    const failureCode = this.#options.commands.failureCode(earlier?.command ?? textOf(raw.body));
+    const settled = this.#settle(raw, failed(refusal, failureCode), wire, earlier !== null).then(() => {
       wire.told.refused.tell(reasonOf(refusal), { ...named(raw, wire), code: refusal.code });
     });
     track(settled, wire);
@@ -198,7 +203,7 @@ export class Dispatcher {
       reply = isPromise(handled) ? await handled : handled;
     } catch (error) {
       failure = error;
-      reply = asReply(asAgentError(error));
+      reply = failed(asAgentError(error), command.failureCode ?? null);
     }
     const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
     const ran = now();
@@ -271,7 +276,7 @@ export class Dispatcher {
         { ...named(raw, wire), reason: reasonOf(error), error: describeError(error) },
         'answer cannot be encoded',
       );
-      const instead = asReply(asAgentError(error));
+      const instead = failed(asAgentError(error), this.#options.commands.failureCode(textOf(raw.body)));
       try {
         return codec.encode(instead, raw.body);
       } catch {
@@ -387,8 +392,14 @@ function about({ raw, command }: Job, wire: Wire): Readonly<Record<'request' | '
   return { request: raw.id, command: command.name, wire: wire.name };
 }
 
-function asReply(error: AgentError): Reply {
-  return { returncode: error.returncode, message: error.message };
+/** The one place where an error becomes an answer. `failureCode`: {@link Command.failureCode}; null where there is none. */
+function failed({ returncode, message }: AgentError, failureCode: string | null): Reply {
+  return { returncode: returncode === FAILURE ? (failureCode ?? FAILURE) : returncode, message };
+}
+
+/** Each byte as a character: names of commands are ASCII, and the rest may be anything. */
+function textOf(body: Body): string {
+  return typeof body === 'string' ? body : asBuffer(body).toString('latin1');
 }
 
 /** An exception that nobody foresaw may quote a secret in its message: the host learns only its kind. */

@@ -74,10 +74,11 @@ function checkCommands(at: string, module: unknown): void {
   text(`${at}.name`, name);
   for (const [index, item] of list(`${at}.commands`, commands).entries()) {
     const inner = `${at}.commands[${index}]`;
-    const { name: command, lane, handle, forms } = object(inner, item);
+    const { name: command, lane, handle, forms, failureCode } = object(inner, item);
     commandName(`${inner}.name`, command);
     if (lane !== 'serial' && lane !== 'immediate') throw wrong(`${inner}.lane`, "'serial' or 'immediate'", lane);
     callable(`${inner}.handle`, handle);
+    if (failureCode !== undefined) text(`${inner}.failureCode`, failureCode);
     for (const form of forms === undefined ? [] : list(`${inner}.forms`, forms)) commandName(`${inner}.forms`, form);
   }
 }

@@ -71,6 +71,17 @@ export class Registry {
     return entry.command;
   }
 
+  /**
+   * The failure code of the first command that has one and whose name stands in `text`: a journal's name of a command,
+   * or a request too damaged to say which command it asks for. Null when there is none.
+   */
+  failureCode(text: string): string | null {
+    for (const [name, { command }] of this.#entries) {
+      if (command.failureCode !== undefined && text.includes(name)) return command.failureCode;
+    }
+    return null;
+  }
+
   /** What `features` tells: the commands that the host may use, then their further forms. None of a dialect. */
   features(): readonly string[] {
     const allowed = [...this.#entries.values()]

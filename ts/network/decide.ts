@@ -1,6 +1,7 @@
 import { AgentError } from '../api/errors.js';
 import type { FileChange } from '../api/host.js';
 import { quietCloudInit } from './cloud-init.js';
+import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
 import { type Action, type NetworkFacts, type NetworkPlan, type Renderer, type Standing, withChanges } from './plan.js';
 import { assertBoot } from './proof.js';
@@ -32,7 +33,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const { renderer } = chosen;
   const rendered = renderer.render(facts);
   // Each looks at what the one before it has left: rc.conf, for one, holds the network and the name.
-  const named = decideHostname(withChanges(facts, rendered.files));
+  const named = decideHostname(withChanges(facts, rendered.files), goneAddresses(facts, rendered.files));
   const resolving = decideResolver(facts, renderer.feeds);
   assertNothingForgotten(facts, rendered.files);
   const spared = (actions: readonly Action[]): readonly Action[] => actions.flatMap((action) => sparing(action, facts));

@@ -1,7 +1,7 @@
 /** The machine's name: where each system keeps it, and what it may be. */
 import type { FileChange } from '../api/host.js';
-import { type Action, type NetworkFacts, writeIfChanged } from './plan.js';
-import { hostsFile } from './hosts.js';
+import { type Action, type NetworkFacts, wantedAddresses, writeIfChanged } from './plan.js';
+import { hostsFile, withoutGone } from './hosts.js';
 import { readShellFile, setShellKey } from './formats/shell-file.js';
 
 /** RFC 1123 section 2.1; the kernel takes 64 bytes (HOST_NAME_MAX). */
@@ -19,7 +19,8 @@ const HOSTNAMECTL = '/usr/bin/hostnamectl';
 /** hostnamectl asks systemd-hostnamed over it. */
 const SYSTEM_BUS = '/run/dbus/system_bus_socket';
 
-export const NAMING_FILES = ['/etc/hostname', '/etc/hosts', FREEBSD_CONF, OPENRC_CONF, SYSCONFIG, UPPER_CASE] as const;
+export const HOSTS = '/etc/hosts';
+export const NAMING_FILES = ['/etc/hostname', HOSTS, FREEBSD_CONF, OPENRC_CONF, SYSCONFIG, UPPER_CASE] as const;
 export const NAMING_ASKS = [FREEBSD, HOSTNAMECTL, SYSTEM_BUS, UPPER_CASE] as const;
 
 /** What is wrong with a host name, or null. */
@@ -42,11 +43,14 @@ export interface Naming {
   readonly restore: readonly Action[];
 }
 
-/** Gives the machine the name that the host wants; nothing when it wants none. */
-export function decideHostname(facts: NetworkFacts): Naming {
+/**
+ * Gives the machine the name that the host wants, if it wants one, and takes its lines of addresses that are `gone` out
+ * of /etc/hosts either way.
+ */
+export function decideHostname(facts: NetworkFacts, gone: ReadonlySet<string> = new Set()): Naming {
   const { hostname, currentHostname, present } = facts;
-  if (hostname === null) return { files: [], after: [], restore: [] };
-  const files = [...nameFiles(facts, hostname), ...hostsChange(facts, hostname)];
+  if (hostname === null) return { files: hostsChange(facts, gone), after: [], restore: [] };
+  const files = [...nameFiles(facts, hostname), ...hostsChange(facts, gone)];
   const live = liveHostname(hostname);
   if (live === currentHostname) return { files, after: [], restore: [] };
   // systemd-hostnamed tells others of the change; where it cannot be asked the kernel is told all the same.
@@ -92,8 +96,12 @@ export function hostnameFile(text: string | undefined, name: string): string {
   return `${[...comments, name].join('\n')}\n`;
 }
 
-function hostsChange(facts: NetworkFacts, name: string): readonly FileChange[] {
-  const own = facts.interfaces.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6].map(({ address }) => address));
-  const text = hostsFile(facts.files.get('/etc/hosts') ?? '', name, facts.currentHostname, own);
-  return writeIfChanged(facts, '/etc/hosts', text, 0o644);
+function hostsChange(facts: NetworkFacts, gone: ReadonlySet<string>): readonly FileChange[] {
+  const { hostname, currentHostname, files } = facts;
+  const hosts = files.get(HOSTS);
+  if (hostname === null && hosts === undefined) return [];
+  const hostnames = hostname === null ? [currentHostname] : [hostname, currentHostname];
+  const rest = withoutGone(hosts ?? '', hostnames, gone);
+  const text = hostname === null ? rest : hostsFile(rest, hostname, currentHostname, wantedAddresses(facts));
+  return writeIfChanged(facts, HOSTS, text, 0o644);
 }

@@ -65,6 +65,15 @@ export interface NetworkFacts {
   /** Of the paths that any renderer asks about, those that are there, and what they are links to. */
   readonly present: ReadonlySet<string>;
   readonly resolver: Resolver;
+  /** Addresses of all devices as the kernel shows them; none when absent, as of a system that is not running. */
+  readonly live?: readonly { readonly nic: string; readonly address: string }[];
+  /** What the agent has set and remembers. None when absent. */
+  readonly configured?: readonly InterfaceConfig[];
+}
+
+/** Of all interfaces, in canonical form. What is to come from the network is not among them. */
+export function wantedAddresses({ interfaces }: Pick<NetworkFacts, 'interfaces'>): readonly string[] {
+  return interfaces.flatMap(({ ipv4, ipv6 }) => [...ipv4, ...ipv6].map(({ address }) => address));
 }
 
 export type Action =

@@ -5,7 +5,7 @@ import { CLOUD_FILES } from '../cloud-init.js';
 import { readConfigured } from './configured.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
-import type { NetworkFacts, Renderer } from '../plan.js';
+import type { InterfaceConfig, NetworkFacts, Renderer } from '../plan.js';
 import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from '../resolv.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
 
@@ -30,7 +30,13 @@ export async function gather(host: Host, renderers: readonly Renderer[], deviceT
   if (published.networking.size + published.networks.size === 0) {
     throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKING} or ${NETWORKS}`]);
   }
-  const { interfaces, leftAlone, unknown, errors, disabled } = await withLateDevices(host, published, deviceTimeoutMs);
+  const configured = await readConfigured(host);
+  const { interfaces, leftAlone, unknown, errors, disabled } = await withLateDevices(
+    host,
+    published,
+    configured,
+    deviceTimeoutMs,
+  );
   if (interfaces.length === 0) {
     const reasons = [...errors, ...disabled];
     if (reasons.length === 0) throw new AgentError('GW_NETWORK_EMPTY', [`${NETWORKS}: every type is none`]);
@@ -44,6 +50,7 @@ export async function gather(host: Host, renderers: readonly Renderer[], deviceT
     leftAlone: leftAlone.map(({ nic }) => nic.name),
     unknown,
     hostname,
+    configured,
     ...(await inspect(host, renderers)),
   };
   return { facts, recordErrors: errors };
@@ -75,7 +82,8 @@ export async function inspect(
   // A link belongs to whoever made what it points to; only a plain file is anybody's.
   if (text !== null) files.set(RESOLV_CONF, text);
   const resolver = resolverOf({ target: status?.target ?? null, text, present });
-  return { currentHostname: await host.network.hostname(), files, present, resolver };
+  const live = host.live ? (await host.network.live()).addresses : [];
+  return { currentHostname: await host.network.hostname(), files, present, resolver, live };
 }
 
 async function readPublished({ store }: Host): Promise<Published> {
@@ -96,8 +104,12 @@ async function readPublished({ store }: Host): Promise<Published> {
   return { networking, networks };
 }
 
-async function withLateDevices(host: Host, published: Published, limit: number): Promise<Wanted> {
-  const configured = await readConfigured(host);
+async function withLateDevices(
+  host: Host,
+  published: Published,
+  configured: readonly InterfaceConfig[],
+  limit: number,
+): Promise<Wanted> {
   const end = Date.now() + limit;
   for (;;) {
     const wanted = readWanted(published, await host.network.nics(), configured);
