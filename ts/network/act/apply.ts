@@ -7,6 +7,7 @@ import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../plan.js';
 import { compareBoot } from '../proof.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
+import { isAboutServers, withServersOnly } from './resolving.js';
 import { LOCK } from './unfinished.js';
 import type { Mismatch } from '../mismatch.js';
 import { type KernelState, compare } from './verify.js';
@@ -43,16 +44,17 @@ export async function apply(
     log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
     return commit.changed.length > 0 ? 'changed' : 'unchanged';
   }
-  const settled = plan.files.length === 0 && !plan.after.some(({ type }) => type === 'set-hostname');
   const old = await kernelState(host);
-  if (settled && compare(facts.interfaces, old) === null) {
+  const settled = isAboutServers(plan) && compare(facts.interfaces, old) === null;
+  const left = settled ? await withServersOnly(plan, facts, host) : plan;
+  if (left === null) {
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
-  const nics = touched(plan, facts);
+  const nics = touched(left, facts);
   const live = { addresses: old.addresses, routes: old.routes };
-  const undoing = { ...plan, restore: [...(await settingsOf(nics, host)), ...plan.restore] };
-  await begin(host, { nics, live, files: plan.files, restore: undoing.restore });
+  const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
+  await begin(host, { nics, live, files: left.files, restore: undoing.restore });
   await change(undoing, facts, host, options, { nics, live });
   return 'changed';
 }

@@ -58,7 +58,8 @@ export const ifcfg: Renderer = {
     ...ADVERTISEMENT_FILES,
   ],
   asks: [SCRIPT, STARTED, ...ENABLED],
-  feeds: ['networkmanager'],
+  // NetworkManager takes no servers from a device that is not its own.
+  feeds: () => [],
 
   detect(facts) {
     const { present, interfaces } = facts;

@@ -26,7 +26,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
-import { RESOLV_CONF } from '../../resolv.js';
+import { RESOLV_CONF } from '../../resolvers/maker.js';
 import { type PlannedRoute, ipRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../../formats/shell-file.js';
 
@@ -58,7 +58,7 @@ export const netifrc: Renderer = {
     ...USUAL_NAMES.flatMap((name) => [service(name), started(name), ...levels(name)]),
   ],
   // Without resolvconf it writes resolv.conf itself, whole.
-  feeds: ['resolvconf', 'file'],
+  feeds: () => ['resolvconf', 'file'],
 
   detect({ files, present, interfaces }) {
     const library = LIBRARIES.find((path) => present.has(path));
