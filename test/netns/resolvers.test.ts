@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Input } from '../network/inputs.js';
 import { Namespace, ETH0, type Outcome } from './namespace.js';
 import type { RootKind } from '../support/debian-root.js';
@@ -150,13 +151,12 @@ function serversIn(text: string): readonly string[] {
 /** Waits: daemons read their files in their own time. */
 async function shows(namespace: Namespace, path: string, wanted: readonly string[]): Promise<void> {
   const end = Date.now() + 20_000;
-  let found: readonly string[] = [];
-  do {
-    found = serversIn(namespace.script(`cat ${path} 2>/dev/null || true`));
+  for (;;) {
+    const found = serversIn(namespace.script(`cat ${path} 2>/dev/null || true`));
     if (found.join() === wanted.join()) return;
-    await new Promise((done) => setTimeout(done, 100));
-  } while (Date.now() < end);
-  assert.deepEqual(found, wanted, path);
+    if (Date.now() > end) assert.deepEqual(found, wanted, path);
+    await sleep(100);
+  }
 }
 
 function right({ reply }: Outcome): void {

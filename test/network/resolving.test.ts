@@ -507,6 +507,17 @@ const AFTER_BOOT: readonly AfterBoot[] = [
     problem: unknown('resolvconf.service does not start at a boot'),
   },
   {
+    what: "Debian's resolvconf starts by sysvinit",
+    resolver: 'resolvconf',
+    present: DEBIAN.slice(0, 2),
+    files: {
+      '/etc/rcS.d/S07resolvconf': '#!/bin/sh\n',
+      '/etc/resolvconf/resolv.conf.d/base': `nameserver ${WANTED}\n`,
+    },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
     what: 'a link of a resolvconf that is gone',
     resolver: 'resolvconf',
     servers: null,

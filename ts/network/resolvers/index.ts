@@ -93,12 +93,12 @@ export interface Resolving {
 export function decideResolver(facts: NetworkFacts, feeds: readonly Resolver[]): Resolving {
   const isFed = feeds.includes(facts.resolver);
   const isSealed = sealedAs(facts) !== null;
-  const changes = Object.entries(MAKERS).flatMap(([name, { tell, refresh }]) => {
+  const changes = Object.entries(MAKERS).flatMap(([name, maker]) => {
     const isMaker = name === facts.resolver;
     if (isMaker && isSealed) return [];
     // What an earlier plan told in another way would stay for ever.
-    const files = tell(facts, isMaker && !isFed ? wantedServers(facts) : []);
-    return files.length === 0 ? [] : [{ files, refresh }];
+    const files = maker.tell(facts, isMaker && !isFed ? wantedServers(facts) : []);
+    return files.length === 0 ? [] : [{ files, refresh: maker.refresh }];
   });
   const after = changes.flatMap(({ refresh }) => refresh);
   const own = isSealed ? [] : MAKERS[facts.resolver].refresh;

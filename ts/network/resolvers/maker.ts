@@ -39,7 +39,7 @@ export function withoutFile({ files }: NetworkFacts, path: string): readonly Fil
 /** Whether systemd starts the unit at a boot: null when it does, or why not. An empty file stands for a mask. */
 export function notStarted({ files, present }: OnDisk, unit: string, links: readonly string[]): string | null {
   if (files.get(maskOf(unit)) === '') return `${unit} is masked`;
-  return links.some((path) => present.has(path)) ? null : `${unit} does not start at a boot`;
+  return links.some((path) => present.has(path) || files.has(path)) ? null : `${unit} does not start at a boot`;
 }
 
 /** For a maker's `reads`. */

@@ -16,12 +16,10 @@ export const RESOLVCONF_PROGRAMS = ['/sbin/resolvconf', '/usr/sbin/resolvconf', 
 /** Where systemd's own resolvconf leads: it takes devices only and writes no resolv.conf. */
 const RESOLVECTL = '/usr/bin/resolvectl';
 const UNIT = 'resolvconf.service';
-const ENABLED = [
-  `/etc/systemd/system/sysinit.target.wants/${UNIT}`,
-  '/etc/rcS.d/S01resolvconf',
-  '/etc/rcS.d/S02resolvconf',
-  '/etc/init/resolvconf.conf',
-] as const;
+const ENABLED = [`/etc/systemd/system/sysinit.target.wants/${UNIT}`, '/etc/init/resolvconf.conf'] as const;
+/** Of sysvinit, with any number. */
+const INIT_LINKS = '/etc/rcS.d/*resolvconf';
+const INIT_LINK = /^\/etc\/rcS\.d\/S\d+resolvconf$/;
 /** What Debian's make runs after each change. */
 const DEBIAN = '/etc/resolvconf/update.d/libc';
 const PARTS = '/etc/resolvconf/resolv.conf.d/';
@@ -30,7 +28,7 @@ const SETTINGS = '/etc/resolvconf.conf';
 const LOCAL = /^(127\.|::1$)/;
 
 export const resolvconf: Maker = {
-  reads: [BASE, HEAD, SETTINGS, maskOf(UNIT)],
+  reads: [BASE, HEAD, SETTINGS, maskOf(UNIT), INIT_LINKS],
   asks: [...RESOLVCONF_PROGRAMS, DEBIAN, ...ENABLED],
   refresh: [{ type: 'run', argv: ['resolvconf', '-u'], onFailure: 'report' }],
 
@@ -71,8 +69,9 @@ function nameServers({ files }: NetworkFacts, servers: readonly string[]): strin
 }
 
 function debianAfterBoot(facts: NetworkFacts, told: readonly string[]): Expected {
+  const links = [...facts.files.keys()].filter((path) => INIT_LINK.test(path));
   const unindented = (facts.files.get(BASE) ?? '').replaceAll(/^[ \t]+/gm, '');
-  const problem = notStarted(facts, UNIT, ENABLED);
+  const problem = notStarted(facts, UNIT, [...ENABLED, ...links]);
   const base = problem === null ? serversIn(unindented) : [];
   // Each `resolvconf -a` brings resolv.conf up to date; the base alone does not.
   if (problem !== null && told.length === 0) return { unknown: problem };
