@@ -121,6 +121,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
         const target = links[path] ?? path;
         return Promise.resolve(target in files ? target : null);
       },
+      sealed: () => Promise.resolve(null),
       commit: never,
       recover: never,
     },
@@ -739,7 +740,7 @@ suite('what the agent before this one got wrong', () => {
       for (const name of BIG) {
         const { plan, files: after } = planned(name, { networking, files, resolver });
         assert.match(after.get('/etc/resolv.conf') ?? '', /^search example\.org$/m);
-        assert.ok(!plan.files.some(({ path }) => path.startsWith('/etc/resolvconf')));
+        assert.ok(!plan.files.some(({ path }) => path.startsWith('/etc/resolvconf/')));
         assert.ok(!plan.files.some((change) => change.type === 'remove' && change.path.includes('resolv')));
       }
     }

@@ -53,7 +53,18 @@ function carriedOut(renderer: Renderer, facts: NetworkFacts): Outcome | null {
   }
 }
 
-function check(renderer: Renderer, reader: Reader, { plan, facts: { files, interfaces, resolver } }: Outcome): void {
+/** What makers of resolv.conf are told by where the renderer's own files do not tell them. */
+const TELLING = [
+  '/etc/resolv.conf',
+  '/etc/systemd/resolved.conf.d/60-guestwire.conf',
+  '/etc/resolvconf/resolv.conf.d/base',
+  '/etc/resolvconf.conf',
+  '/etc/NetworkManager/conf.d/zz-guestwire-dns.conf',
+  '/etc/sysconfig/network/config',
+];
+
+function check(renderer: Renderer, reader: Reader, { facts }: Outcome): void {
+  const { files, interfaces, resolver } = facts;
   const found = reader.read(files);
   for (const config of interfaces) {
     const read = found.get(config.nic.name) ?? { addresses: [], routes: [] };
@@ -64,21 +75,15 @@ function check(renderer: Renderer, reader: Reader, { plan, facts: { files, inter
   const servers = [...new Set(interfaces.flatMap(({ dns }) => dns))];
   if (servers.length === 0) return;
   const kept = interfaces.flatMap(({ nic }) => found.get(nic.name)?.dns ?? []);
-  if (renderer.feeds.includes(resolver)) {
+  const isFed = renderer.feeds(facts).includes(resolver);
+  if (isFed) {
     assert.deepEqual(
       kept.filter((server) => !servers.includes(server)),
       [],
     );
   }
-  if (!renderer.feeds.includes(resolver) && !['file', 'resolved', 'resolvconf'].includes(resolver)) return;
-  const told = [
-    ...kept,
-    ...[...(files.get('/etc/resolv.conf') ?? '').matchAll(/^nameserver (\S+)$/gm)].map(([, server]) => server),
-    ...[...(files.get('/etc/systemd/resolved.conf.d/60-guestwire.conf') ?? '').matchAll(/[=\s]([\da-f:.]+)/g)].map(
-      ([, server]) => server,
-    ),
-    ...plan.after.flatMap((action) => (action.type === 'run' ? (action.stdin ?? '').split(/\s/) : [])),
-  ];
+  if (!isFed && resolver === 'other') return;
+  const told = [...kept, ...TELLING.flatMap((path) => (files.get(path) ?? '').split(/[\s=",]+/))];
   // Of a family that the machine does not have, none can be reached.
   const reachable = (server: string): boolean =>
     interfaces.some(({ ipv4, ipv6, dhcp4, auto6 }) =>

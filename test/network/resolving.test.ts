@@ -1,21 +1,29 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import { type NetworkFacts, type Resolver, withChanges } from '../../ts/network/plan.js';
-import { RESOLVCONF_PROGRAMS, decideResolver, resolvFile, resolverOf } from '../../ts/network/resolv.js';
+import type { Argv, FileChange } from '../../ts/api/host.js';
+import { type Action, type NetworkFacts, type ResolvConf, type Resolver, withChanges } from '../../ts/network/plan.js';
+import { resolvFile } from '../../ts/network/resolvers/file.js';
+import {
+  type Found,
+  type Resolving,
+  decideResolver,
+  resolverOf,
+  resolversAfterBoot,
+  unlasting,
+} from '../../ts/network/resolvers/index.js';
+import { RESOLVCONF_PROGRAMS } from '../../ts/network/resolvers/resolvconf.js';
 import { readWanted } from '../../ts/network/wanted/wanted.js';
 import { ETH0, ETH1, publishedBy } from './inputs.js';
 
 const DROP_IN = '/etc/systemd/resolved.conf.d/60-guestwire.conf';
-const RESTART = {
-  type: 'run',
-  argv: ['systemctl', 'try-restart', 'systemd-resolved.service'],
-  onFailure: 'ignore',
-};
 const RESOLVED_STUB = `# This is /run/systemd/resolve/stub-resolv.conf managed by man:systemd-resolved(8).
 # Do not edit.
 nameserver 127.0.0.53
 `;
+const RESOLVED_COPY =
+  '# This is /run/systemd/resolve/resolv.conf managed by man:systemd-resolved(8).\nnameserver 192.0.2.1\n';
 
 /** The servers of eth0 and of eth1. */
 function factsOf(
@@ -41,7 +49,8 @@ function factsOf(
 const BY_LINK: readonly (readonly [target: string, resolver: Resolver])[] = [
   ['../run/systemd/resolve/stub-resolv.conf', 'resolved'],
   ['/run/systemd/resolve/resolv.conf', 'resolved'],
-  ['/usr/lib/systemd/resolv.conf', 'other'],
+  // Static, and names nobody but it.
+  ['/usr/lib/systemd/resolv.conf', 'resolved'],
   ['/run/NetworkManager/resolv.conf', 'networkmanager'],
   ['/var/run/NetworkManager/no-stub-resolv.conf', 'networkmanager'],
   ['/run/netconfig/resolv.conf', 'netconfig'],
@@ -64,36 +73,93 @@ const BY_TEXT: readonly (readonly [what: string, text: string | null, resolver: 
   ['a domain that is named like a maker', 'search resolvconf.example.org netconfig\n', 'file'],
 ];
 
+const ENABLED = '/etc/systemd/system/multi-user.target.wants';
+/** What starts at a boot, or is there to be run, of each maker. */
+const THERE: Readonly<Partial<Record<Resolver, readonly string[]>>> = {
+  resolved: ['/etc/systemd/system/sysinit.target.wants/systemd-resolved.service'],
+  networkmanager: [`${ENABLED}/NetworkManager.service`],
+  netconfig: ['/sbin/netconfig', `${ENABLED}/wicked.service`],
+  resolvconf: ['/sbin/resolvconf'],
+};
+/** Debian's resolvconf, that starts at a boot. */
+const DEBIAN = [
+  '/sbin/resolvconf',
+  '/etc/resolvconf/update.d/libc',
+  '/etc/systemd/system/sysinit.target.wants/resolvconf.service',
+];
+
 suite('who makes resolv.conf', () => {
-  const present = new Set<string>();
+  const found = (more: Partial<Found>): Found => {
+    return { target: null, text: null, files: new Map(), present: new Set(), ...more };
+  };
 
   for (const [target, resolver] of BY_LINK) {
     test(`a link to ${target}: ${resolver}`, () => {
-      assert.equal(resolverOf({ target, text: null, present }), resolver);
+      assert.equal(resolverOf(found({ target })), resolver);
     });
   }
 
   test('a link that leads to an unknown place is not told by what programs there are', () => {
     const programs = new Set<string>(RESOLVCONF_PROGRAMS);
-    assert.equal(resolverOf({ target: '/run/mine', text: null, present: programs }), 'other');
+    assert.equal(resolverOf(found({ target: '/run/mine', present: programs })), 'other');
   });
 
   for (const [what, text, resolver] of BY_TEXT) {
     test(`${what}: ${resolver}`, () => {
-      assert.equal(resolverOf({ target: null, text, present }), resolver);
+      assert.equal(resolverOf(found({ text, present: new Set(THERE[resolver]) })), resolver);
     });
   }
 
   for (const program of RESOLVCONF_PROGRAMS) {
     test(`a plain file beside ${program} is replaced by its next run: resolvconf`, () => {
       const text = 'nameserver 192.0.2.1\n';
-      assert.equal(resolverOf({ target: null, text, present: new Set([program]) }), 'resolvconf');
-      assert.equal(resolverOf({ target: null, text: RESOLVED_STUB, present: new Set([program]) }), 'resolved');
+      assert.equal(resolverOf(found({ text, present: new Set([program]) })), 'resolvconf');
+      const present = new Set([program, ...(THERE.resolved ?? [])]);
+      assert.equal(resolverOf(found({ text: RESOLVED_STUB, present })), 'resolved');
     });
 
     test(`${program} that is a link to resolvectl writes no file: file`, () => {
       const links = new Set([program, '/usr/bin/resolvectl']);
-      assert.equal(resolverOf({ target: null, text: 'nameserver 192.0.2.1\n', present: links }), 'file');
+      assert.equal(resolverOf(found({ text: 'nameserver 192.0.2.1\n', present: links })), 'file');
+    });
+  }
+
+  const left: readonly (readonly [what: string, text: string, more: Partial<Found>])[] = [
+    ['a header of a NetworkManager that is gone', '# Generated by NetworkManager\n', {}],
+    [
+      'a header of a NetworkManager that is masked',
+      '# Generated by NetworkManager\n',
+      {
+        present: new Set(THERE.networkmanager),
+        files: new Map([['/etc/systemd/system/NetworkManager.service', '']]),
+      },
+    ],
+    [
+      'a header of a NetworkManager that is told to leave the file alone',
+      '# Generated by NetworkManager\n',
+      {
+        present: new Set(THERE.networkmanager),
+        files: new Map([['/etc/NetworkManager/conf.d/90-dns.conf', '[main]\ndns=none\n']]),
+      },
+    ],
+    ['a header of a resolvconf that is gone', '# Generated by resolvconf\n', {}],
+    [
+      'a header of an openresolv that is switched off',
+      '# Generated by resolvconf\n',
+      { present: new Set(THERE.resolvconf), files: new Map([['/etc/resolvconf.conf', 'resolvconf=NO\n']]) },
+    ],
+    [
+      "a plain file beside Debian's resolvconf, which writes no plain file",
+      'nameserver 192.0.2.1\n',
+      { present: new Set(DEBIAN) },
+    ],
+    ["a copy of resolved's list, which nobody keeps right", RESOLVED_COPY, { present: new Set(THERE.resolved) }],
+    ["resolved's stub where resolved does not start", RESOLVED_STUB, {}],
+    ['a header of a netconfig that is gone', '### autogenerated by netconfig!\n', {}],
+  ];
+  for (const [what, text, more] of left) {
+    test(`${what}: file`, () => {
+      assert.equal(resolverOf(found({ text, ...more })), 'file');
     });
   }
 });
@@ -161,75 +227,472 @@ suite('a plain resolv.conf', () => {
   });
 });
 
-suite('telling the maker', () => {
-  const nothing = { files: [], after: [] };
+/** Without `after`, the changes of a plan that tells nobody anything. */
+function nothing(refresh: Resolving['refresh']): Resolving {
+  return { files: [], after: [], refresh };
+}
 
-  test('a plain file is written, the servers of all interfaces once', () => {
-    const facts = factsOf(
-      'file',
-      [
-        ['192.0.2.53', '192.0.2.54'],
-        ['192.0.2.54', '192.0.2.55'],
-      ],
-      {
-        '/etc/resolv.conf': 'search example.org\n',
-      },
-    );
-    const decided = decideResolver(facts, []);
-    const content = 'search example.org\nnameserver 192.0.2.53\nnameserver 192.0.2.54\nnameserver 192.0.2.55\n';
-    assert.deepEqual(decided, {
-      files: [{ type: 'write', path: '/etc/resolv.conf', content, mode: 0o644 }],
-      after: [],
+function write(path: string, content: string): FileChange {
+  return { type: 'write', path, content, mode: 0o644 };
+}
+
+function run(onFailure: 'ignore' | 'report', ...argv: Argv): Action {
+  return { type: 'run', argv, onFailure };
+}
+
+const RESTART = run('ignore', 'systemctl', 'try-restart', 'systemd-resolved.service');
+const RELOAD = run('ignore', 'nmcli', 'general', 'reload');
+const UPDATE = run('report', 'resolvconf', '-u');
+const NETCONFIG = run('report', 'netconfig', 'update', '-f');
+const BLOCK = (content: string): string =>
+  `# BEGIN guestwire: written by the guest agent, changes inside are lost\n${content}# END guestwire\n`;
+
+/** What a maker is told with, by the files that are there before. */
+interface Told {
+  readonly what: string;
+  readonly resolver: Resolver;
+  readonly present: readonly string[];
+  readonly path: string;
+  readonly before: string | null;
+  /** With 192.0.2.53 and 2001:db8::53. */
+  readonly after: string;
+  /** With nobody; absent: as before. */
+  readonly without?: string | null;
+  readonly refresh: readonly Action[];
+}
+
+const TOLD: readonly Told[] = [
+  {
+    what: 'a plain file',
+    resolver: 'file',
+    present: [],
+    path: '/etc/resolv.conf',
+    before: 'search example.org\nnameserver 192.0.2.1\n',
+    after: 'search example.org\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n',
+    without: 'search example.org\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n',
+    refresh: [],
+  },
+  {
+    what: 'systemd-resolved',
+    resolver: 'resolved',
+    present: THERE.resolved ?? [],
+    path: DROP_IN,
+    before: null,
+    after: '# Written by guestwire; changes are lost.\n[Resolve]\nDNS=192.0.2.53 2001:db8::53\n',
+    refresh: [RESTART],
+  },
+  {
+    what: 'NetworkManager',
+    resolver: 'networkmanager',
+    present: THERE.networkmanager ?? [],
+    path: '/etc/NetworkManager/conf.d/zz-guestwire-dns.conf',
+    before: null,
+    after: '# Written by guestwire; changes are lost.\n[global-dns-domain-*]\nservers=192.0.2.53,2001:db8::53\n',
+    refresh: [RELOAD],
+  },
+  {
+    what: 'netconfig',
+    resolver: 'netconfig',
+    present: THERE.netconfig ?? [],
+    path: '/etc/sysconfig/network/config',
+    before: '# List\nNETCONFIG_DNS_STATIC_SERVERS=""\nOTHER="1"\n',
+    after: '# List\nNETCONFIG_DNS_STATIC_SERVERS="192.0.2.53 2001:db8::53"\nOTHER="1"\n',
+    without: '# List\nNETCONFIG_DNS_STATIC_SERVERS="192.0.2.53 2001:db8::53"\nOTHER="1"\n',
+    refresh: [NETCONFIG],
+  },
+  {
+    what: "Debian's resolvconf",
+    resolver: 'resolvconf',
+    present: DEBIAN,
+    path: '/etc/resolvconf/resolv.conf.d/base',
+    before: 'options timeout:1\n',
+    after: `options timeout:1\n\n${BLOCK('nameserver 192.0.2.53\nnameserver 2001:db8::53\n')}`,
+    refresh: [UPDATE],
+  },
+  {
+    what: 'openresolv',
+    resolver: 'resolvconf',
+    present: THERE.resolvconf ?? [],
+    path: '/etc/resolvconf.conf',
+    before: 'resolv_conf=/etc/resolv.conf\nname_servers=192.0.2.1\n',
+    after: `resolv_conf=/etc/resolv.conf\nname_servers=192.0.2.1\n\n${BLOCK('name_servers="192.0.2.53 2001:db8::53"\n')}`,
+    refresh: [UPDATE],
+  },
+  {
+    what: 'openresolv with a server on the machine itself, which stays the first',
+    resolver: 'resolvconf',
+    present: THERE.resolvconf ?? [],
+    path: '/etc/resolvconf.conf',
+    before: 'name_servers="127.0.0.1"\nunbound_conf=/etc/unbound/resolvers.conf\n',
+    after: `name_servers="127.0.0.1"\nunbound_conf=/etc/unbound/resolvers.conf\n\n${BLOCK('name_servers="127.0.0.1 192.0.2.53 2001:db8::53"\n')}`,
+    refresh: [UPDATE],
+  },
+];
+
+suite('telling the maker', () => {
+  for (const { what, resolver, present, path, before, after, without = before, refresh } of TOLD) {
+    const files = before === null ? {} : { [path]: before };
+    const given = (dns: readonly string[], more: Readonly<Record<string, string>>): NetworkFacts => {
+      return { ...factsOf(resolver, [dns], { ...files, ...more }), present: new Set(present) };
+    };
+    const servers = ['192.0.2.53', '2001:db8::53'];
+
+    test(`${what}: told by its files, and that lasts`, () => {
+      const facts = given(servers, {});
+      const decided = decideResolver(facts, []);
+      assert.deepEqual(decided, { files: [write(path, after)], after: refresh, refresh });
+      const then = withChanges(facts, decided.files);
+      assert.deepEqual(decideResolver(then, []), nothing(refresh));
+      assert.equal(unlasting(then, []), null);
+      const atBoot = resolversAfterBoot(then)?.filter((server) => server !== '127.0.0.1');
+      assert.deepEqual(atBoot?.slice(0, 2), servers);
     });
-    assert.deepEqual(decideResolver(withChanges(facts, decided.files), []), nothing);
+
+    test(`${what}: told of no server any more, what the agent wrote goes`, () => {
+      const changes = decideResolver(given([], { [path]: after }), []).files;
+      const left = withChanges(given([], { [path]: after }), changes).files.get(path) ?? null;
+      assert.equal(left?.trimEnd(), without?.trimEnd());
+    });
+
+    test(`${what}: what it was told goes when somebody else makes the file`, () => {
+      const facts = { ...given(servers, { [path]: after }), resolver: resolver === 'file' ? 'other' : 'file' } as const;
+      const left = withChanges(facts, decideResolver(facts, []).files).files.get(path) ?? null;
+      assert.equal(left?.trimEnd(), without?.trimEnd());
+    });
+
+    test(`${what}: nothing is told twice where the renderer tells it`, () => {
+      assert.deepEqual(decideResolver(given(servers, {}), [resolver]), nothing(null));
+    });
+  }
+
+  test('all servers are told, those of all interfaces once', () => {
+    const facts = factsOf('resolved', [
+      ['192.0.2.4', '192.0.2.1'],
+      ['192.0.2.1', '192.0.2.2', '192.0.2.3'],
+    ]);
+    const [change] = decideResolver(facts, []).files;
+    assert.match(
+      change?.type === 'write' ? String(change.content) : '',
+      /^DNS=192\.0\.2\.1 192\.0\.2\.4 192\.0\.2\.2 192\.0\.2\.3$/m,
+    );
+  });
+
+  test('what is written to a plain file ends after three', () => {
+    const facts = factsOf('file', [['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4']]);
+    const [change] = decideResolver(facts, []).files;
+    assert.equal(change?.type === 'write' ? String(change.content).match(/^nameserver/gm)?.length : 0, 3);
+    assert.equal(unlasting(withChanges(facts, decideResolver(facts, []).files), []), null);
   });
 
   test('a plain file without any server to write stays', () => {
-    assert.deepEqual(
-      decideResolver(factsOf('file', [[]], { '/etc/resolv.conf': 'nameserver 192.0.2.1\n' }), []),
-      nothing,
-    );
+    const facts = factsOf('file', [[]], { '/etc/resolv.conf': 'nameserver 192.0.2.1\n' });
+    assert.deepEqual(decideResolver(facts, []), nothing([]));
   });
 
-  test('resolved gets a part of its configuration, with all servers, and starts anew', () => {
-    const facts = factsOf('resolved', [['192.0.2.4', '192.0.2.1', '192.0.2.2', '192.0.2.3']]);
-    const decided = decideResolver(facts, []);
-    const content =
-      '# Written by guestwire; changes are lost.\n[Resolve]\nDNS=192.0.2.1 192.0.2.2 192.0.2.3 192.0.2.4\n';
-    assert.deepEqual(decided, { files: [{ type: 'write', path: DROP_IN, content, mode: 0o644 }], after: [RESTART] });
-    assert.deepEqual(decideResolver(withChanges(facts, decided.files), []), nothing);
+  test('a link to somebody unknown is left alone', () => {
+    const facts = factsOf('other', [['192.0.2.53']], { '/etc/resolv.conf': '# theirs\n' });
+    assert.deepEqual(decideResolver(facts, []), nothing([]));
   });
 
-  test('the part goes when there are no servers any more', () => {
-    const facts = factsOf('resolved', [[]], { [DROP_IN]: 'old' });
-    assert.deepEqual(decideResolver(facts, []), { files: [{ type: 'remove', path: DROP_IN }], after: [RESTART] });
-    assert.deepEqual(decideResolver(factsOf('resolved', [[]]), []), nothing);
+  test('an immutable file is left alone, and so is what its maker would have to be told', () => {
+    for (const { resolver, present, path, before } of TOLD) {
+      const resolvConf = { leadsTo: '/etc/resolv.conf', text: 'nameserver 192.0.2.1\n', sealed: 'immutable' };
+      const facts = factsOf(resolver, [['192.0.2.53']], before === null ? {} : { [path]: before });
+      assert.deepEqual(decideResolver({ ...facts, present: new Set(present), resolvConf }, []), nothing([]));
+    }
   });
+});
 
-  test('the part goes when the renderer tells the servers itself', () => {
-    const facts = factsOf('resolved', [['192.0.2.53']], { [DROP_IN]: 'old' });
-    const removed = { files: [{ type: 'remove', path: DROP_IN }], after: [RESTART] };
-    assert.deepEqual(decideResolver(facts, ['resolved']), removed);
-    assert.deepEqual(decideResolver(factsOf('resolved', [['192.0.2.53']]), ['resolved']), nothing);
-  });
+interface AfterBoot {
+  readonly what: string;
+  readonly resolver: Resolver;
+  readonly present?: readonly string[];
+  readonly files?: Readonly<Record<string, string>>;
+  readonly resolvConf?: Partial<ResolvConf>;
+  /** What the renderer's files tell the maker. */
+  readonly told?: readonly string[];
+  readonly servers: readonly string[] | null;
+  /** Where 192.0.2.53 is wanted and is not told by the renderer. */
+  readonly problem: string | null;
+}
 
-  test('resolvconf hears of them on its standard input', () => {
-    const { files, after } = decideResolver(factsOf('resolvconf', [['192.0.2.53', '2001:db8::53']]), []);
-    const stdin = 'nameserver 192.0.2.53\nnameserver 2001:db8::53\n';
-    assert.deepEqual(files, []);
-    assert.deepEqual(after, [{ type: 'run', argv: ['resolvconf', '-a', 'guestwire'], onFailure: 'report', stdin }]);
-  });
+const WANTED = '192.0.2.53';
+const unknown = (why: string): string => `name servers (${WANTED} would not last: ${why})`;
+const instead = (got: string, where = '/etc/resolv.conf after a boot'): string =>
+  `name servers (wanted ${WANTED}, ${where} has ${got})`;
 
-  for (const resolver of ['other', 'networkmanager', 'netconfig'] as const) {
-    test(`${resolver}: the file is left alone`, () => {
-      const facts = factsOf(resolver, [['192.0.2.53']], { '/etc/resolv.conf': '# theirs\n' });
-      assert.deepEqual(decideResolver(facts, []), nothing);
+const AFTER_BOOT: readonly AfterBoot[] = [
+  {
+    what: 'a file that is immutable has what stands there',
+    resolver: 'file',
+    files: { '/etc/resolv.conf': 'nameserver 192.0.2.1\n' },
+    resolvConf: { text: 'nameserver 192.0.2.1\n', sealed: 'immutable' },
+    servers: ['192.0.2.1'],
+    problem: instead('192.0.2.1', '/etc/resolv.conf, which is immutable,'),
+  },
+  {
+    what: 'a file that is immutable and right needs nothing',
+    resolver: 'resolvconf',
+    present: DEBIAN,
+    resolvConf: { text: `nameserver ${WANTED}\n`, sealed: 'on a read-only file system' },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
+    what: "resolved can be told, though the copy of its stub's file is immutable",
+    resolver: 'resolved',
+    present: THERE.resolved ?? [],
+    files: { [DROP_IN]: `[Resolve]\nDNS=${WANTED}\n` },
+    resolvConf: { text: RESOLVED_STUB, sealed: 'immutable' },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
+    what: 'resolved is masked',
+    resolver: 'resolved',
+    present: THERE.resolved ?? [],
+    files: { '/etc/systemd/system/systemd-resolved.service': '', [DROP_IN]: `[Resolve]\nDNS=${WANTED}\n` },
+    told: [WANTED],
+    servers: null,
+    problem: unknown('systemd-resolved.service is masked'),
+  },
+  {
+    what: 'resolved does not start',
+    resolver: 'resolved',
+    servers: null,
+    problem: unknown('systemd-resolved.service does not start at a boot'),
+  },
+  {
+    what: 'a later part of resolved.conf takes the servers back',
+    resolver: 'resolved',
+    present: THERE.resolved ?? [],
+    files: {
+      '/etc/systemd/resolved.conf': '[Resolve]\nDNS=192.0.2.7\n',
+      [DROP_IN]: `[Resolve]\nDNS=${WANTED}\n`,
+      '/usr/lib/systemd/resolved.conf.d/70-vendor.conf': '[Resolve]\nDNS=\nDNS=2001:DB8::1#dns.example.org\n',
+    },
+    servers: ['2001:db8::1'],
+    problem: instead('2001:db8::1'),
+  },
+  {
+    what: 'of parts with one name, that in /etc counts',
+    resolver: 'resolved',
+    present: THERE.resolved ?? [],
+    files: {
+      [DROP_IN]: `[Resolve]\nDNS=${WANTED}\n`,
+      '/usr/lib/systemd/resolved.conf.d/60-guestwire.conf': '[Resolve]\nDNS=192.0.2.8\n',
+    },
+    told: ['192.0.2.9'],
+    servers: [WANTED, '192.0.2.9'],
+    problem: null,
+  },
+  {
+    what: "Debian's resolvconf puts head before interfaces, and those before base",
+    resolver: 'resolvconf',
+    present: DEBIAN,
+    files: {
+      '/etc/resolvconf/resolv.conf.d/head': '# head\nnameserver 192.0.2.1\n',
+      '/etc/resolvconf/resolv.conf.d/base': ` nameserver ${WANTED}\n`,
+    },
+    told: ['192.0.2.2'],
+    servers: ['192.0.2.1', '192.0.2.2', WANTED],
+    problem: null,
+  },
+  {
+    what: "Debian's resolvconf does not start",
+    resolver: 'resolvconf',
+    present: DEBIAN.slice(0, 2),
+    files: { '/etc/resolvconf/resolv.conf.d/base': `nameserver ${WANTED}\n` },
+    servers: null,
+    problem: unknown('resolvconf.service does not start at a boot'),
+  },
+  {
+    what: "Debian's resolvconf starts by sysvinit",
+    resolver: 'resolvconf',
+    present: DEBIAN.slice(0, 2),
+    files: {
+      '/etc/rcS.d/S07resolvconf': '#!/bin/sh\n',
+      '/etc/resolvconf/resolv.conf.d/base': `nameserver ${WANTED}\n`,
+    },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
+    what: 'a link of a resolvconf that is gone',
+    resolver: 'resolvconf',
+    servers: null,
+    problem: unknown('there is no resolvconf to make /etc/resolv.conf'),
+  },
+  {
+    what: "systemd's resolvconf makes no resolv.conf",
+    resolver: 'resolvconf',
+    present: ['/sbin/resolvconf', '/usr/bin/resolvectl'],
+    servers: null,
+    problem: unknown('there is no resolvconf to make /etc/resolv.conf'),
+  },
+  {
+    what: 'openresolv puts its own servers first',
+    resolver: 'resolvconf',
+    present: THERE.resolvconf ?? [],
+    files: { '/etc/resolvconf.conf': `name_servers="${WANTED}"\n` },
+    told: ['192.0.2.2'],
+    servers: [WANTED, '192.0.2.2'],
+    problem: null,
+  },
+  {
+    what: 'openresolv that nobody runs does not make a file in /run',
+    resolver: 'resolvconf',
+    present: THERE.resolvconf ?? [],
+    files: { '/etc/resolvconf.conf': `name_servers="${WANTED}"\n` },
+    resolvConf: { leadsTo: '/run/resolvconf/resolv.conf' },
+    servers: null,
+    problem: unknown('nobody runs resolvconf at a boot, and /etc/resolv.conf leads to /run/resolvconf/resolv.conf'),
+  },
+  {
+    what: 'openresolv writes another file',
+    resolver: 'resolvconf',
+    present: THERE.resolvconf ?? [],
+    files: { '/etc/resolvconf.conf': `resolv_conf=/etc/other.conf\nname_servers="${WANTED}"\n` },
+    servers: null,
+    problem: unknown('resolvconf writes /etc/other.conf instead'),
+  },
+  {
+    what: 'NetworkManager passes over connections where it has a global configuration',
+    resolver: 'networkmanager',
+    present: THERE.networkmanager ?? [],
+    files: { '/etc/NetworkManager/NetworkManager.conf': '[global-dns-domain-*]\nservers=192.0.2.1, 2001:DB8::1\n' },
+    told: [WANTED],
+    servers: ['192.0.2.1', '2001:db8::1'],
+    problem: instead('192.0.2.1 2001:db8::1'),
+  },
+  {
+    what: 'NetworkManager reads /usr/lib, /run, its main file and /etc in this order',
+    resolver: 'networkmanager',
+    present: THERE.networkmanager ?? [],
+    files: {
+      '/usr/lib/NetworkManager/conf.d/zzz.conf': '[global-dns-domain-*]\nservers=192.0.2.1\n',
+      '/run/NetworkManager/conf.d/a.conf': '[main]\ndns=none\n',
+      '/etc/NetworkManager/conf.d/a.conf': '',
+      '/etc/NetworkManager/conf.d/zz-guestwire-dns.conf': `[global-dns-domain-*]\nservers=${WANTED}\n`,
+    },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
+    what: 'NetworkManager leaves the file alone',
+    resolver: 'networkmanager',
+    present: THERE.networkmanager ?? [],
+    files: { '/usr/lib/NetworkManager/conf.d/10-dns.conf': '[main]\nrc-manager=unmanaged\n' },
+    told: [WANTED],
+    servers: null,
+    problem: unknown('NetworkManager is told by rc-manager to leave /etc/resolv.conf alone'),
+  },
+  {
+    what: 'NetworkManager does not start',
+    resolver: 'networkmanager',
+    servers: null,
+    problem: unknown('NetworkManager.service does not start at a boot'),
+  },
+  {
+    what: 'netconfig without its static servers',
+    resolver: 'netconfig',
+    present: THERE.netconfig ?? [],
+    files: {
+      '/etc/sysconfig/network/config': `NETCONFIG_DNS_POLICY="eth0"\nNETCONFIG_DNS_STATIC_SERVERS="${WANTED}"\n`,
+    },
+    servers: null,
+    problem: unknown('netconfig is told by NETCONFIG_DNS_POLICY to leave the static servers out'),
+  },
+  {
+    what: 'netconfig that nobody runs',
+    resolver: 'netconfig',
+    present: ['/sbin/netconfig'],
+    files: { '/etc/sysconfig/network/config': `NETCONFIG_DNS_STATIC_SERVERS="${WANTED}"\n` },
+    servers: null,
+    problem: unknown('nobody runs netconfig at a boot'),
+  },
+  {
+    what: 'a link of a netconfig that is gone',
+    resolver: 'netconfig',
+    servers: null,
+    problem: unknown('there is no netconfig to make /etc/resolv.conf'),
+  },
+  {
+    what: 'a link to a file of somebody unknown',
+    resolver: 'other',
+    resolvConf: { leadsTo: '/etc/resolv.static', text: `nameserver ${WANTED}\n` },
+    servers: [WANTED],
+    problem: null,
+  },
+  {
+    what: 'a link to a file of somebody unknown, with other servers',
+    resolver: 'other',
+    resolvConf: { leadsTo: '/etc/resolv.static', text: ' nameserver 192.0.2.53\n' },
+    servers: [],
+    problem: instead('none'),
+  },
+  {
+    what: 'a link of somebody unknown to where nothing lasts',
+    resolver: 'other',
+    resolvConf: { leadsTo: '/run/connman/resolv.conf', text: `nameserver ${WANTED}\n` },
+    servers: null,
+    problem: unknown('/etc/resolv.conf leads to /run/connman/resolv.conf, and nobody known makes that'),
+  },
+  {
+    what: 'a link that leads to nothing',
+    resolver: 'other',
+    resolvConf: { leadsTo: null },
+    servers: null,
+    problem: unknown('/etc/resolv.conf leads to nothing, and nobody known makes it'),
+  },
+];
+
+suite('the servers of the next boot, by the files alone', () => {
+  for (const { what, resolver, present, files, resolvConf, told = [], servers, problem } of AFTER_BOOT) {
+    const facts: NetworkFacts = {
+      ...factsOf(resolver, [[WANTED]], files),
+      present: new Set(present),
+      resolvConf: { leadsTo: '/etc/resolv.conf', text: null, sealed: null, ...resolvConf },
+    };
+
+    test(what, () => {
+      assert.deepEqual(resolversAfterBoot(facts, told), servers);
+      assert.equal(unlasting(facts, told.includes(WANTED) ? [resolver] : []), problem);
+    });
+
+    test(`${what}: no matter where the host names no server`, () => {
+      assert.equal(unlasting({ ...facts, interfaces: factsOf(resolver, [[]]).interfaces }, []), null);
     });
   }
 
-  for (const resolver of ['file', 'resolved', 'resolvconf', 'networkmanager', 'netconfig', 'other'] as const) {
-    test(`${resolver}: nothing is told twice where the renderer tells it`, () => {
-      assert.deepEqual(decideResolver(factsOf(resolver, [['192.0.2.53']]), [resolver]), nothing);
+  test('of more servers than three no program asks', () => {
+    const servers = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4'];
+    const text = servers.map((server) => `nameserver ${server}\n`);
+    const files = (lines: readonly string[]): Readonly<Record<string, string>> => ({
+      '/etc/resolv.conf': lines.join(''),
     });
-  }
+    assert.equal(unlasting(factsOf('file', [servers], files(text)), []), null);
+    assert.equal(unlasting(factsOf('file', [servers], files(text.slice(1))), []), null);
+    assert.notEqual(unlasting(factsOf('file', [servers], files(text.slice(2))), []), null);
+  });
+
+  test('a server of a family that the machine does not have cannot be asked', () => {
+    const files = { '/etc/resolv.conf': 'nameserver 192.0.2.53\n' };
+    assert.equal(unlasting(factsOf('file', [['192.0.2.53', '2001:db8::53']], files), []), null);
+    const both = factsOf('file', [['192.0.2.53', '2001:db8::53']], files);
+    const interfaces = both.interfaces.map((one) => ({ ...one, auto6: 'ra' as const }));
+    assert.notEqual(unlasting({ ...both, interfaces }, []), null);
+  });
+});
+
+suite('what openresolv reads, by a shell', () => {
+  test('name_servers is ours, whatever stands there', () => {
+    for (const text of ['', 'name_servers=192.0.2.9', 'name_servers=\'192.0.2.9\'\nx="a\nb"\n', '# name_servers=1\n']) {
+      const facts = { ...factsOf('resolvconf', [['192.0.2.53', '192.0.2.54']]), present: new Set(THERE.resolvconf) };
+      const files = new Map(text === '' ? [] : [['/etc/resolvconf.conf', text]]);
+      const after = withChanges({ ...facts, files }, decideResolver({ ...facts, files }, []).files);
+      const script = `${after.files.get('/etc/resolvconf.conf') ?? ''}\necho $name_servers`;
+      assert.equal(execFileSync('sh', ['-c', script], { encoding: 'utf8' }), '192.0.2.53 192.0.2.54\n');
+    }
+  });
 });

@@ -23,6 +23,9 @@ const PACKAGES = {
   ng: [...COMMON, 'ifupdown-ng'],
   /** Arch's; bookworm is Debian's last release that has it. */
   netctl: [...COMMON, 'netctl', 'resolvconf'],
+  /** The two makes of resolvconf, each beside ifupdown and networkd, without systemd-resolved. */
+  resolvconf: [...COMMON, 'ifupdown', 'resolvconf'],
+  openresolv: [...COMMON, 'ifupdown', 'openresolv'],
   /** What logs in and sets passwords, and nothing besides. */
   logins: ['login', 'passwd'],
 };

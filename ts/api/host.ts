@@ -69,6 +69,11 @@ export interface Files {
   /** Where `path` leads when its links are followed, or null when there is nothing. */
   resolve(path: string): Promise<string | null>;
   /**
+   * How it is that nobody can change the file to which `path` leads, as words that go after `is`: `immutable`, `on a
+   * read-only file system`. Null where nothing of that kind shows beforehand, or there is no file.
+   */
+  sealed(path: string): Promise<string | null>;
+  /**
    * Carries out `changes` together: stages every file before it moves any, keeps what was there as a backup in the
    * agent's state directory. A crash before `confirm` or `rollback` is rolled back at the next start.
    * Throws AgentError GW_FILE_FAILED, or GW_FILE_REFUSED where a user of the guest could have prepared the way or the

@@ -17,13 +17,13 @@ export const apply = subcommand({
     const { config } = opened;
     const { log, flush } = await createLog({ ...config.log, level: 'warn' });
     try {
-      const { outcome, renderer, names, recordErrors } = await resetNetwork(opened.host, {
+      const { outcome, renderer, names, leftAlone } = await resetNetwork(opened.host, {
         log,
         ...networkOptions(config),
       });
       print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'right already'} (${renderer})`);
-      for (const error of recordErrors) print(`left alone: ${error}`);
-      return recordErrors.length === 0 ? EXIT.ok : EXIT.failure;
+      for (const error of leftAlone) print(`left alone: ${error}`);
+      return leftAlone.length === 0 ? EXIT.ok : EXIT.failure;
     } finally {
       await flush();
     }

@@ -66,8 +66,9 @@ export const doctor = subcommand({
     if (gathered !== null && ranked.length > 0) {
       print('\nwhat a reset would bring, now and at the next boot');
       try {
-        decide(gathered.facts, RENDERERS);
-        print('  what the host wants');
+        const { servers } = decide(gathered.facts, RENDERERS);
+        if (servers.problem === null) print('  what the host wants');
+        else complain(new Error(servers.problem));
       } catch (error) {
         complain(error);
       }

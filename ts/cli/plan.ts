@@ -17,13 +17,14 @@ export const plan = subcommand({
     onlyNetwork('plan', positionals);
     using opened = await openNetworkHost(values);
     const { facts, recordErrors } = await gather(opened.host, RENDERERS, opened.config.network['device-timeout']);
-    const { renderer, before, files, after } = decide(facts, RENDERERS);
+    const { renderer, before, files, after, servers } = decide(facts, RENDERERS);
     print(`# ${renderer}`);
-    for (const error of recordErrors) print(`# left alone: ${error}`);
+    const leftAlone = servers.problem === null ? recordErrors : [...recordErrors, servers.problem];
+    for (const error of leftAlone) print(`# left alone: ${error}`);
     for (const action of before) print(`run: ${describe(action)}`);
     for (const change of files) print(difference(change, facts.files));
     for (const action of after) print(`run: ${describe(action)}`);
-    return recordErrors.length === 0 ? EXIT.ok : EXIT.failure;
+    return leftAlone.length === 0 ? EXIT.ok : EXIT.failure;
   },
 });
 

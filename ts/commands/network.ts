@@ -15,9 +15,9 @@ export function networkCommands(host: Host, options: NetworkOptions): CommandMod
         lane: 'serial',
         parse: () => null,
         async run(_, { log }) {
-          const { names, recordErrors } = await resetNetwork(host, { ...options, log });
-          if (recordErrors.length > 0) {
-            throw new AgentError('GW_NETWORK_PARTIAL', [names.join(' '), recordErrors.join('; ')]);
+          const { names, leftAlone } = await resetNetwork(host, { ...options, log });
+          if (leftAlone.length > 0) {
+            throw new AgentError('GW_NETWORK_PARTIAL', [names.join(' '), leftAlone.join('; ')]);
           }
           return '';
         },

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { access, constants } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type FileMarks, type FilePlace, FileTree, type FileTarget } from '#binding';
 import { AgentError, type Commit, type FileChange, type Files, type Recovered } from '../api/index.js';
@@ -29,6 +30,7 @@ export function createFiles(root: string, stateDirectory: string, keptSets = KEP
     list: (path) => shown(path, tree.list(path)),
     status: (path) => shown(path, tree.status(path)),
     resolve: (path) => shown(path, tree.resolve(path)),
+    sealed: async (path) => sealed(root, await shown(path, tree.resolve(path))),
     commit: (changes, journal) => commit(tree, join(stateDirectory, journal ?? ''), keptSets, changes),
     recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
@@ -60,6 +62,20 @@ async function told<T>(work: Promise<T>): Promise<T> {
     return await work;
   } catch (cause) {
     throw new Error(reason(cause), { cause });
+  }
+}
+
+/** access(2) tells root of these two alone. */
+const SEALS: Readonly<Record<string, string>> = { EPERM: 'immutable', EROFS: 'on a read-only file system' };
+
+/** `inside`: with all links followed, or null. */
+async function sealed(root: string, inside: string | null): Promise<string | null> {
+  if (inside === null) return null;
+  try {
+    await access(join(root, inside), constants.W_OK);
+    return null;
+  } catch (cause) {
+    return SEALS[errorCode(cause) ?? ''] ?? null;
   }
 }
 

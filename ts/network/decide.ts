@@ -5,7 +5,7 @@ import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
 import { type Action, type NetworkFacts, type NetworkPlan, type Renderer, type Standing, withChanges } from './plan.js';
 import { assertBoot } from './proof.js';
-import { decideResolver } from './resolv.js';
+import { decideResolver, unlasting } from './resolvers/index.js';
 
 /** RFC 894. */
 const ETHERNET_MTU = 1500;
@@ -34,7 +34,8 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const rendered = renderer.render(facts);
   // Each looks at what the one before it has left: rc.conf, for one, holds the network and the name.
   const named = decideHostname(withChanges(facts, rendered.files), goneAddresses(facts, rendered.files));
-  const resolving = decideResolver(facts, renderer.feeds);
+  const feeds = renderer.feeds(facts);
+  const resolving = decideResolver(withChanges(facts, rendered.files), feeds);
   assertNothingForgotten(facts, rendered.files);
   const spared = (actions: readonly Action[]): readonly Action[] => actions.flatMap((action) => sparing(action, facts));
   const plan = {
@@ -48,8 +49,10 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
     ],
     restore: [...named.restore, ...spared(rendered.restore), ...resolving.after],
   };
-  assertBoot(withChanges(facts, plan.files), renderer);
-  return plan;
+  const after = withChanges(facts, plan.files);
+  assertBoot(after, renderer);
+  const paths = resolving.files.map(({ path }) => path);
+  return { ...plan, servers: { paths, refresh: resolving.refresh, problem: unlasting(after, feeds) } };
 }
 
 /** An action without the interfaces that are left alone; none where it was about these only. */

@@ -49,6 +49,15 @@ export function unconfigured(nic: Nic): InterfaceConfig {
 /** Who makes `/etc/resolv.conf` on this machine; `file`: nobody, it is written by hand; `other`: somebody unknown. */
 export type Resolver = 'resolved' | 'resolvconf' | 'networkmanager' | 'netconfig' | 'file' | 'other';
 
+/** `/etc/resolv.conf` as it is. */
+export interface ResolvConf {
+  /** What stands there once links are followed; null when they lead to nothing, or nothing is there. */
+  readonly leadsTo: string | null;
+  readonly text: string | null;
+  /** How it is that nobody can change that, as in `immutable`; null: somebody can. */
+  readonly sealed: string | null;
+}
+
 /** Everything that a decision may rest on. Gathered once; nothing is looked at while rendering. */
 export interface NetworkFacts {
   /** In the order of the interfaces' names, with those that are left alone as the agent has set them. */
@@ -65,6 +74,8 @@ export interface NetworkFacts {
   /** Of the paths that any renderer asks about, those that are there, and what they are links to. */
   readonly present: ReadonlySet<string>;
   readonly resolver: Resolver;
+  /** Absent: nothing is known but the plain file, which stands in `files`. */
+  readonly resolvConf?: ResolvConf;
   /** Addresses of all devices as the kernel shows them; none when absent, as of a system that is not running. */
   readonly live?: readonly { readonly nic: string; readonly address: string }[];
   /** What the agent has set and remembers. None when absent. */
@@ -91,6 +102,16 @@ export type Action =
   /** Makes the interface what the plan wants by netlink, without any program; one that it does not want gets nothing. */
   | { readonly type: 'configure'; readonly nic: string };
 
+/** What of a plan is about the servers of names alone. */
+export interface ServerPlan {
+  /** Those of the plan's files that hold nothing else. */
+  readonly paths: readonly string[];
+  /** Brings resolv.conf up to date where the files are right; null: only the plan's own programs do. */
+  readonly refresh: readonly Action[] | null;
+  /** Why they do not last over a boot, for people; null when they do. */
+  readonly problem: string | null;
+}
+
 /** Everything that is to happen, in the order it happens. Plain data: print it, compare it, or apply it. */
 export interface NetworkPlan {
   /** The back end that made it. */
@@ -102,6 +123,7 @@ export interface NetworkPlan {
   readonly after: readonly Action[];
   /** Run instead of `after` when the change failed and the old files stand there again. */
   readonly restore: readonly Action[];
+  readonly servers: ServerPlan;
 }
 
 /** How good a renderer's claim is, best first, and the evidence in words that go after `because`. */
@@ -138,9 +160,9 @@ export interface Renderer {
   /** Paths (programs, links that enable a service) of which only the existence counts. */
   readonly asks: readonly string[];
   /** Makers of resolv.conf that get the servers from this renderer's own files; the others are told apart from it. */
-  readonly feeds: readonly Resolver[];
+  feeds(facts: NetworkFacts): readonly Resolver[];
   detect(facts: NetworkFacts): Standing | null;
-  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer'>;
+  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'servers'>;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot?(facts: NetworkFacts, nic: Nic): Boot | null;
 }

@@ -60,6 +60,7 @@ export function memoryFiles(initial: Readonly<Record<string, string | MemoryFile
     readPart: async (path, offset, length) => (await read(path))?.subarray(offset, offset + length) ?? null,
     list: (path) => Promise.resolve(children(entries, inside(path))),
     status: (path) => Promise.resolve(status(entries.get(inside(path)))),
+    sealed: () => Promise.resolve(null),
     resolve: (path) => Promise.resolve(entries.has(inside(path)) ? inside(path) : null),
     commit: async (changes) => Promise.resolve(commit(entries, changes)),
     recover: () => Promise.resolve({ restored: [], left: [] }),

@@ -7,6 +7,7 @@ import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../plan.js';
 import { compareBoot } from '../proof.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
+import { isAboutServers, withServersOnly } from './resolving.js';
 import { LOCK } from './unfinished.js';
 import type { Mismatch } from '../mismatch.js';
 import { type KernelState, compare } from './verify.js';
@@ -16,19 +17,16 @@ export type Outcome = 'changed' | 'unchanged';
 
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
- * was wanted, and so are the files, for the next boot. If they do not show it in time, the files and the live network are put back and GW_NETWORK_MISMATCH is thrown;
- * GW_NETWORK_NOT_BACK where the live network then differs from what it was.
+ * was wanted, and the files are, for the next boot. On a difference the files and the live network are put back and
+ * GW_NETWORK_MISMATCH is thrown; GW_NETWORK_NOT_BACK where the live network then differs from what it was.
  *
- * On a host that is not live, only files are written.
- *
- * `formerly` are the interfaces that the agent has set before: the plan may take them down.
+ * On a host that is not live, only files are written; GW_NETWORK_BOOT where the next boot would bring something else.
  */
 export async function apply(
   plan: NetworkPlan,
   facts: NetworkFacts,
   host: Host,
   options: ApplyOptions,
-  formerly: readonly string[],
 ): Promise<Outcome> {
   const { log } = options;
   const { renderer } = plan;
@@ -46,28 +44,29 @@ export async function apply(
     log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
     return commit.changed.length > 0 ? 'changed' : 'unchanged';
   }
-  const settled = plan.files.length === 0 && !plan.after.some(({ type }) => type === 'set-hostname');
   const old = await kernelState(host);
-  if (settled && compare(facts.interfaces, old) === null) {
+  const settled = isAboutServers(plan) && compare(facts.interfaces, old) === null;
+  const left = settled ? await withServersOnly(plan, facts, host) : plan;
+  if (left === null) {
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
-  const nics = touched(plan, facts, formerly, old);
+  const nics = touched(left, facts, old);
   const live = { addresses: old.addresses, routes: old.routes };
-  const undoing = { ...plan, restore: [...(await settingsOf(nics, host)), ...plan.restore] };
-  await begin(host, { nics, live, files: plan.files, restore: undoing.restore });
+  const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
+  await begin(host, { nics, live, files: left.files, restore: undoing.restore });
   await change(undoing, facts, host, options, { nics, live });
   return 'changed';
 }
 
-/** The interfaces that are to be put back after a failure: also those that are cleared or taken down. */
+/** The interfaces that are to be put back after a failure: also those that are cleared or, formerly ours, taken down. */
 function touched(
   { after }: NetworkPlan,
-  { interfaces }: NetworkFacts,
-  formerly: readonly string[],
+  { interfaces, configured: remembered = [] }: NetworkFacts,
   { nics }: KernelState,
 ): readonly string[] {
   const configured = after.flatMap((action) => (action.type === 'configure' ? [action.nic] : []));
+  const formerly = remembered.map(({ nic }) => nic.name);
   const there = formerly.filter((name) => nics.some((nic) => nic.name === name));
   return [...new Set([...interfaces.map(({ nic }) => nic.name), ...configured, ...there])];
 }

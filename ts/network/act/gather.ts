@@ -5,8 +5,9 @@ import { CLOUD_FILES } from '../cloud-init.js';
 import { readConfigured } from './configured.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
-import type { InterfaceConfig, NetworkFacts, Renderer } from '../plan.js';
-import { RESOLVCONF_PROGRAMS, RESOLV_CONF, RESOLV_FILES, resolverOf } from '../resolv.js';
+import type { InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
+import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
+import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
 
 const NETWORKING = 'vm-data/networking';
@@ -62,7 +63,7 @@ export async function inspect(
   renderers: readonly Renderer[],
 ): Promise<Omit<NetworkFacts, 'interfaces' | 'hostname'>> {
   const files = new Map<string, string>();
-  const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLV_FILES, ...renderers.flatMap(({ reads }) => reads)];
+  const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLVER_READS, ...renderers.flatMap(({ reads }) => reads)];
   for (const pattern of new Set(patterns)) {
     for (const path of await expand(host, pattern)) {
       const text = await readFile(host, path);
@@ -70,7 +71,7 @@ export async function inspect(
     }
   }
   const present = new Set<string>();
-  for (const path of new Set([...RESOLVCONF_PROGRAMS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
+  for (const path of new Set([...RESOLVER_ASKS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
     const target = await host.files.resolve(path);
     if (target !== null) present.add(path).add(target);
   }
@@ -81,9 +82,17 @@ export async function inspect(
   const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
   // A link belongs to whoever made what it points to; only a plain file is anybody's.
   if (text !== null) files.set(RESOLV_CONF, text);
-  const resolver = resolverOf({ target: status?.target ?? null, text, present });
+  const resolver = resolverOf({ target: status?.target ?? null, text, files, present });
+  const resolvConf = await readResolvConf(host, text);
   const live = host.live ? (await host.network.live()).addresses : [];
-  return { currentHostname: await host.network.hostname(), files, present, resolver, live };
+  return { currentHostname: await host.network.hostname(), files, present, resolver, resolvConf, live };
+}
+
+/** `text`: of a plain file, or null. */
+async function readResolvConf({ files }: Host, text: string | null): Promise<ResolvConf> {
+  const leadsTo = await files.resolve(RESOLV_CONF);
+  if (leadsTo === null) return { leadsTo, text, sealed: null };
+  return { leadsTo, text: text ?? (await files.readText(RESOLV_CONF)), sealed: await files.sealed(RESOLV_CONF) };
 }
 
 async function readPublished({ store }: Host): Promise<Published> {

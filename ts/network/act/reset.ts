@@ -1,11 +1,12 @@
 import type { Host } from '../../api/host.js';
 import { type Outcome, apply } from './apply.js';
 import type { ApplyOptions } from './perform.js';
-import { readConfigured, remembering } from './configured.js';
+import { remembering } from './configured.js';
 import { decide } from '../decide.js';
 import { gather } from './gather.js';
 import { recoverNetwork } from './interrupted.js';
 import type { InterfaceConfig, NetworkFacts } from '../plan.js';
+import { serversProblem } from './resolving.js';
 import { RENDERERS } from '../renderers/index.js';
 import { LOCK } from './unfinished.js';
 import { compare } from './verify.js';
@@ -20,8 +21,8 @@ export interface ResetResult {
   readonly outcome: Outcome;
   /** The interfaces that are as the host wants them. */
   readonly names: readonly string[];
-  /** What is wrong with records that could not be used, a sentence each. */
-  readonly recordErrors: readonly string[];
+  /** What could not be made so, a sentence each: records that cannot be used, and the servers of names. */
+  readonly leftAlone: readonly string[];
 }
 
 /** Makes the network what the host published. Throws AgentError, with everything as before. */
@@ -36,10 +37,15 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
   const plan = decide(facts, RENDERERS);
   const { interfaces, leftAlone = [] } = facts;
   const proven = { ...facts, interfaces: await withoutStrays(facts, host) };
-  const formerly = (await readConfigured(host)).map(({ nic }) => nic.name);
-  const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options, formerly));
+  const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options));
   const names = interfaces.map(({ nic }) => nic.name).filter((name) => !leftAlone.includes(name));
-  return { renderer: plan.renderer, outcome, names, recordErrors };
+  const problem = await serversProblem(plan, facts, host, options.verifyTimeoutMs);
+  return {
+    renderer: plan.renderer,
+    outcome,
+    names,
+    leftAlone: problem === null ? recordErrors : [...recordErrors, problem],
+  };
 }
 
 /** Of the interfaces that are left alone, those are not looked at that are not as the agent has set them even before. */

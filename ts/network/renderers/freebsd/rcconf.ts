@@ -53,7 +53,7 @@ export const rcconf: Renderer = {
   looksFor: `FreeBSD (${SYSTEM})`,
   reads: PATHS,
   asks: [SYSTEM],
-  feeds: [],
+  feeds: () => [],
 
   detect({ present }) {
     return present.has(SYSTEM) ? { rank: 'owner', why: `${SYSTEM} is there` } : null;

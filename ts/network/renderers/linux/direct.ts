@@ -12,7 +12,7 @@ export const direct: Renderer = {
   looksFor: 'a running Linux without any of them',
   reads: [DESCRIPTION],
   asks: ['/proc/sys/kernel/ostype'],
-  feeds: [],
+  feeds: () => [],
 
   detect({ files, present }) {
     if (files.has(DESCRIPTION)) return { rank: 'enabled', why: `${DESCRIPTION} is there` };

@@ -57,7 +57,8 @@ export const ifcfg: Renderer = {
     ...OWNER_FILES,
   ],
   asks: [SCRIPT, STARTED, ...ENABLED],
-  feeds: ['networkmanager'],
+  // NetworkManager takes no servers from a device that is not its own.
+  feeds: () => [],
 
   detect(facts) {
     const { present, interfaces } = facts;

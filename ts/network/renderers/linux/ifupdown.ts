@@ -37,6 +37,8 @@ const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/networking.service',
   '/etc/runlevels/boot/networking',
 ] as const;
+/** Of both makes. */
+const RESOLVCONF_HOOK = '/etc/network/if-up.d/000resolvconf';
 const RETIRED = '#guestwire# ';
 /** Words that start a stanza or stand alone; every other line belongs to the stanza above it. */
 const KEYWORD =
@@ -46,8 +48,9 @@ export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
   reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES],
-  asks: [...PROGRAMS, ...ENABLED],
-  feeds: ['resolvconf'],
+  asks: [...PROGRAMS, ...ENABLED, RESOLVCONF_HOOK],
+  // By a hook that gets what a stanza says; ifupdown-ng and busybox tell their hooks less.
+  feeds: ({ present }) => (present.has(RESOLVCONF_HOOK) && isClassic(present) ? ['resolvconf'] : []),
 
   follows({ files, present }) {
     return followSources(files, MAIN, isClassic(present)).patterns;

@@ -42,7 +42,7 @@ export const netctl: Renderer = {
     ...CLIENTS[4].flatMap((client) => FOLDERS.map((folder) => `${folder}/${client}`)),
     ...USUAL_NAMES.map(plugged),
   ],
-  feeds: ['resolvconf'],
+  feeds: () => ['resolvconf'],
 
   detect(facts) {
     if (!facts.present.has(CLI)) return null;

@@ -10,11 +10,7 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
-import {
-  USUAL_NAMES,
-  advertisementLines,
-  listenAsWanted,
-} from './advertisements.js';
+import { USUAL_NAMES, advertisementLines, listenAsWanted } from './advertisements.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
 import {
   type Action,
@@ -24,7 +20,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
-import { RESOLV_CONF } from '../../resolv.js';
+import { RESOLV_CONF } from '../../resolvers/maker.js';
 import { type PlannedRoute, ipRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../../formats/shell-file.js';
 
@@ -56,7 +52,7 @@ export const netifrc: Renderer = {
     ...USUAL_NAMES.flatMap((name) => [service(name), started(name), ...levels(name)]),
   ],
   // Without resolvconf it writes resolv.conf itself, whole.
-  feeds: ['resolvconf', 'file'],
+  feeds: () => ['resolvconf', 'file'],
 
   detect({ files, present, interfaces }) {
     const library = LIBRARIES.find((path) => present.has(path));

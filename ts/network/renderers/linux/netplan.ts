@@ -48,7 +48,12 @@ export const netplan: Renderer = {
   reads: [...NETPLAN_FILES, `${PROFILES}*`, ...OWNER_FILES],
   asks: [CLI, ...GENERATORS, CONFIGURE],
   // What it makes for them, resolved and NetworkManager carry to resolv.conf.
-  feeds: ['resolved', 'networkmanager'],
+  feeds: ({ files }) => {
+    const managed = netplanFiles(files).some((path) =>
+      /^\s*renderer:\s*["']?NetworkManager/m.test(files.get(path) ?? ''),
+    );
+    return managed ? ['resolved', 'networkmanager'] : ['resolved'];
+  },
 
   detect(facts) {
     const { files, present, interfaces } = facts;

@@ -47,7 +47,7 @@ export const networkd: Renderer = {
   looksFor: `systemd-networkd (enabled, or ${DIRECTORY}*.network)`,
   reads: [...NETWORKD_FILES, ...OWNER_FILES],
   asks: ENABLED,
-  feeds: ['resolved'],
+  feeds: () => ['resolved'],
 
   detect(facts) {
     for (const { nic } of facts.interfaces) {

@@ -40,9 +40,9 @@ const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
 /** Of cloud-init: `dns=none` keeps NetworkManager from telling anybody the servers. */
 const NO_DNS = '/etc/NetworkManager/conf.d/99-cloud-init.conf';
-const PROGRAMS = ['/usr/sbin/NetworkManager', '/usr/bin/NetworkManager'] as const;
+export const PROGRAMS = ['/usr/sbin/NetworkManager', '/usr/bin/NetworkManager'] as const;
 /** systemd's two, OpenRC's, runit's. */
-const ENABLED = [
+export const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/NetworkManager.service',
   '/usr/lib/systemd/system/multi-user.target.wants/NetworkManager.service',
   '/etc/runlevels/default/NetworkManager',
@@ -58,7 +58,7 @@ export const networkmanager: Renderer = {
   reads: [...PROFILE_FILES, NO_DNS, ...OWNER_FILES],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
-  feeds: ['networkmanager', 'resolved'],
+  feeds: () => ['networkmanager', 'resolved'],
 
   detect(facts) {
     const held = facts.interfaces.find(({ nic }) => isManaged(facts, nic));

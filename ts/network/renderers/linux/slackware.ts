@@ -70,7 +70,7 @@ export const slackware: Renderer = {
   looksFor: `Slackware's network scripts (${SCRIPT})`,
   reads: [CONF, LOCAL],
   asks: [SCRIPT],
-  feeds: [],
+  feeds: () => [],
 
   detect({ present }) {
     return present.has(SCRIPT) ? { rank: 'enabled', why: `${SCRIPT} is there` } : null;

@@ -1,5 +1,5 @@
 /**
- * SUSE's `/etc/sysconfig/network/ifcfg-*`, `ifroute-*`, `ifsysctl-*`, `routes` and `config`, read by wicked: ifcfg(5),
+ * SUSE's `/etc/sysconfig/network/ifcfg-*`, `ifroute-*`, `ifsysctl-*`, and `routes`, read by wicked: ifcfg(5),
  * ifroute(5), ifsysctl(5). Files are found by the interface's name alone.
  *
  * - Addresses are taken in the order of their lines, whatever their suffixes; a suffix is any text.
@@ -8,7 +8,7 @@
  * - `routes` is for all interfaces, and a line without a name counts for the one whose subnet holds its gateway. Such
  *   lines about ours are commented out.
  * - `BOOTPROTO='static'` leaves SLAAC on: that is turned off in `ifsysctl-*`.
- * - Servers of names are global, in `config`; netconfig(8) makes resolv.conf of them.
+ * - Servers of names are global, in `config`, for netconfig(8) (ts/network/resolvers/netconfig.ts).
  */
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
@@ -16,14 +16,12 @@ import { contains, familyOf, parseAddress } from '../../address.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
-import { setShellKey } from '../../formats/shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
 
 const DIRECTORY = '/etc/sysconfig/network/';
 const ROUTES = `${DIRECTORY}routes`;
-const CONFIG = `${DIRECTORY}config`;
 const PROGRAM = '/usr/sbin/wicked';
-const ENABLED = '/etc/systemd/system/multi-user.target.wants/wicked.service';
+export const ENABLED = '/etc/systemd/system/multi-user.target.wants/wicked.service';
 /** What wicked tells netconfig of each interface: `leaseinfo.eth0.static.ipv4`. */
 const LEASES = '/run/wicked/leaseinfo.';
 const RETIRED = '#guestwire# ';
@@ -43,12 +41,12 @@ export const wicked: Renderer = {
   name: 'wicked',
   looksFor: `wicked (${PROGRAM})`,
   reads: [
-    ...['ifcfg-*', 'ifroute-*', 'ifsysctl-*', 'routes', 'config'].map((name) => DIRECTORY + name),
+    ...['ifcfg-*', 'ifroute-*', 'ifsysctl-*', 'routes'].map((name) => DIRECTORY + name),
     `${LEASES}*`,
     ...OWNER_FILES,
   ],
   asks: [PROGRAM, ENABLED],
-  feeds: ['netconfig'],
+  feeds: () => [],
 
   detect(facts) {
     const { files, present, interfaces } = facts;
@@ -72,22 +70,18 @@ export const wicked: Renderer = {
     const all = ifcfgFiles(facts, DIRECTORY);
     const names = interfaces.map(({ nic }) => nic.name);
     const gone = all.filter(({ name, text }) => isMarked(text) && !names.includes(name));
-    const dns = dnsChange(facts);
     const reload = (touched: readonly string[]): Action => {
       return { type: 'run', argv: [PROGRAM, 'ifreload', ...touched], onFailure: 'report' };
     };
-    const resolve: readonly Action[] =
-      dns.length === 0 ? [] : [{ type: 'run', argv: ['netconfig', 'update', '-f'], onFailure: 'report' }];
     return {
       before: gone.map(({ name }) => ({ type: 'run', argv: [PROGRAM, 'ifdown', name], onFailure: 'ignore' })),
       files: [
         ...interfaces.flatMap((config) => interfaceFiles(facts, config, all)),
         ...gone.flatMap((file) => [released(file, KEYS, ['STARTMODE', 'off']), ...leftovers(facts, file.name)]),
         ...globalRoutes(facts),
-        ...dns,
       ],
-      after: [reload(names), ...resolve],
-      restore: [reload([...names, ...gone.map(({ name }) => name)]), ...resolve],
+      after: [reload(names)],
+      restore: [reload([...names, ...gone.map(({ name }) => name)])],
     };
   },
 };
@@ -196,12 +190,4 @@ function isOurs(line: string, interfaces: readonly InterfaceConfig[]): boolean {
       [...ipv4, ...ipv6].some((own) => contains(own, gateway)) ||
       (isDefault && (familyOf(gateway) === 4 ? gateway4 : gateway6) !== null),
   );
-}
-
-/** Servers that nobody gives any more stay, as in any other file that is not ours. */
-function dnsChange(facts: NetworkFacts): readonly FileChange[] {
-  const servers = [...new Set(facts.interfaces.flatMap(({ dns }) => dns))];
-  if (facts.resolver !== 'netconfig' || servers.length === 0) return [];
-  const text = setShellKey(facts.files.get(CONFIG) ?? '', 'NETCONFIG_DNS_STATIC_SERVERS', servers.join(' '));
-  return writeIfChanged(facts, CONFIG, text, 0o644);
 }

@@ -1,0 +1,55 @@
+/**
+ * NetworkManager as the maker of resolv.conf for devices that others configure: a global configuration, by
+ * NetworkManager.conf(5). Where there is one, NetworkManager passes over the servers of its own connections.
+ */
+import { readSettings } from '../formats/ini-file.js';
+import { type NetworkFacts, writeIfChanged } from '../plan.js';
+import { ENABLED, PROGRAMS } from '../renderers/linux/networkmanager.js';
+import { parseAddress } from '../address.js';
+import { type Maker, type OnDisk, RESOLV_CONF, maskOf, notStarted, textsIn, withoutFile } from './maker.js';
+
+const MAIN = '/etc/NetworkManager/NetworkManager.conf';
+const FOLDER = '/etc/NetworkManager/conf.d/';
+/** Read in this order, and before MAIN; a name that is in a later folder too is passed over. */
+const EARLIER = ['/usr/lib/NetworkManager/conf.d/', '/run/NetworkManager/conf.d/'] as const;
+/** Read last: of a key that comes twice the last one counts. */
+const PART = `${FOLDER}zz-guestwire-dns.conf`;
+const UNIT = 'NetworkManager.service';
+const SECTION = 'global-dns-domain-*';
+/** The servers that it knows, in the form of a resolv.conf, where that names one on the machine itself. */
+export const BEHIND_MANAGER = '/run/NetworkManager/no-stub-resolv.conf';
+
+export const networkmanager: Maker = {
+  reads: [MAIN, ...[...EARLIER, FOLDER].map((folder) => `${folder}*.conf`), maskOf(UNIT)],
+  asks: [...PROGRAMS, ...ENABLED],
+  refresh: [{ type: 'run', argv: ['nmcli', 'general', 'reload'], onFailure: 'ignore' }],
+
+  tell(facts, servers) {
+    if (servers.length === 0) return withoutFile(facts, PART);
+    const text = `# Written by guestwire; changes are lost.\n[${SECTION}]\nservers=${servers.join(',')}\n`;
+    return writeIfChanged(facts, PART, text, 0o644);
+  },
+
+  afterBoot(facts, told) {
+    const problem = managerProblem(facts);
+    if (problem !== null) return { unknown: problem };
+    const found = valueOf(facts.files, SECTION, 'servers');
+    const servers = found?.split(/[,;\s]+/).filter((server) => server !== '');
+    return { servers: servers?.map((server) => parseAddress(server) ?? server) ?? told };
+  },
+};
+
+/** Whether it starts at a boot and then makes resolv.conf: null when it does, or why not. */
+export function managerProblem(facts: OnDisk): string | null {
+  const key = ['dns', 'rc-manager'].find((name) => /^(none|unmanaged)$/.test(valueOf(facts.files, 'main', name) ?? ''));
+  if (key !== undefined) return `NetworkManager is told by ${key} to leave ${RESOLV_CONF} alone`;
+  return notStarted(facts, UNIT, ENABLED);
+}
+
+function valueOf(files: NetworkFacts['files'], section: string, key: string): string | undefined {
+  const early = new Map(EARLIER.flatMap((folder) => [...textsIn(files, folder)]));
+  const own = textsIn(files, FOLDER);
+  for (const name of own.keys()) early.delete(name);
+  const settings = [...early.values(), files.get(MAIN) ?? '', ...own.values()].flatMap(readSettings);
+  return settings.findLast((setting) => setting.section === section && setting.key === key)?.value;
+}
