@@ -1,6 +1,7 @@
 /** `plan`, `apply` and `doctor` on an image that is not running. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -156,5 +157,54 @@ suite('the network of an image', () => {
     const networks = { 0: { mac: '52:54:00:aa:00:01', type: 'dhcp', type6: 'none' } };
     one.facts(await one.write('ansible.json', JSON.stringify({ nics: FACTS.nics, networks })));
     assert.match((await one.run('plan', 'network')).stdout, /^\+ {6}dhcp4: true$/m);
+  });
+
+  test('what a reset could not give for good is named by plan, doctor and apply, which fail', async () => {
+    await using one = await image();
+    const networking = { a: { ...FACTS.networking.a, dns: ['198.51.100.53'] } };
+    one.facts(await one.write('dns.json', JSON.stringify({ ...FACTS, networking })));
+    const path = await one.write('etc/resolv.conf', 'nameserver 198.51.100.99\n');
+    const reason = 'name servers (wanted 198.51.100.53, /etc/resolv.conf, which is immutable, has 198.51.100.99)';
+    execFileSync('chattr', ['+i', path]);
+    try {
+      const planned = await one.run('plan', 'network');
+      assert.equal(planned.code, 1);
+      assert.ok(planned.stdout.includes(`# left alone: ${reason}\n`), planned.stdout);
+      const examined = await one.run('doctor');
+      assert.equal(examined.code, 1);
+      assert.ok(examined.stdout.includes(`  not usable: ${reason}\n`), examined.stdout);
+      const stdout = `enX0: configured (netplan)\nleft alone: ${reason}\n`;
+      assert.deepEqual(await one.run('apply', 'network'), { code: 1, stdout, stderr: '' });
+    } finally {
+      execFileSync('chattr', ['-i', path]);
+    }
+    assert.equal((await one.run('apply', 'network')).code, 0);
+    assert.equal(readFileSync(path, 'utf8'), 'nameserver 198.51.100.53\n');
+    assert.equal((await one.run('doctor')).code, 0);
+  });
+
+  test("servers reach Debian's resolvconf for every boot, beside a networkd whose resolved is masked", async () => {
+    await using one = await createScratch();
+    for (const path of ['usr/sbin/resolvconf', 'etc/resolvconf/update.d/libc']) await one.write(path, '', 0o755);
+    await one.write('etc/systemd/network/20-wired.network', '[Match]\nName=enX0\n\n[Network]\nDHCP=yes\n');
+    await one.write('usr/lib/systemd/system/resolvconf.service', '[Service]\n');
+    await one.write('etc/systemd/system/sysinit.target.wants/.keep', '');
+    for (const [path, target] of [
+      ['etc/resolv.conf', '../run/resolvconf/resolv.conf'],
+      ['etc/systemd/system/systemd-resolved.service', '/dev/null'],
+      ['etc/systemd/system/sysinit.target.wants/resolvconf.service', '/usr/lib/systemd/system/resolvconf.service'],
+    ] as const) {
+      symlinkSync(target, join(one.root, path));
+    }
+    const networking = { a: { ...FACTS.networking.a, dns: ['198.51.100.53'] } };
+    const facts = await one.write('facts.json', JSON.stringify({ ...FACTS, networking }));
+    const { code, stdout } = await runCli(['apply', 'network', '--root', one.root, '--facts', facts]);
+    assert.deepEqual([code, stdout], [0, 'enX0: configured (networkd)\n']);
+    const base = readFileSync(join(one.root, 'etc/resolvconf/resolv.conf.d/base'), 'utf8');
+    assert.match(base, /^nameserver 198\.51\.100\.53$/m);
+    rmSync(join(one.root, 'etc/systemd/system/sysinit.target.wants/resolvconf.service'));
+    const planned = await runCli(['plan', 'network', '--root', one.root, '--facts', facts]);
+    assert.equal(planned.code, 1);
+    assert.match(planned.stdout, /^# left alone: name servers \(.*: resolvconf\.service does not start at a boot\)$/m);
   });
 });

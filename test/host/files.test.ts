@@ -329,6 +329,23 @@ test('a file that is a mount of its own is written in place, and put back in pla
   assert.deepEqual(recovered.files, { '/etc/hosts': 'new', '/mounted': 'new' });
 });
 
+test('a file that nobody can change is said to be so beforehand', async () => {
+  await using scratch = await createScratch();
+  const path = await scratch.write('etc/fixed', 'text');
+  await scratch.write('etc/free', 'text', 0o400);
+  await symlink('fixed', join(scratch.root, 'etc/link'));
+  const files = createFiles(scratch.root, scratch.state);
+  const said = (): Promise<readonly (string | null)[]> =>
+    Promise.all(['/etc/fixed', '/etc/link', '/etc/free', '/etc/absent'].map((one) => files.sealed(one)));
+  assert.deepEqual(await said(), [null, null, null, null]);
+  execFileSync('chattr', ['+i', path]);
+  try {
+    assert.deepEqual(await said(), ['immutable', 'immutable', null, null]);
+  } finally {
+    execFileSync('chattr', ['-i', path]);
+  }
+});
+
 test('a full disk leaves every file as it was', async () => {
   await using scratch = await createScratch();
   const mounts = 'mount -t tmpfs -o size=64k none "$ROOT"; echo old > "$ROOT/a"; echo old > "$ROOT/b"';
