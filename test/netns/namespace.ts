@@ -91,11 +91,16 @@ export class Namespace implements AsyncDisposable {
   readonly #children: ChildProcess[] = [];
   #init: string | null = null;
   #agent: Agent | null = null;
+  #isBooted = false;
 
   /** Of this machine's release, when none is named. */
   constructor(suite?: string, kind?: RootKind) {
     this.#root = debianRoot(suite, kind);
     mkdirSync(this.shared);
+    this.#wire();
+  }
+
+  #wire(): void {
     const [own, gateway] = [this.#name, `${this.#name}gw`];
     const ip = (...args: string[]): unknown => run('ip', args);
     ip('netns', 'add', own);
@@ -148,6 +153,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Boots systemd in it. */
   async boot(): Promise<void> {
+    this.#isBooted = true;
     const output = await this.#unshare(BOOT, { SYSFS: 'rw' });
     for (let tries = 0; tries < 300 && existsSync(`/proc/${this.#init ?? ''}/status`); tries += 1) {
       await sleep(200);
@@ -169,6 +175,11 @@ export class Namespace implements AsyncDisposable {
       await sleep(50);
     }
     throw new Error(`the system was not made:\n${output()}`);
+  }
+
+  /** Whether systemd is its process 1. */
+  get isBooted(): boolean {
+    return this.#isBooted;
   }
 
   /** Runs a program in there. */
@@ -308,8 +319,22 @@ export class Namespace implements AsyncDisposable {
     return () => output;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#children.reverse()) {
+  /** Switches it off and on: every process ends, the devices are new ones, and of its files those in /run are gone. */
+  async powerCycle(): Promise<void> {
+    const init = this.#init ?? '';
+    await this.#end();
+    // The one that dies with its parent still holds the file system for a moment.
+    while (!/^Z?$/.test(spawnSync('ps', ['-o', 'stat=', '-p', init], { encoding: 'utf8' }).stdout.trim().slice(0, 1))) {
+      await sleep(20);
+    }
+    this.#init = null;
+    this.#agent = null;
+    this.#wire();
+    await (this.#isBooted ? this.boot() : this.start());
+  }
+
+  async #end(): Promise<void> {
+    for (const child of this.#children.splice(0).reverse()) {
       if (child.exitCode !== null || child.signalCode !== null) continue;
       const ended = new Promise((done) => child.once('exit', done));
       child.kill('SIGKILL');
@@ -317,6 +342,10 @@ export class Namespace implements AsyncDisposable {
     }
     run('ip', ['netns', 'del', this.#name]);
     run('ip', ['netns', 'del', `${this.#name}gw`]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
     rmSync(this.#directory, { recursive: true, force: true });
   }
 }

@@ -2,13 +2,16 @@
 import type { RootKind } from '../support/debian-root.js';
 import type { Namespace } from './namespace.js';
 
+/** Texts by path. */
+export type Files = Readonly<Record<string, string>>;
+
 export interface Stack {
   readonly name: string;
   readonly kind: RootKind;
   /** The releases that have it; all of them when absent. */
   readonly releases?: readonly string[];
-  /** Makes the system, and boots it where that is needed. */
-  prepare(namespace: Namespace): Promise<void>;
+  /** Makes the system, with `files` beside its own or in their place, and boots it where that is needed. */
+  prepare(namespace: Namespace, files?: Files): Promise<void>;
   /** Ends the consumer and what it remembers, as switching the machine off does. */
   readonly off: string;
   /** Brings the network up by the files alone, as a boot does. */
@@ -48,11 +51,12 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'ifupdown',
     kind: 'full',
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       await namespace.write({
         ...INTERFACES,
         '/etc/network/interfaces.d/50-cloud-init': 'auto eth0\niface eth0 inet dhcp\n',
         '/etc/resolv.conf': 'search example.org\n',
+        ...files,
       });
       await namespace.start();
     },
@@ -65,9 +69,9 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'ifupdown-ng',
     kind: 'ng',
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       // Its `source`, and busybox's, want a file for every pattern.
-      await namespace.write(MINIMAL);
+      await namespace.write({ ...MINIMAL, ...files });
       // Where Debian keeps room for ifupdown beside it, the names that it has on Alpine.
       if (!namespace.has('/usr/sbin/ifup')) {
         await namespace.link({ '/usr/sbin/ifup': 'ifupdown-ng', '/usr/sbin/ifdown': 'ifupdown-ng' });
@@ -83,8 +87,8 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'ifupdown of busybox',
     kind: 'full',
-    async prepare(namespace: Namespace): Promise<void> {
-      await namespace.write(MINIMAL);
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
+      await namespace.write({ ...MINIMAL, ...files });
       await namespace.link({ '/usr/sbin/ifup': '/usr/bin/busybox', '/usr/sbin/ifdown': '/usr/bin/busybox' });
       await namespace.start();
     },
@@ -98,11 +102,12 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'netplan with systemd-networkd',
     kind: 'full',
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       await namespace.write(
         {
           '/etc/netplan/50-cloud-init.yaml':
             '# kept\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n      dhcp4: true\n    other0:\n      optional: true\n',
+          ...files,
         },
         0o600,
       );
@@ -119,11 +124,12 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'systemd-networkd',
     kind: 'full',
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       await namespace.write({
         ...HOSTS,
         ...UNLIMITED,
         '/etc/systemd/network/20-wired.network': '[Match]\nName=eth0\n\n[Network]\nDHCP=yes\n',
+        ...files,
       });
       await namespace.link({
         '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service':
@@ -141,12 +147,13 @@ export const STACKS: readonly Stack[] = [
   {
     name: 'NetworkManager',
     kind: 'full',
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       await namespace.write(
         {
           '/etc/NetworkManager/system-connections/wired.nmconnection':
             '[connection]\nid=wired\nuuid=11111111-2222-4333-8444-555555555555\ntype=ethernet\ninterface-name=eth0\n\n' +
             '[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n',
+          ...files,
         },
         0o600,
       );
@@ -164,10 +171,11 @@ export const STACKS: readonly Stack[] = [
     name: 'netctl',
     kind: 'netctl',
     releases: ['bookworm', 'jammy'],
-    async prepare(namespace: Namespace): Promise<void> {
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
       await namespace.write({
         ...HOSTS,
         '/etc/netctl/wired': 'Interface=eth0\nConnection=ethernet\nIP=dhcp\n',
+        ...files,
       });
       await namespace.mask(...NETWORKD);
       await namespace.boot();
@@ -183,8 +191,8 @@ export const STACKS: readonly Stack[] = [
     name: 'direct',
     // ifupdown-ng is in it and has no file.
     kind: 'ng',
-    async prepare(namespace: Namespace): Promise<void> {
-      await namespace.write({ ...HOSTS, '/etc/resolv.conf': '' });
+    async prepare(namespace: Namespace, files: Files = {}): Promise<void> {
+      await namespace.write({ ...HOSTS, '/etc/resolv.conf': '', ...files });
       await namespace.start();
     },
     off: 'true',
@@ -199,4 +207,10 @@ export const STACKS: readonly Stack[] = [
 /** The stacks that a release has. */
 export function stacksOf(release: string): readonly Stack[] {
   return STACKS.filter(({ releases }) => releases?.includes(release) ?? true);
+}
+
+export function stackNamed(name: string): Stack {
+  const found = STACKS.find((stack) => stack.name === name);
+  if (found === undefined) throw new Error(`no stack is called ${name}`);
+  return found;
 }

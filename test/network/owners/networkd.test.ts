@@ -159,6 +159,7 @@ suite('ours wins in the files', () => {
       const now = after({ [rival]: '[Match]\nName=eth*\n[Network]\nDHCP=yes\n', [OURS]: MINE });
       assert.match(taker(now) ?? '', /^\/etc\/systemd\/network\/0.*guestwire-eth0\.network$/, rival);
       assert.ok(!now.has(OURS), rival);
+      assert.deepEqual(after(Object.fromEntries(now)), now, 'a second plan changes nothing');
     }
   });
 

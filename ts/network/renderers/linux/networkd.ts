@@ -64,7 +64,7 @@ export const networkd: Renderer = {
   render(facts) {
     const { interfaces } = facts;
     const retired = retire(facts);
-    const former = networkFiles(facts).filter(([path]) => isOurs(path));
+    const former = networkFiles(facts).filter(([path, text]) => isOurs(path) && !isMask(text));
     const bare = withChanges(facts, [...former.map(([path]) => ({ type: 'remove', path }) as const), ...retired]);
     const wanted = new Map(interfaces.map((config) => chosenFile(facts, bare, config)));
     const gone = former.filter(([path]) => !wanted.has(path));
@@ -108,6 +108,10 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
   let rival = '';
   for (const prefix of PREFIXES) {
     const path = `${DIRECTORY}${prefix}${nic.name}.network`;
+    if (isMask(facts.files.get(path))) {
+      rival = path;
+      continue;
+    }
     const besides = dropInsOf(bare.files, path);
     const said = childrenOf(besides);
     const text = networkFile(
@@ -124,6 +128,11 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
     'systemd-networkd',
     `anything with ${nic.name} while ${rival} holds it`,
   ]);
+}
+
+/** A link to /dev/null, by which somebody says that there is to be no file of this name. */
+function isMask(text: string | undefined): boolean {
+  return text === '';
 }
 
 function isHarmless({ section, key }: Setting): boolean {
@@ -160,7 +169,7 @@ function readable(changes: readonly FileChange[]): readonly FileChange[] {
 /** Comments out what would win against our files and is about nothing else. */
 function retire(facts: NetworkFacts): readonly FileChange[] {
   return networkFiles(facts)
-    .filter(([path, text]) => path < DIRECTORY + OURS && isOnlyAbout(text, facts.interfaces))
+    .filter(([path, text]) => path < DIRECTORY + OURS && !isOurs(path) && isOnlyAbout(text, facts.interfaces))
     .flatMap(([path, text]) => {
       const lines = text
         .split('\n')

@@ -1,0 +1,141 @@
+/** Networks that a guest may have, and their way through resets and boots: what every suite of `boots` shares. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { type Input, readInput } from '../network/inputs.js';
+import { suites } from '../support/debian-root.js';
+import { normal } from './kernel.js';
+import { ETH0, NEIGHBOUR, Namespace } from './namespace.js';
+import type { Stack } from './stacks.js';
+
+/** Addresses by device. */
+type Addresses = Readonly<Record<string, readonly string[]>>;
+
+export interface Kind {
+  /** What holds of a guest with these files. */
+  readonly what: string;
+  readonly files: Readonly<Record<string, string>>;
+  readonly links?: Readonly<Record<string, string>>;
+  /** A shell script that somebody else's program is at each boot, before the network: it writes to /run. */
+  readonly boot?: string;
+  /** What a boot makes of the files: the addresses of all devices that have any. */
+  readonly before: Addresses;
+  /** Devices that are not the host's: these have the same addresses at all times. */
+  readonly others?: Addresses;
+  /** A shell script that somebody has run since the boot. */
+  readonly later?: string;
+  /** It is refused, with these words in the answer. */
+  readonly refuses?: readonly string[];
+  /** Tried on each push, too, on the first release. */
+  readonly isShort?: true;
+}
+
+/** `GUESTWIRE_NETWORK=full`: all kinds, on two releases. */
+const FULL = process.env['GUESTWIRE_NETWORK'] === 'full';
+const INPUT = 'public-and-private';
+const OK = { returncode: '0', message: '' };
+const SETTLES_MS = 60_000;
+const LIMIT_MS = 600_000;
+/** Refused by the kernel on the link: another machine has the second address. */
+const TAKEN: Partial<Input> = {
+  networking: {
+    a: { mac: ETH0, ips: [{ ip: '192.0.2.9', netmask: '24' }], ip6s: [{ ip: NEIGHBOUR, netmask: 64 }] },
+  },
+};
+
+/** A test for each kind and release. */
+export function boots(stack: Stack, kinds: readonly Kind[]): void {
+  const [first = '', ...more] = suites();
+  suite(`what a boot makes of a guest with ${stack.name}`, { concurrency: 2 }, () => {
+    for (const release of FULL ? [first, ...more] : [first]) {
+      for (const kind of kinds.filter(({ isShort }) => FULL || isShort === true)) {
+        test(`${kind.what} (${release})`, { timeout: LIMIT_MS }, () => walk(stack, kind, release));
+      }
+    }
+  });
+}
+
+async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
+  const { files, links = {}, before, others = {}, refuses } = kind;
+  await using namespace = new Namespace(release, stack.kind);
+  await namespace.link(links);
+  await stack.prepare(namespace, { ...files, ...(kind.boot === undefined ? {} : bootScript(kind.boot)) });
+  const turnOn = (): unknown => (namespace.isBooted ? '' : namespace.script(`${kind.boot ?? ''}\n${stack.on}`));
+  turnOn();
+  await settles(namespace, before, addresses, 'by the old files');
+  if (kind.later !== undefined) namespace.script(kind.later);
+  const look = (): unknown => snapshot(namespace, stack, Object.keys(files));
+  const old = look();
+
+  if (refuses !== undefined) {
+    const { reply, programs } = await namespace.reset(readInput(INPUT));
+    assert.equal(reply.returncode, '500');
+    for (const words of refuses) assert.ok(reply.message.includes(words), reply.message);
+    assert.deepEqual(programs, [], 'what is refused runs nothing');
+    assert.deepEqual(look(), old, 'what is refused changes nothing');
+    return;
+  }
+
+  const { reply: failed } = await namespace.reset(TAKEN);
+  assert.match(failed.message, /^Network was put back: wanted /);
+  await settles(namespace, before, addresses, 'after a reset that failed');
+  assert.deepEqual(look(), old, 'a reset that fails leaves nothing behind');
+
+  const input = readInput(INPUT);
+  const wanted = { ...normal(input.wanted), ...others };
+  const shown = (): unknown => {
+    const all = namespace.kernel().inWordsOf(input.wanted);
+    return Object.fromEntries(
+      Object.entries(all).map(([name, one]) => [name, name in input.wanted ? one : one.addresses]),
+    );
+  };
+  const again = async (when: string): Promise<void> => {
+    const { reply, programs } = await namespace.reset(input);
+    assert.deepEqual(reply, OK, when);
+    assert.deepEqual(programs, [], `the same data again, ${when}, runs nothing`);
+  };
+  assert.deepEqual((await namespace.reset(input)).reply, OK);
+  await settles(namespace, wanted, shown, 'at once');
+  await again('at once');
+  await namespace.powerCycle();
+  turnOn();
+  await settles(namespace, wanted, shown, 'after a cold start');
+  await again('after a cold start');
+}
+
+/** Somebody's own program, that runs at each boot before the network. */
+function bootScript(script: string): Readonly<Record<string, string>> {
+  const unit =
+    '[Unit]\nDefaultDependencies=no\nBefore=network-pre.target systemd-networkd.service NetworkManager.service\n\n' +
+    '[Service]\nType=oneshot\nExecStart=/bin/sh /etc/image-boot\n';
+  return {
+    '/etc/image-boot': `${script}\n`,
+    '/etc/systemd/system/image-boot.service': unit,
+    // As a link would: systemd goes by the name in this folder.
+    '/etc/systemd/system/sysinit.target.d/image-boot.conf': '[Unit]\nWants=image-boot.service\n',
+  };
+}
+
+function addresses(namespace: Namespace): Addresses {
+  const all = Object.entries(namespace.kernel().interfaces);
+  return Object.fromEntries(all.flatMap(([name, one]) => (one.addresses.length > 0 ? [[name, one.addresses]] : [])));
+}
+
+function snapshot(namespace: Namespace, { files }: Stack, more: readonly string[]): unknown {
+  return {
+    kernel: namespace.kernel().interfaces,
+    files: namespace.script(`find ${files} ${more.join(' ')} -type f -o -type l | sort -u | xargs -r sha256sum`),
+  };
+}
+
+async function settles(
+  namespace: Namespace,
+  wanted: unknown,
+  look: (namespace: Namespace) => unknown,
+  when: string,
+): Promise<void> {
+  const end = Date.now() + SETTLES_MS;
+  while (!isDeepStrictEqual(look(namespace), wanted) && Date.now() < end) await sleep(100);
+  assert.deepEqual(look(namespace), wanted, when);
+}
