@@ -1,5 +1,5 @@
 /** Which `.network` file the real systemd-networkd takes at a boot, and what stands on the device afterwards. */
-import { type Kind, boots } from './boots.js';
+import { type Kind, boots, fileIn } from './boots.js';
 import { stackNamed } from './stacks.js';
 
 const ETC = '/etc/systemd/network/';
@@ -22,11 +22,6 @@ const BRIDGE = {
   [`${ETC}10-br0.netdev`]: '[NetDev]\nName=br0\nKind=bridge\n',
   [`${ETC}10-br0.network`]: file('Name=br0', 'Address=203.0.113.10/24\nConfigureWithoutCarrier=yes'),
 };
-
-function inFile(path: string, text: string): string {
-  return `mkdir -p ${path.replace(/\/[^/]*$/, '')}\ncat > ${path} <<'END'\n${text}
-END`;
-}
 
 const KINDS: readonly Kind[] = [
   {
@@ -54,7 +49,7 @@ const KINDS: readonly Kind[] = [
   {
     what: 'a file that another program writes to /run at each boot does not get eth0',
     files: {},
-    boot: inFile('/run/systemd/network/00-rival.network', file('Driver=ve*\nName=!eth1')),
+    boot: fileIn('/run/systemd/network/00-rival.network', file('Driver=ve*\nName=!eth1')),
     before: BEFORE,
     isShort: true,
   },
@@ -130,7 +125,7 @@ const KINDS: readonly Kind[] = [
     what: 'a port of a bridge after the next boot is refused, and the answer names the bridge and the file',
     files: BRIDGE,
     before: { br0: ['203.0.113.10/24'] },
-    later: inFile('/usr/lib/systemd/network/10-port.network', file('Name=eth*\nDriver=!tun', 'Bridge=br0')),
+    later: fileIn('/usr/lib/systemd/network/10-port.network', file('Name=eth*\nDriver=!tun', 'Bridge=br0')),
     refuses: ['port of br0', '/usr/lib/systemd/network/10-port.network'],
     isShort: true,
   },

@@ -1,6 +1,7 @@
 /** Networks that a guest may have, and their way through resets and boots: what every suite of `boots` shares. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { type Input, readInput } from '../network/inputs.js';
@@ -17,7 +18,7 @@ export interface Kind {
   readonly what: string;
   readonly files: Readonly<Record<string, string>>;
   readonly links?: Readonly<Record<string, string>>;
-  /** A shell script that somebody else's program is at each boot, before the network: it writes to /run. */
+  /** A shell script that runs at each boot, before all else: it writes to /run. */
   readonly boot?: string;
   /** What a boot makes of the files: the addresses of all devices that have any. */
   readonly before: Addresses;
@@ -27,6 +28,8 @@ export interface Kind {
   readonly later?: string;
   /** It is refused, with these words in the answer. */
   readonly refuses?: readonly string[];
+  /** Of test/network/inputs; the one with both devices when absent. */
+  readonly input?: string;
   /** Tried on each push, too, on the first release. */
   readonly isShort?: true;
 }
@@ -34,6 +37,8 @@ export interface Kind {
 /** `GUESTWIRE_NETWORK=full`: all kinds, on two releases. */
 const FULL = process.env['GUESTWIRE_NETWORK'] === 'full';
 const INPUT = 'public-and-private';
+/** The host names eth0 only. */
+export const ONE_DEVICE = 'one-address';
 const OK = { returncode: '0', message: '' };
 const SETTLES_MS = 60_000;
 const LIMIT_MS = 600_000;
@@ -58,10 +63,11 @@ export function boots(stack: Stack, kinds: readonly Kind[]): void {
 
 async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   const { files, links = {}, before, others = {}, refuses } = kind;
+  const input = readInput(kind.input ?? INPUT);
   await using namespace = new Namespace(release, stack.kind);
   await namespace.link(links);
-  await stack.prepare(namespace, { ...files, ...(kind.boot === undefined ? {} : bootScript(kind.boot)) });
-  const turnOn = (): unknown => (namespace.isBooted ? '' : namespace.script(`${kind.boot ?? ''}\n${stack.on}`));
+  await stack.prepare(namespace, { ...files, ...(kind.boot === undefined ? {} : { '/etc/initramfs': kind.boot }) });
+  const turnOn = (): unknown => (namespace.isBooted ? '' : namespace.script(stack.on));
   turnOn();
   await settles(namespace, before, addresses, 'by the old files');
   if (kind.later !== undefined) namespace.script(kind.later);
@@ -69,7 +75,7 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   const old = look();
 
   if (refuses !== undefined) {
-    const { reply, programs } = await namespace.reset(readInput(INPUT));
+    const { reply, programs } = await namespace.reset(input);
     assert.equal(reply.returncode, '500');
     for (const words of refuses) assert.ok(reply.message.includes(words), reply.message);
     assert.deepEqual(programs, [], 'what is refused runs nothing');
@@ -82,13 +88,10 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   await settles(namespace, before, addresses, 'after a reset that failed');
   assert.deepEqual(look(), old, 'a reset that fails leaves nothing behind');
 
-  const input = readInput(INPUT);
   const wanted = { ...normal(input.wanted), ...others };
   const shown = (): unknown => {
-    const all = namespace.kernel().inWordsOf(input.wanted);
-    return Object.fromEntries(
-      Object.entries(all).map(([name, one]) => [name, name in input.wanted ? one : one.addresses]),
-    );
+    const all = Object.entries(namespace.kernel().inWordsOf(input.wanted));
+    return Object.fromEntries(all.map(([name, one]) => [name, name in others ? one.addresses : one]));
   };
   const again = async (when: string): Promise<void> => {
     const { reply, programs } = await namespace.reset(input);
@@ -104,17 +107,9 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   await again('after a cold start');
 }
 
-/** Somebody's own program, that runs at each boot before the network. */
-function bootScript(script: string): Readonly<Record<string, string>> {
-  const unit =
-    '[Unit]\nDefaultDependencies=no\nBefore=network-pre.target systemd-networkd.service NetworkManager.service\n\n' +
-    '[Service]\nType=oneshot\nExecStart=/bin/sh /etc/image-boot\n';
-  return {
-    '/etc/image-boot': `${script}\n`,
-    '/etc/systemd/system/image-boot.service': unit,
-    // As a link would: systemd goes by the name in this folder.
-    '/etc/systemd/system/sysinit.target.d/image-boot.conf': '[Unit]\nWants=image-boot.service\n',
-  };
+/** A line of shell that writes a file. */
+export function fileIn(path: string, text: string): string {
+  return `mkdir -p ${dirname(path)} && cat > ${path} <<'END'\n${text}END`;
 }
 
 function addresses(namespace: Namespace): Addresses {

@@ -38,7 +38,8 @@ export const NEIGHBOUR = '2001:db8:dead::1';
 
 /**
  * Makes DIRECTORY/merged a system of its own. /sys is read-only, unless a udev is to run: with a writable one systemd
- * waits for it. The checkout is at /guestwire, and node where it is on this machine.
+ * waits for it. The checkout is at /guestwire, and node where it is on this machine. Its /etc/initramfs runs before all
+ * else.
  */
 const MOUNTS = `
 set -e
@@ -54,6 +55,7 @@ mount --bind -o ro "$3" guestwire
 mount --bind ../shared shared
 touch usr/bin/node
 mount --bind -o ro "$4" usr/bin/node
+[ ! -e etc/initramfs ] || chroot . sh /etc/initramfs
 `;
 
 /** Without an init: process 1 does nothing but live. */
