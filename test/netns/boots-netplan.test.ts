@@ -87,7 +87,10 @@ const KINDS: readonly Kind[] = [
   {
     what: 'a definition that another program writes to /run at each boot does not get eth0',
     files: { [CLOUD]: NOTHING },
-    boot: fileIn('/run/netplan/90-image.yaml', yaml('ethernets:', `  all: {match: {name: "e*"}, addresses: [${RIVAL}]}`)),
+    boot: fileIn(
+      '/run/netplan/90-image.yaml',
+      yaml('ethernets:', `  all: {match: {name: "e*"}, addresses: [${RIVAL}]}`),
+    ),
     before: { ...BEFORE, eth1: [RIVAL] },
   },
   {

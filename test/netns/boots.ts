@@ -67,7 +67,7 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   await using namespace = new Namespace(release, stack.kind);
   await namespace.link(links);
   await stack.prepare(namespace, { ...files, ...(kind.boot === undefined ? {} : { '/etc/initramfs': kind.boot }) });
-  const turnOn = (): unknown => (namespace.isBooted ? '' : namespace.script(stack.on));
+  const turnOn = (): unknown => namespace.isBooted || namespace.script(`hostname -F /etc/hostname\n${stack.on}`);
   turnOn();
   await settles(namespace, before, addresses, 'by the old files');
   if (kind.later !== undefined) namespace.script(kind.later);

@@ -140,4 +140,32 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.match(refusal({ [`${ETC}b`]: bridge('autoconnect-slaves=1'), [`${ETC}p`]: port }), /port of br0/);
     assert.equal(refusal({ [`${ETC}b`]: bridge(''), [`${ETC}p`]: port }), 'planned by networkmanager');
   });
+
+  test('a device that NetworkManager is told to leave alone is refused, with the file', () => {
+    const [main, image] = ['/etc/NetworkManager/NetworkManager.conf', '/usr/lib/NetworkManager/conf.d/10-image.conf'];
+    const list = (devices: string, key = 'unmanaged-devices'): string => `[keyfile]\n${key}=${devices}\n`;
+    for (const devices of [
+      '*,except:type:wifi',
+      'interface-name:eth*;except:interface-name:eth1',
+      'mac:52:54:00:AA:00:01',
+      'driver:vif',
+      'except:type:wifi',
+      'eth0',
+    ]) {
+      assert.ok(refusal({ [image]: list(devices) }).includes(`eth0, which ${image} takes from it`), devices);
+    }
+    for (const devices of [
+      '',
+      '*,except:interface-name:=eth0',
+      'interface-name:=eth',
+      'type:wifi',
+      'except:type:ethernet',
+    ]) {
+      assert.match(refusal({ [image]: list(devices) }), /^planned by networkmanager$/, devices);
+    }
+    const mine = { [image]: list('eth0'), [main]: list('eth1', 'unmanaged-devices+') };
+    assert.ok(refusal(mine).includes(`eth0, which ${main} takes`));
+    assert.match(refusal({ ...mine, [main]: list('eth0', 'unmanaged-devices-') }), /^planned/);
+    assert.match(refusal({ ...mine, '/etc/NetworkManager/conf.d/10-image.conf': '' }), /^planned/);
+  });
 });

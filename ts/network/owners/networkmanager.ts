@@ -17,6 +17,12 @@ const FOLDERS = [
 /** For a renderer's `reads`. */
 export const PROFILE_FILES: readonly string[] = FOLDERS.map(({ folder, suffix }) => `${folder}*${suffix}`);
 
+/** Of one name that of the first folder counts; they are read from the last folder to the first. */
+const CONFIGURATION = ['/etc', '/run', '/usr/lib'].map((root) => `${root}/NetworkManager/conf.d/`);
+const MAIN = '/etc/NetworkManager/NetworkManager.conf';
+/** For a renderer's `reads`. */
+export const CONFIGURATION_FILES: readonly string[] = [MAIN, ...CONFIGURATION.map((folder) => `${folder}*.conf`)];
+
 /** The highest that a profile can have; without one it has 0. */
 export const HIGHEST_PRIORITY = 999;
 
@@ -107,6 +113,61 @@ export function takes(text: string, { name, mac, permanentMac }: Nic): boolean {
   const never = listOf(wired(text, 'mac-address-denylist') ?? wired(text, 'mac-address-blacklist'));
   if (never.some((one) => asMac(one) === (permanentMac ?? mac))) return false;
   return matchesName(listOf(valueOf(text, 'match', 'interface-name')), name);
+}
+
+/**
+ * The file by which NetworkManager is told to leave the device alone, whatever profile there is: `unmanaged-devices` of
+ * NetworkManager.conf(5); null when there is none.
+ */
+export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): string | null {
+  let by: string | null = null;
+  let specs: readonly string[] = [];
+  for (const path of configurationIn(files)) {
+    for (const { section, key, value } of readSettings(files.get(path) ?? '')) {
+      const [, name, how] = /^(.*?)([+-]?)$/.exec(key) ?? [];
+      if (section !== 'keyfile' || name !== 'unmanaged-devices') continue;
+      const said = value.split(/[,;\s]+/).filter((one) => one !== '');
+      if (how === '+') specs = [...specs, ...said];
+      else specs = how === '-' ? specs.filter((one) => !said.includes(one)) : said;
+      by = path;
+    }
+  }
+  return isSpecified(specs, nic) ? by : null;
+}
+
+/** In the order in which they are read. */
+function configurationIn(files: ReadonlyMap<string, string>): readonly string[] {
+  const names = new Set<string>();
+  const [own = [], ...others] = CONFIGURATION.map((folder) =>
+    [...files.keys()].filter((path) => {
+      const name = path.slice(folder.length);
+      const counts = path.startsWith(folder) && path.endsWith('.conf') && !names.has(name);
+      if (counts) names.add(name);
+      return counts;
+    }),
+  ).map((paths) => paths.sort());
+  return [...others.reverse().flat(), MAIN, ...own];
+}
+
+/** A list of devices by NetworkManager.conf(5): one that says only `except:` means all others. */
+function isSpecified(specs: readonly string[], nic: Nic): boolean {
+  const [excepted, named] = [true, false].map((isException) =>
+    specs
+      .filter((spec) => spec.startsWith('except:') === isException)
+      .map((spec) => meets(spec.replace(/^except:/, ''), nic)),
+  );
+  if (excepted?.includes(true) === true) return false;
+  return named?.length === 0 ? specs.length > 0 : named?.includes(true) === true;
+}
+
+function meets(spec: string, { name, mac, permanentMac, driver }: Nic): boolean {
+  const [, kind = '', value = ''] = /^(interface-name|mac|type|driver):(.*)$/.exec(spec) ?? [];
+  if (kind === 'interface-name')
+    return value.startsWith('=') ? value.slice(1) === name : fnmatch(value.replace(/^~/, ''), name);
+  if (kind === 'type') return value === 'ethernet';
+  if (kind === 'driver') return driver !== null && fnmatch(value.split('/', 1)[0] ?? '', driver);
+  if (kind === '' && (spec === '*' || spec === name)) return true;
+  return [mac, permanentMac].includes(asMac(kind === 'mac' ? value : spec));
 }
 
 function asMac(text: string): string {

@@ -61,7 +61,7 @@ export const ifupdown: Renderer = {
     const main = files.get(MAIN);
     if (program === undefined || main === undefined) return null;
     for (const state of STATES) {
-      const up = (files.get(state) ?? '').split('\n').map((line) => line.split('=', 1)[0]);
+      const up = upIn({ files }, state).map((word) => word.split('=', 1)[0]);
       const held = interfaces.find(({ nic }) => up.includes(nic.name));
       if (held !== undefined) return { rank: 'owner', why: `${held.nic.name} stands in ${state}` };
     }
@@ -96,14 +96,21 @@ export const ifupdown: Renderer = {
     const gone = definedIn(blockOf(main)).filter((name) => !names.includes(name));
     const aliases = old.filter((name) => name.includes(':') && names.includes(deviceOf(name)));
     const touched = [...names, ...gone, ...aliases];
-    const logical = wordsOf(all).filter((word) => word.includes('=') && names.includes(deviceOf(word)));
+    // By its own name ifdown forgets what is up by another stanza, and takes nothing down.
+    const logical = [...upIn(facts), ...wordsOf(all)].filter((word) => {
+      const [name = '', stanza = name] = word.split('=');
+      return stanza !== name && names.includes(deviceOf(word));
+    });
     const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
+    const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine.
-      before: [...aliases, ...names, ...gone].map((name) => run('ifdown', name, 'ignore')),
+      before: [...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
+        run('ifdown', name, 'ignore'),
+      ),
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
       after: names.map((name) => run('ifup', name, 'report')),
-      restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', asBefore(name), 'ignore')),
+      restore: inOrderOf(upIn(facts), touched.filter(isKnown)).map((name) => run('ifup', asBefore(name), 'ignore')),
     };
   },
 
@@ -115,6 +122,19 @@ export const ifupdown: Renderer = {
     );
   },
 };
+
+/** What ifup has brought up, as in `eth0=office`; ifupdown-ng counts after it how often. */
+function upIn({ files }: Pick<NetworkFacts, 'files'>, ...states: readonly string[]): readonly string[] {
+  const lines = (states.length > 0 ? states : STATES).flatMap((state) => (files.get(state) ?? '').split('\n'));
+  return lines.map((line) => line.split(' ', 1)[0] ?? '');
+}
+
+/** What was up comes up again in the order in which it did: the first address of a network is the primary one. */
+function inOrderOf(up: readonly string[], names: readonly string[]): readonly string[] {
+  const place = (name: string): number => up.findIndex((word) => word.split('=', 1)[0] === name);
+  const wasUp = names.filter((name) => place(name) >= 0).sort((one, other) => place(one) - place(other));
+  return [...wasUp, ...names.filter((name) => place(name) < 0)];
+}
 
 function isBusybox({ present }: NetworkFacts): boolean {
   return [...present].some((path) => path.endsWith('/busybox'));

@@ -14,6 +14,7 @@ import { type Family, familyOf } from '../../address.js';
 import { readSettings } from '../../formats/ini-file.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
 import {
+  CONFIGURATION_FILES,
   HIGHEST_PRIORITY,
   PROFILE_FILES,
   type Profile,
@@ -23,6 +24,7 @@ import {
   priorityOf,
   profilesIn,
   takes,
+  unmanagedBy,
   valueOf,
 } from '../../owners/networkmanager.js';
 import {
@@ -55,7 +57,7 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [...PROFILE_FILES, NO_DNS, ...OWNER_FILES],
+  reads: [...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
@@ -66,12 +68,15 @@ export const networkmanager: Renderer = {
     const program = PROGRAMS.find((path) => facts.present.has(path));
     if (program === undefined) return null;
     const enabled = ENABLED.find((path) => facts.present.has(path));
-    if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
+    // What it is told to leave alone is more likely somebody else's.
+    const isFree = facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
+    if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
 
   render(facts) {
     const { interfaces } = facts;
+    refuseUnmanaged(facts);
     refusePorts(facts);
     refuseParents(facts);
     const paths = interfaces.map(({ nic }) => pathOf(nic));
@@ -203,6 +208,15 @@ function refusePorts({ files, interfaces }: NetworkFacts): void {
     if (port === null) continue;
     const { owner, profile } = port;
     const why = `an address on ${nic.name}, a port of ${owner} by ${profile.path}: it belongs on ${owner}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+}
+
+function refuseUnmanaged({ files, interfaces }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const path = unmanagedBy(files, nic);
+    if (path === null) continue;
+    const why = `anything with ${nic.name}, which ${path} takes from it (unmanaged-devices)`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
