@@ -85,4 +85,28 @@ suite('addresses from the network', { concurrency: 2 }, () => {
       });
     }
   }
+
+  for (const release of suites()) {
+    test(`ifupdown of ${release} as cloud images have it`, { timeout: 300_000 }, async () => {
+      await using namespace = new Namespace(release);
+      await namespace.serveAddresses();
+      await namespace.write({
+        '/etc/hosts': '127.0.0.1\tlocalhost\n',
+        '/etc/network/interfaces':
+          'source-directory /etc/network/interfaces.d\nsource-directory /run/network/interfaces.d\n' +
+          'auto lo\niface lo inet loopback\n',
+        '/etc/resolv.conf': '',
+      });
+      await namespace.start();
+      // Their udev helper writes one for each device that no other file knows.
+      namespace.script(
+        'mkdir /run/network/interfaces.d && cd /run/network/interfaces.d && ' +
+          "printf 'auto eth0\\nallow-hotplug eth0\\n\\niface eth0 inet dhcp\\n' > eth0 && ifup eth0",
+      );
+      await failsAndLeavesAsBefore(namespace);
+      assert.deepEqual((await namespace.reset(STATIC)).reply, OK);
+      const kernel = await namespace.settles(STATIC.wanted, 5000);
+      assert.deepEqual(kernel.inWordsOf(STATIC.wanted), normal(STATIC.wanted));
+    });
+  }
 });

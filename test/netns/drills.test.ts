@@ -6,6 +6,7 @@ import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
 import { normal } from './kernel.js';
 import { ETH0, ETH1, NEIGHBOUR, Namespace, type Step } from './namespace.js';
+import { comesBack, settledSnapshot } from './snapshot.js';
 import { type Stack, stacksOf } from './stacks.js';
 
 const GOOD = readInput('public-and-private');
@@ -84,9 +85,11 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 };
 
 async function refuses(namespace: Namespace, networking: Readonly<Record<string, unknown>>, check: Check) {
+  const before = await settledSnapshot(namespace);
   const { reply } = await namespace.reset({ networking });
   assert.equal(reply.returncode, '500');
   check(reply);
+  await comesBack(namespace, before);
 }
 
 /** With `folder` on a disk of its own that has no room left. */

@@ -19,8 +19,9 @@ grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf 2>/dev/null | sort | s
 ps -e -o args= | grep -E '(dhclient|dhcpcd|udhcpc|NetworkManager|systemd-networkd|systemd-resolved|wpa_supplicant)( |$)' |
   grep -v grep | sort | section process
 find /etc ! -type d -printf '%p %y %m %u %g %l\n' | sort | section file
-find /etc -type f -exec sha256sum {} + | sort -k 2 | section contents
-[ -f /etc/resolv.conf ] && section resolv.conf < /etc/resolv.conf
+find /etc /run/network/interfaces.d -type f -exec sha256sum {} + 2>/dev/null | sort -k 2 | section contents
+# systemd-resolved names itself there, and the real servers here.
+grep -hv '^#' /etc/resolv.conf /run/systemd/resolve/resolv.conf 2>/dev/null | section resolv.conf
 # What the programs know of the interfaces, and have in the name of the network.
 cat /run/network/ifstate /run/ifstate /var/run/ifstate 2>/dev/null | sort -u | section held
 for link in /run/systemd/netif/links/*; do
