@@ -6,6 +6,7 @@ import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
 import { normal } from './kernel.js';
 import { ETH0, NEIGHBOUR, Namespace } from './namespace.js';
+import { comesBack, settledSnapshot, snapshot } from './snapshot.js';
 import { stacksOf } from './stacks.js';
 
 const STATIC = readInput('public-and-private');
@@ -15,25 +16,12 @@ const WITHOUT_CLIENT = ['ifupdown-ng', 'ifupdown of busybox', 'netctl', 'direct'
 
 const isLease = (address: string): boolean => /^2001:db8:77::1..\/128$/.test(address);
 
-/** What comes from the network and by whom: lifetimes as finite or not, and what the kernel is told of advertisements. */
-function automatic(namespace: Namespace): readonly string[] {
-  return namespace
-    .script(
-      `ip -o addr show dev eth0 scope global | sed -E 's/^[0-9]+: //; s/[0-9]+sec/finite/g; s/\\\\//';
-       ip -o route show dev eth0 default | sed -E 's/metric.*//'; ip -6 -o route show dev eth0 default | sed -E 's/expires.*/expires/; s/nhid [0-9]+ //';
-       cd /proc/sys/net/ipv6/conf/eth0 && grep . accept_ra autoconf disable_ipv6 use_tempaddr forwarding`,
-    )
-    .split('\n')
-    .map((line) => line.trim().replace(/\s+/g, ' '))
-    .sort();
-}
-
 /** Until both families have an address from there that can be used, and a default route. */
 async function comesFromNetwork(namespace: Namespace): Promise<void> {
   for (let tries = 0; ; tries += 1) {
-    const shown = automatic(namespace);
+    const shown = snapshot(namespace).filter((line) => /^(address|route): /.test(line));
     const has = (pattern: RegExp): boolean => shown.some((line) => pattern.test(line) && !line.includes('tentative'));
-    if ([/inet .* dynamic/, /inet6 .* dynamic/, /^default via 192/, /^default via fe80/].every(has)) return;
+    if ([/ inet .* dynamic/, / inet6 .* dynamic/, /: default via 192/, /: default via fe80/].every(has)) return;
     assert.ok(tries < 300, shown.join('\n'));
     await sleep(100);
   }
@@ -42,17 +30,12 @@ async function comesFromNetwork(namespace: Namespace): Promise<void> {
 /** The neighbour has the wanted address, so the reset is undone. */
 async function failsAndLeavesAsBefore(namespace: Namespace): Promise<void> {
   await comesFromNetwork(namespace);
-  let before = automatic(namespace);
-  // One family's answer may come after the other's.
-  for (let last: readonly string[] = []; before.join() !== last.join() || before.join().includes('tentative');) {
-    await sleep(1500);
-    [last, before] = [before, automatic(namespace)];
-  }
+  const before = await settledSnapshot(namespace);
   const ip6s = [{ ip: NEIGHBOUR, netmask: 64 }];
   const ips = [{ ip: '192.0.2.9', netmask: '24' }];
   const { reply } = await namespace.reset({ networking: { a: { mac: ETH0, ips, ip6s } } });
   assert.match(reply.message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
-  assert.deepEqual(automatic(namespace), before, 'a reset that fails leaves what the network gives as it was');
+  await comesBack(namespace, before);
 }
 
 suite('addresses from the network', { concurrency: 2 }, () => {
@@ -101,5 +84,29 @@ suite('addresses from the network', { concurrency: 2 }, () => {
         assert.deepEqual(kernel.inWordsOf(STATIC.wanted), normal(STATIC.wanted), 'nothing of the lease is left');
       });
     }
+  }
+
+  for (const release of suites()) {
+    test(`ifupdown of ${release} as cloud images have it`, { timeout: 300_000 }, async () => {
+      await using namespace = new Namespace(release);
+      await namespace.serveAddresses();
+      await namespace.write({
+        '/etc/hosts': '127.0.0.1\tlocalhost\n',
+        '/etc/network/interfaces':
+          'source-directory /etc/network/interfaces.d\nsource-directory /run/network/interfaces.d\n' +
+          'auto lo\niface lo inet loopback\n',
+        '/etc/resolv.conf': '',
+      });
+      await namespace.start();
+      // Their udev helper writes one for each device that no other file knows.
+      namespace.script(
+        'mkdir /run/network/interfaces.d && cd /run/network/interfaces.d && ' +
+          "printf 'auto eth0\\nallow-hotplug eth0\\n\\niface eth0 inet dhcp\\n' > eth0 && ifup eth0",
+      );
+      await failsAndLeavesAsBefore(namespace);
+      assert.deepEqual((await namespace.reset(STATIC)).reply, OK);
+      const kernel = await namespace.settles(STATIC.wanted, 5000);
+      assert.deepEqual(kernel.inWordsOf(STATIC.wanted), normal(STATIC.wanted));
+    });
   }
 });

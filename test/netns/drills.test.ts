@@ -6,6 +6,7 @@ import { type Input, readInput } from '../network/inputs.js';
 import { suites } from '../support/debian-root.js';
 import { normal } from './kernel.js';
 import { ETH0, ETH1, NEIGHBOUR, Namespace, type Step } from './namespace.js';
+import { comesBack, settledSnapshot } from './snapshot.js';
 import { type Stack, stacksOf } from './stacks.js';
 
 const GOOD = readInput('public-and-private');
@@ -84,10 +85,12 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 };
 
 async function refuses(namespace: Namespace, networking: Readonly<Record<string, unknown>>, check: Check) {
+  const before = await settledSnapshot(namespace);
   const { reply } = await namespace.reset({ networking });
   // Of the command itself; the dispatcher makes 1 of a 500.
   assert.match(reply.returncode, /^(1|500)$/);
   check(reply);
+  await comesBack(namespace, before);
 }
 
 /** With `folder` on a disk of its own that has no room left. */
