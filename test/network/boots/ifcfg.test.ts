@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { ifcfg } from '../../../ts/network/renderers/linux/ifcfg.js';
-import { afterwards, brought, decided } from './table.js';
+import { afterwards, brought, refused } from './table.js';
 
 const D = '/etc/sysconfig/network-scripts/';
 const GLOBAL = '/etc/sysconfig/network';
@@ -173,13 +173,13 @@ suite('the initscripts: what a plan makes of files of others', () => {
     ] as const) {
       for (const name of ['ifcfg-eth0', 'ifcfg-System_eth0']) {
         const files = machine({ [name]: `DEVICE=eth0\nONBOOT=yes\nSLAVE=yes\n${key}=${owner}\n` });
-        const text = String(decided(ifcfg, files, MACHINE));
+        const text = refused(ifcfg, files, MACHINE);
         assert.match(text, /^GW_NETWORK_IMPOSSIBLE /);
         assert.ok(text.includes(`a port of ${owner} by ${D}${name}: it belongs on ${owner}`), text);
       }
     }
     const ovs = machine({ 'ifcfg-bond0': 'DEVICE=bond0\nTYPE=OVSBond\nBOND_IFACES="eth0 eth1"\n' });
-    assert.match(String(decided(ifcfg, ovs, MACHINE)), /a port of bond0 by .*ifcfg-bond0/);
+    assert.match(refused(ifcfg, ovs, MACHINE), /a port of bond0 by .*ifcfg-bond0/);
   });
 
   test('what others say last refuses with their path', () => {
@@ -187,7 +187,7 @@ suite('the initscripts: what a plan makes of files of others', () => {
       ['/etc/sysctl.d/99-ra.conf', 'net.ipv6.conf.eth0.accept_ra=2\nnet.ipv6.conf.eth0.autoconf=1\n', 'advertisements'],
       ['/etc/sysconfig/static-routes', 'any net default gw 203.0.113.9\n', 'default route'],
     ] as const) {
-      const refusal = String(decided(ifcfg, machine({ [path]: text }), MACHINE));
+      const refusal = refused(ifcfg, machine({ [path]: text }), MACHINE);
       assert.match(refusal, /^GW_NETWORK_BOOT /);
       assert.ok(refusal.includes(path) && refusal.includes(wanted), refusal);
     }

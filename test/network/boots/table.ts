@@ -51,7 +51,7 @@ export function brought(renderer: Renderer, files: Files, machine: Machine = {})
 }
 
 /** The whole decision for 203.0.113.10/24 by 203.0.113.1: the plan, or the message of the refusal and its code. */
-export function decided(renderer: Renderer, files: Files, machine: Machine = {}): NetworkPlan | string {
+function decided(renderer: Renderer, files: Files, machine: Machine = {}): NetworkPlan | string {
   try {
     return decide(factsOf(files, machine), [renderer]);
   } catch (error) {
@@ -60,10 +60,17 @@ export function decided(renderer: Renderer, files: Files, machine: Machine = {})
   }
 }
 
+/** The message of the refusal, with its code. */
+export function refused(renderer: Renderer, files: Files, machine: Machine = {}): string {
+  const outcome = decided(renderer, files, machine);
+  assert.ok(typeof outcome === 'string', 'not refused');
+  return outcome;
+}
+
 /** What the boot brings once the plan was carried out. */
 export function afterwards(renderer: Renderer, files: Files, machine: Machine = {}): readonly string[] | null {
   const plan = decided(renderer, files, machine);
-  assert.ok(typeof plan !== 'string', String(plan));
+  assert.ok(typeof plan !== 'string', typeof plan === 'string' ? plan : '');
   const { files: now } = withChanges(factsOf(files, machine), plan.files);
   return brought(renderer, Object.fromEntries(now), machine);
 }

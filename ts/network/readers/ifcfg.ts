@@ -30,7 +30,7 @@ export function readIfcfg(files: Files, nic: Nic): Boot | null {
   if (shared === undefined || isNo(globals, 'NETWORKING')) return null;
   const all = ifcfgFiles({ files }, DIRECTORY);
   const started = all
-    .filter(({ name }) => name !== 'lo' && !name.includes(':') && !/-range/.test(name))
+    .filter(({ name }) => name !== 'lo' && !name.includes(':') && !name.includes('-range'))
     .sort(inOrderOfStart)
     .map((file) => ({ ...file, keys: new Map([...globals, ...file.keys]) }))
     .filter((file) => !isNo(file.keys, 'ONBOOT') && takes(file, nic));

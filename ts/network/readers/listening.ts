@@ -43,7 +43,7 @@ export class KernelBoot extends BootBuilder {
       const at = options.findIndex((word) => keys.includes(word));
       return at < 0 ? null : (options[at + 1] ?? null);
     };
-    if ((after('dev', 'oif') ?? name) !== name) return;
+    if ((after('dev', 'oif') ?? name) !== name || !isMainTable(after('table'))) return;
     const via = after('via');
     const gateway = via === 'inet' || via === 'inet6' ? after(via) : via;
     const metric = after('metric', 'preference');
@@ -60,6 +60,11 @@ export class KernelBoot extends BootBuilder {
   }
 }
 
+/** Of routes in another table nobody knows without the rules. */
+export function isMainTable(table: string | null): boolean {
+  return table === null || table === 'main' || table === '254';
+}
+
 /** iproute2 takes `0/0` for the default and `10/8` for 10.0.0.0/8, and a default with a length. */
 function networkText(target: string, family: Family): string {
   const [bare = '', length] = target.split('/');
@@ -70,15 +75,15 @@ function networkText(target: string, family: Family): string {
   return `${full}/${length ?? parts.length * 8}`;
 }
 
-interface Sysctl {
+export interface Sysctl {
   readonly path: string;
   /** Below `net.ipv6.conf`. */
   readonly key: readonly string[];
   readonly value: string;
 }
 
-/** Those of IPv6's devices, in the order in which they are set. */
-function sysctls(files: ReadonlyMap<string, string>): readonly Sysctl[] {
+/** Those of IPv6's devices, in the order in which they are set; those of `more`, other such files, come last. */
+export function sysctls(files: ReadonlyMap<string, string>, more: readonly string[] = []): readonly Sysctl[] {
   const byName = new Map<string, string>();
   for (const folder of FOLDERS) {
     for (const path of files.keys()) {
@@ -87,7 +92,7 @@ function sysctls(files: ReadonlyMap<string, string>): readonly Sysctl[] {
     }
   }
   const paths = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
-  return [...paths, ...(files.has(LAST) ? [LAST] : [])].flatMap((path) =>
+  return [...paths, LAST, ...more].flatMap((path) =>
     (files.get(path) ?? '').split('\n').flatMap((line) => {
       const [, left = '', value = ''] = /^\s*-?([^#;=\s]+)\s*=\s*(\S+)/.exec(line) ?? [];
       const [net, ip, conf, ...key] = sysctlKey(left);
