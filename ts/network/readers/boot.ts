@@ -2,7 +2,7 @@
  * What the next boot brings on a device, as the files of its stack alone say it: no kernel is asked. Each stack has a
  * reader of its own beside this file, written from the consumer's documentation, for any file and not just for ours.
  */
-import { type Address, type Family, isLinkLocal, networkOf, parseAddress, parsePrefix } from '../address.js';
+import { type Address, type Family, contains, isLinkLocal, networkOf, parseAddress, parsePrefix } from '../address.js';
 import type { Boot, Route } from '../plan.js';
 
 /** While a reader goes through files: a {@link Boot} in the making. */
@@ -31,6 +31,12 @@ export class BootBuilder {
       return one.address === address && (length === undefined || String(one.prefix) === length);
     });
     if (at >= 0) this.#addresses.splice(at, 1);
+  }
+
+  /** Whether one of the networks so far holds the address: what names no device goes there. */
+  covers(text: string): boolean {
+    const address = parseAddress(text);
+    return address !== null && this.#addresses.some((own) => contains(own, address));
   }
 
   /**

@@ -5,7 +5,7 @@
 import type { Nic } from '../../api/host.js';
 import { deviceOf, isUp, logicalLines } from '../owners/ifupdown.js';
 import type { Boot } from '../plan.js';
-import { BootBuilder } from './boot.js';
+import { KernelBoot } from './listening.js';
 
 /** `texts`: the files that ifup reads, in its order. Null when nothing brings the device up. */
 export function readIfupdown(texts: readonly (readonly [path: string, text: string])[], nic: Nic): Boot | null {
@@ -16,7 +16,7 @@ export function readIfupdown(texts: readonly (readonly [path: string, text: stri
   };
   const own = stanzasOf(brought.filter((word) => deviceOf(word) === nic.name));
   const all = stanzasOf(brought);
-  const boot = new Listening();
+  const boot = new KernelBoot();
   const by = new Set<string>();
   let stanza: Stanza | null = null;
   for (const { path, words } of lines) {
@@ -49,24 +49,24 @@ interface Stanza {
   readonly up: (readonly string[])[];
 }
 
-function begin({ isOwn, family, method }: Stanza, boot: Listening): void {
+function begin({ isOwn, family, method }: Stanza, boot: KernelBoot): void {
   if (!isOwn) return;
   if (method === 'dhcp' && family === 'inet') boot.dhcp4 = true;
   if (method === 'dhcp' && family === 'inet6') boot.asksDhcp6 = true;
 }
 
 /** Address and netmask are set together, once all of the stanza is known. */
-function finish(stanza: Stanza | null, name: string, boot: Listening): void {
+function finish(stanza: Stanza | null, name: string, boot: KernelBoot): void {
   if (stanza === null) return;
   setAddress(stanza, boot);
   for (const command of stanza.up) obey(command, name, boot);
 }
 
-function setAddress({ method, address, netmask }: Stanza, boot: Listening): void {
+function setAddress({ method, address, netmask }: Stanza, boot: KernelBoot): void {
   if (address !== null && method !== 'dhcp') boot.addAddress(address, netmask ?? undefined);
 }
 
-function take(stanza: Stanza, words: readonly string[], name: string, boot: Listening): void {
+function take(stanza: Stanza, words: readonly string[], name: string, boot: KernelBoot): void {
   const [word = '', ...rest] = words;
   const [first = ''] = rest;
   if (!stanza.isOwn) {
@@ -115,7 +115,7 @@ function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
     .map((command) => command.split(/\s+/).filter((word) => word !== ''));
 }
 
-function obey(command: readonly string[], name: string, boot: Listening): void {
+function obey(command: readonly string[], name: string, boot: KernelBoot): void {
   const words = command.map((word) => (/^\$\{?IFACE\}?$/.test(word) ? name : word));
   const [program, ...rest] = words;
   if (program === 'echo') listen(rest, name, boot);
@@ -138,23 +138,10 @@ function obey(command: readonly string[], name: string, boot: Listening): void {
 }
 
 /** Of `echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra`. */
-function listen(words: readonly string[], name: string, boot: Listening): void {
+function listen(words: readonly string[], name: string, boot: KernelBoot): void {
   const [value = '', ...target] = words;
   const key = target.join('').replace(/^>/, '').split('/').slice(-2);
   if (key[0] !== name) return;
   if (key[1] === 'accept_ra') boot.acceptsAdvertisements = value !== '0';
   if (key[1] === 'autoconf') boot.configuresItself = value !== '0';
-}
-
-/** What the kernel and the clients do of IPv6 comes of three things. */
-class Listening extends BootBuilder {
-  /** The kernel listens to routers where no stanza tells it otherwise. */
-  acceptsAdvertisements = true;
-  configuresItself = true;
-  asksDhcp6 = false;
-
-  override done(by: string): Boot {
-    this.auto6 = this.asksDhcp6 ? 'dhcp' : this.acceptsAdvertisements && this.configuresItself ? 'ra' : null;
-    return super.done(by);
-  }
 }

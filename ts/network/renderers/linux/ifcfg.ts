@@ -15,8 +15,11 @@
 import { AgentError } from '../../../api/errors.js';
 import type { Argv, FileChange, Nic } from '../../../api/host.js';
 import { advertisementLines, listenAsWanted } from './advertisements.js';
+import { bondOver, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
+import { IFCFG_ROUTES, readIfcfg } from '../../readers/ifcfg.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes, routesOf } from '../../routes.js';
 import { readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
@@ -44,15 +47,14 @@ const RELEASED: Keys = {
   owned: (key) => OWNED.test(key) && !/^(TYPE|DEVICE|HWADDR)$/.test(key),
   quote: () => 'none',
 };
-/** Keys with which ifup makes the device part of another and gives it no address. */
-const ENSLAVING = ['MASTER', 'BRIDGE', 'TEAM_MASTER', 'OVS_BRIDGE'] as const;
 
 export const ifcfg: Renderer = {
   name: 'ifcfg',
   looksFor: `the initscripts (${SCRIPT})`,
   reads: [
     GLOBAL,
-    SYSCTL,
+    ...SYSCTL_FILES,
+    ...IFCFG_ROUTES,
     ...['ifcfg-*', 'route-*', 'route6-*', '*.route'].map((name) => DIRECTORY + name),
     ...OWNER_FILES,
   ],
@@ -106,6 +108,10 @@ export const ifcfg: Renderer = {
       restore: [...known, ...gone.map(({ name }) => name)].map((name) => run(['ifup', name], 'ignore')),
     };
   },
+
+  boot({ files }, nic) {
+    return readIfcfg(files, nic);
+  },
 };
 
 /** The files that define the interface, the one whose foreign keys are to be kept first; aliases come last. */
@@ -141,15 +147,21 @@ function configFiles(facts: NetworkFacts, config: InterfaceConfig): readonly Fil
   const path = `${DIRECTORY}ifcfg-${config.nic.name}`;
   const found = definitions(facts, config);
   const base = found.find((file) => match(config.nic, file) !== 3);
-  const master = ENSLAVING.find((key) => (base?.keys.get(key) ?? '') !== '');
-  if (base !== undefined && master !== undefined) {
-    throw new AgentError('GW_NETWORK_IMPOSSIBLE', [`${base.path} with its key ${master}`, 'addresses']);
-  }
+  refusePort(facts, config, found);
   const values = valuesOf(facts, config, base);
   return [
     ...writeIfChanged(facts, path, withKeys(base?.text, config.label, values, keysOf(facts)), 0o644),
     ...found.filter((file) => file.path !== path).map((file): FileChange => ({ type: 'remove', path: file.path })),
   ];
+}
+
+/** A file of ours would take the device out of the bridge, bond or team that an administrator has put it in. */
+function refusePort(facts: NetworkFacts, { nic }: InterfaceConfig, found: readonly Ifcfg[]): void {
+  const bond = bondOver(ifcfgFiles(facts, DIRECTORY), nic.name);
+  const port = bond ?? found.map((file) => ({ file, owner: portOwner(file.keys) })).find(({ owner }) => owner !== null);
+  if (port === undefined) return;
+  const why = `an address on ${nic.name}, a port of ${port.owner} by ${port.file.path}: it belongs on ${port.owner}`;
+  throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['the initscripts', why]);
 }
 
 function valuesOf(facts: NetworkFacts, config: InterfaceConfig, base: Ifcfg | undefined): ReadonlyMap<string, string> {

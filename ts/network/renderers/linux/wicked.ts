@@ -14,7 +14,10 @@ import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import { contains, familyOf, parseAddress } from '../../address.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
+import { WICKED_FILES, definitionElsewhere, ownerOf } from '../../owners/wicked.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
+import { DHCP_DEFAULTS, GLOBAL_SYSCTLS, readWicked } from '../../readers/wicked.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
 
@@ -34,14 +37,13 @@ const KEYS: Keys = {
 };
 /** The interface comes up at boot with any of them. */
 const STARTED = ['auto', 'onboot', 'on', 'boot', 'hotplug', 'nfsroot'];
-/** By them another file makes the device part of a bridge, bond or team, and wicked gives it no address. */
-const ENSLAVING = /^(BRIDGE_PORTS|BONDING_SLAVE\w*|TEAM_PORT_DEVICE\w*|OVS_BRIDGE_PORT_DEVICE\w*)$/;
 
 export const wicked: Renderer = {
   name: 'wicked',
   looksFor: `wicked (${PROGRAM})`,
   reads: [
-    ...['ifcfg-*', 'ifroute-*', 'ifsysctl-*', 'routes'].map((name) => DIRECTORY + name),
+    ...['ifcfg-*', 'ifroute-*', 'ifsysctl-*', 'routes', 'config'].map((name) => DIRECTORY + name),
+    ...[DHCP_DEFAULTS, GLOBAL_SYSCTLS, ...SYSCTL_FILES, ...WICKED_FILES],
     `${LEASES}*`,
     ...OWNER_FILES,
   ],
@@ -84,6 +86,10 @@ export const wicked: Renderer = {
       restore: [reload([...names, ...gone.map(({ name }) => name)])],
     };
   },
+
+  boot({ files }, nic) {
+    return readWicked(files, nic);
+  },
 };
 
 function pathOf(kind: 'ifcfg' | 'ifroute' | 'ifsysctl', name: string): string {
@@ -98,11 +104,14 @@ function leftovers({ files }: NetworkFacts, name: string): readonly FileChange[]
 
 function interfaceFiles(facts: NetworkFacts, config: InterfaceConfig, all: readonly Ifcfg[]): readonly FileChange[] {
   const { name } = config.nic;
-  const master = all.find(({ keys }) =>
-    [...keys].some(([key, value]) => ENSLAVING.test(key) && value.split(/\s+/).includes(name)),
-  );
-  if (master !== undefined) {
-    throw new AgentError('GW_NETWORK_IMPOSSIBLE', [`${master.path}, which takes ${name},`, 'addresses on it']);
+  const owner = ownerOf(all, name);
+  if (owner !== undefined) {
+    const why = `an address on ${name}, a port of ${owner.name} by ${owner.path}: it belongs on ${owner.name}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['wicked', why]);
+  }
+  const elsewhere = definitionElsewhere(facts.files, name);
+  if (elsewhere !== undefined) {
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['wicked', `an address on ${name}, which ${elsewhere} defines`]);
   }
   const path = pathOf('ifcfg', name);
   const base = all.find((file) => file.path === path);
