@@ -146,6 +146,8 @@ export interface Boot {
   readonly mtu: number | null;
   /** The files that say so, as in `/etc/netplan/50-cloud-init.yaml`, for people. */
   readonly by: string;
+  /** What may come instead, where the files do not tell which; null: perhaps nothing. Absent where it is certain. */
+  readonly or?: Boot | null;
 }
 
 /** One way in which systems configure their networks, as pure functions. */

@@ -29,7 +29,8 @@ function compareOne(config: InterfaceConfig, boot: Boot | null): Mismatch | null
   const { name } = config.nic;
   if (boot === null) return { wanted: `a definition of ${name}`, got: 'none that counts' };
   const { wanted, got } = firstDifference(config, boot) ?? {};
-  return wanted === undefined ? null : { wanted: `${wanted} on ${name}`, got: `${got} by ${boot.by}` };
+  if (wanted !== undefined) return { wanted: `${wanted} on ${name}`, got: `${got} by ${boot.by}` };
+  return boot.or === undefined ? null : compareOne(config, boot.or);
 }
 
 function firstDifference(config: InterfaceConfig, boot: Boot): Mismatch | null {

@@ -16,6 +16,8 @@ export type Match = 'yes' | 'no' | 'maybe';
 
 export interface Definition {
   readonly path: string;
+  /** In the order in which they are merged. */
+  readonly dropIns: readonly string[];
   /** Of the file and its drop-ins together. */
   readonly settings: readonly Setting[];
 }
@@ -27,13 +29,18 @@ export interface Taker extends Definition {
 /** All that networkd reads, in the order in which it asks them. An empty file (a link to /dev/null) masks its name. */
 export function definitions(files: Files): readonly Definition[] {
   return effective(files, '', '.network').map((path) => {
-    return { path, settings: [...settingsOf(files.get(path) ?? ''), ...dropInsOf(files, path)] };
+    const settings = [...settingsOf(files.get(path) ?? ''), ...dropInsOf(files, path)];
+    return { path, dropIns: dropInFiles(files, path), settings };
   });
 }
 
 /** What the drop-ins of a file say, in the order in which they are merged. */
 export function dropInsOf(files: Files, path: string): readonly Setting[] {
-  return effective(files, `${baseName(path)}.d/`, '.conf').flatMap((one) => settingsOf(files.get(one) ?? ''));
+  return dropInFiles(files, path).flatMap((one) => settingsOf(files.get(one) ?? ''));
+}
+
+function dropInFiles(files: Files, path: string): readonly string[] {
+  return effective(files, `${baseName(path)}.d/`, '.conf');
 }
 
 /** Those that may take the device, up to the one that does for certain; the first of them that matches is the only one. */

@@ -22,6 +22,7 @@ import {
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
+import { readNetworkd } from '../../readers/networkd.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
 
 const DIRECTORY = '/etc/systemd/network/';
@@ -84,6 +85,10 @@ export const networkd: Renderer = {
       after,
       restore: after,
     };
+  },
+
+  boot({ files }, nic) {
+    return readNetworkd(takersOf(files, nic));
   },
 };
 
