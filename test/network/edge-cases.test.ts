@@ -122,6 +122,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
         return Promise.resolve(target in files ? target : null);
       },
       commit: never,
+      check: never,
       recover: never,
     },
     processes: { run: never },
