@@ -65,6 +65,8 @@ export declare class FilePlace {
   writeBackupInPlace(directory: string, name: string, marks: FileMarks): Promise<void>
   /** Removes a staged file; one that is not there is no error. */
   unstage(temp: string): Promise<void>
+  /** Rejects where it shows beforehand that what stands there can be neither replaced nor removed. */
+  checkChangeable(): Promise<void>
   /** Removes what stands there, if it is still what was looked at. */
   remove(): Promise<void>
   /** Makes a link that leads to `target` where nothing stands. */

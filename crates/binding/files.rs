@@ -404,6 +404,12 @@ impl FilePlace {
         self.run(move |place| place.unstage(temp.as_ref()))
     }
 
+    /// Rejects where it shows beforehand that what stands there can be neither replaced nor removed.
+    #[napi(catch_unwind, ts_return_type = "Promise<void>")]
+    pub fn check_changeable(&self) -> AsyncTask<Job<()>> {
+        self.run(|place| place.check_changeable())
+    }
+
     /// Removes what stands there, if it is still what was looked at.
     #[napi(catch_unwind, ts_return_type = "Promise<void>")]
     pub fn remove(&self) -> AsyncTask<Job<()>> {

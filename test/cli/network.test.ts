@@ -127,6 +127,26 @@ suite('the network of an image', () => {
     assert.ok(!existsSync(join(one.root, OURS)));
   });
 
+  test('of two devices with one MAC the paravirtual one is configured; where it cannot be told, the answer says so', async () => {
+    await using one = await image();
+    const twins = (...drivers: readonly (string | undefined)[]): string =>
+      JSON.stringify({
+        ...FACTS,
+        nics: drivers.map((driver, index) => ({ name: `ens${index}`, mac: '52:54:00:aa:00:01', driver })),
+      });
+    one.facts(await one.write('unknown.json', twins(undefined, undefined)));
+    const { code, stderr } = await one.run('apply', 'network');
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /ens0 \(driver unknown\) and ens1 \(driver unknown\) have one MAC, and which of them .* cannot be told/,
+    );
+    assert.ok(!existsSync(join(one.root, OURS)));
+    one.facts(await one.write('known.json', twins('mlx5_core', 'vif')));
+    assert.equal((await one.run('apply', 'network')).stdout, 'ens1: configured (netplan)\n');
+    assert.doesNotMatch(readFileSync(join(one.root, OURS), 'utf8'), /ens0/);
+  });
+
   for (const [what, text, reason] of [
     ['no JSON', '{', /--facts: .*bad\.json is not JSON: /],
     ['a list', '[]', /--facts: .*bad\.json does not have the form that --help describes/],

@@ -14,7 +14,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { suite, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type FileChange } from '../../ts/api/index.js';
 import { createFiles, recoverFiles } from '../../ts/host/files.js';
@@ -376,4 +376,60 @@ test('a read-only file system is said to be one', async () => {
     message: 'Could not write /etc/a: the file system is read-only',
   });
   assert.deepEqual(files, { '/etc/a': 'old' });
+});
+
+suite('what cannot be changed is found by a check, which leaves nothing behind, and by a commit', () => {
+  const SEALS: Readonly<Record<string, readonly [flag: string, on: string, reason: RegExp]>> = {
+    'an immutable file': ['i', 'etc/f', /^Could not write \/etc\/f: it is immutable \(chattr \+i\)$/],
+    'a file to which one may only append': ['a', 'etc/f', /\/etc\/f: it is append-only \(chattr \+a\)$/],
+    'an immutable directory': ['i', 'etc', /\/etc\/f: the directory that holds it is immutable \(chattr \+i\)$/],
+    'a directory to which one may only add': ['a', 'etc', /\/etc\/f: the directory that holds it is append-only/],
+  };
+  const CHANGES = {
+    'a write': write('/etc/f', 'new'),
+    'a removal': { type: 'remove', path: '/etc/f' },
+  } satisfies Readonly<Record<string, FileChange>>;
+  for (const [what, [flag, path, message]] of Object.entries(SEALS)) {
+    for (const [how, change] of Object.entries(CHANGES)) {
+      test(`${what}: ${how}`, async () => {
+        await using scratch = await createScratch();
+        await scratch.write('etc/f', 'old');
+        const files = createFiles(scratch.root, scratch.state);
+        const changes = [write('/made/here', 'x'), change];
+        execFileSync('chattr', [`+${flag}`, join(scratch.root, path)]);
+        try {
+          await assert.rejects(files.check(changes), { code: 'GW_FILE_FAILED', message });
+          await assert.rejects(files.commit(changes), { code: 'GW_FILE_FAILED', message });
+        } finally {
+          execFileSync('chattr', [`-${flag}`, join(scratch.root, path)]);
+        }
+        assert.deepEqual(await tree(scratch.root), ['etc', 'etc/f']);
+        assert.deepEqual(await readdir(join(scratch.state, 'backup')), []);
+        await files.check(changes);
+        assert.deepEqual(await tree(scratch.root), ['etc', 'etc/f']);
+        assert.equal(await files.readText('/etc/f'), 'old');
+        assert.deepEqual(await readdir(join(scratch.state, 'backup')), []);
+      });
+    }
+  }
+
+  test('a path that leads through a file', async () => {
+    await using scratch = await createScratch();
+    await scratch.write('etc/f', 'old');
+    const files = createFiles(scratch.root, scratch.state);
+    const changes = [write('/etc/new', 'x'), write('/etc/f/g', 'x')];
+    await assert.rejects(files.check(changes), { code: 'GW_FILE_FAILED', message: /^Could not write \/etc\/f\/g: / });
+    assert.deepEqual(await tree(scratch.root), ['etc', 'etc/f']);
+  });
+
+  test('files that are right already are looked at only', async () => {
+    await using scratch = await createScratch();
+    const path = await scratch.write('etc/f', 'text', 0o644);
+    execFileSync('chattr', ['+i', path]);
+    try {
+      await createFiles(scratch.root, scratch.state).check([write('/etc/f', 'text')]);
+    } finally {
+      execFileSync('chattr', ['-i', path]);
+    }
+  });
 });

@@ -75,6 +75,39 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
     await refusesWithoutSpace(namespace, stack.files);
   },
 
+  'files that are immutable': async (namespace, stack) => {
+    await refusesBeforehand(namespace, stack, {
+      seal: `find ${stack.files} -type f -exec chattr +i {} +`,
+      unseal: `find ${stack.files} -type f -exec chattr -i {} +`,
+      reason: 'it is immutable (chattr +i)',
+    });
+  },
+
+  'files to which one may only append': async (namespace, stack) => {
+    await refusesBeforehand(namespace, stack, {
+      seal: `find ${stack.files} -type f -exec chattr +a {} +`,
+      unseal: `find ${stack.files} -type f -exec chattr -a {} +`,
+      reason: 'it is append-only (chattr +a)',
+    });
+  },
+
+  'an immutable folder': async (namespace, stack) => {
+    await refusesBeforehand(namespace, stack, {
+      seal: `find ${stack.files} -type d -exec chattr +i {} +`,
+      unseal: `find ${stack.files} -type d -exec chattr -i {} +`,
+      reason: 'the directory that holds it is immutable (chattr +i)',
+    });
+  },
+
+  'a read-only mount': async (namespace, stack) => {
+    await refusesBeforehand(namespace, stack, {
+      seal: `mount --bind ${stack.files} ${stack.files} && mount -o remount,bind,ro ${stack.files}`,
+      // Whoever watches the folder still has it open.
+      unseal: `umount -l ${stack.files}`,
+      reason: 'the file system is read-only',
+    });
+  },
+
   'the agent killed while it changes files': async (namespace) => {
     for (const call of [0, 3, 6, 9, 12, 15, 18, 21, 24]) await survives(namespace, { of: 'files', call });
   },
@@ -91,6 +124,35 @@ async function refuses(namespace: Namespace, networking: Readonly<Record<string,
   assert.match(reply.returncode, /^(1|500)$/);
   check(reply);
   await comesBack(namespace, before);
+}
+
+/** What keeps files from being changed, and goes again; `reason`: how the message ends. */
+interface Seal {
+  readonly seal: string;
+  readonly unseal: string;
+  readonly reason: string;
+}
+
+/** By the name of the file, before any program is run or an address or route is taken away. */
+async function refusesBeforehand(
+  namespace: Namespace,
+  { files }: Stack,
+  { seal, unseal, reason }: Seal,
+): Promise<void> {
+  namespace.script(seal);
+  try {
+    const watch = 'ip -o monitor address route > /tmp/changes 2>&1 & echo $!';
+    const watcher = namespace.script(watch).trim();
+    const { reply, programs } = await namespace.reset(OTHER);
+    namespace.script(`kill ${watcher}`);
+    const pattern = new RegExp(`^Could not write ${files}/\\S+: ${reason.replaceAll(/[()+]/g, '\\$&')}$`);
+    assert.match(reply.message, pattern);
+    assert.deepEqual(programs, []);
+    // The start of the agent may set again what is there.
+    assert.doesNotMatch(namespace.script('cat /tmp/changes'), /Deleted/);
+  } finally {
+    namespace.script(unseal);
+  }
 }
 
 /** With `folder` on a disk of its own that has no room left. */

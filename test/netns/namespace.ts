@@ -186,7 +186,7 @@ export class Namespace implements AsyncDisposable {
 
   /** Runs a program in there. */
   inside(program: string, ...args: string[]): string {
-    return run('nsenter', [...this.#enter(), program, ...args]);
+    return run('nsenter', [...this.enter(), program, ...args]);
   }
 
   /** Runs a shell script in there. */
@@ -194,7 +194,8 @@ export class Namespace implements AsyncDisposable {
     return this.inside('sh', '-c', text);
   }
 
-  #enter(): readonly string[] {
+  /** What makes nsenter(1) run a program in there. */
+  enter(): readonly string[] {
     return ['-t', this.#init ?? '', '-m', '-p', '-n', '-u', '-i', '-C', '-r', '-w'];
   }
 
@@ -289,7 +290,7 @@ export class Namespace implements AsyncDisposable {
 
   #startAgent(): Agent {
     const program = ['/usr/bin/node', '/guestwire/build/test/netns/reset-network.js'];
-    const child = spawn('nsenter', [...this.#enter(), ...program], {
+    const child = spawn('nsenter', [...this.enter(), ...program], {
       stdio: ['pipe', 'pipe', 'inherit'],
       // Of this machine, and not to be found in there.
       env: { ...process.env, NODE_EXTRA_CA_CERTS: '' },

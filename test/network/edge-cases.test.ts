@@ -123,6 +123,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       },
       sealed: () => Promise.resolve(null),
       commit: never,
+      check: never,
       recover: never,
     },
     processes: { run: never },

@@ -143,8 +143,6 @@ for (const stack of STACKS) {
       });
     }
 
-    // Slackware's file numbers the interfaces and does not say whose they are: nothing can be told from it.
-    if (stack === 'slackware') return;
     test('where nothing is remembered, files of ours lose no interface of which a record speaks', () => {
       const networking = new Map([
         ['A', JSON.stringify(GOOD.A)],

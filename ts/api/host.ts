@@ -85,6 +85,12 @@ export interface Files {
    * holds the lock of the same name calls `recover` first. Without it the start of the agent does.
    */
   commit(changes: readonly FileChange[], journal?: string): Promise<Commit>;
+  /**
+   * Finds out whether `commit` can carry `changes` out, by its own first steps: everything is staged, and taken away
+   * again. Throws what `commit` would throw: for want of space, for a file or folder that is immutable, append-only or on
+   * a read-only mount, for a path that cannot be. For whoever has to take something down before.
+   */
+  check(changes: readonly FileChange[], journal?: string): Promise<void>;
   /** Puts back what a crash left unconfirmed in `journal`. */
   recover(journal: string): Promise<Recovered>;
 }

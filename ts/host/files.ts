@@ -32,6 +32,7 @@ export function createFiles(root: string, stateDirectory: string, keptSets = KEP
     resolve: (path) => shown(path, tree.resolve(path)),
     sealed: async (path) => sealed(root, await shown(path, tree.resolve(path))),
     commit: (changes, journal) => commit(tree, join(stateDirectory, journal ?? ''), keptSets, changes),
+    check: (changes, journal) => check(tree, join(stateDirectory, journal ?? ''), keptSets, changes),
     recover: (journal) => recoverFiles(root, join(stateDirectory, journal)),
   };
 }
@@ -101,6 +102,55 @@ async function commit(
   keptSets: number,
   changes: readonly FileChange[],
 ): Promise<Commit> {
+  const staged = await stage(tree, stateDirectory, keptSets, changes);
+  if (staged === null) return { changed: [], confirm: nothing, rollback: nothing };
+  const { planned, journal, close } = staged;
+  try {
+    await undoing(journal, async () => {
+      for (const plan of planned) await atPath(plan.change, () => apply(plan, journal));
+    });
+    return settleOnce(
+      planned.map(({ change }) => change.path),
+      journal,
+      close,
+    );
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The first half of a commit, and back again. */
+async function check(
+  tree: FileTree,
+  stateDirectory: string,
+  keptSets: number,
+  changes: readonly FileChange[],
+): Promise<void> {
+  const staged = await stage(tree, stateDirectory, keptSets, changes);
+  if (staged === null) return;
+  const { journal, close } = staged;
+  try {
+    await journal.rollback();
+  } finally {
+    close();
+  }
+}
+
+/** Changes that only have to be moved to their places. */
+interface Staged {
+  readonly planned: readonly PlannedChange[];
+  readonly journal: FileJournal;
+  readonly close: () => void;
+}
+
+/** Everything that can fail before a file is changed. Null when all files are right already. */
+async function stage(
+  tree: FileTree,
+  stateDirectory: string,
+  keptSets: number,
+  changes: readonly FileChange[],
+): Promise<Staged | null> {
   const places: FilePlace[] = [];
   const close = (): void => {
     for (const place of places) place.close();
@@ -110,15 +160,13 @@ async function commit(
     const [first] = planned;
     if (first === undefined) {
       close();
-      return { changed: [], confirm: nothing, rollback: nothing };
+      return null;
     }
     const journal = await atPath(first.change, () => openJournal(tree, stateDirectory, keptSets, planned));
-    await carryOut(planned, journal);
-    return settleOnce(
-      planned.map(({ change }) => change.path),
-      journal,
-      close,
-    );
+    await undoing(journal, async () => {
+      for (const plan of planned) await atPath(plan.change, () => prepare(plan));
+    });
+    return { planned, journal, close };
   } catch (error) {
     close();
     throw error;
@@ -185,10 +233,10 @@ function isMarked({ mode, uid, gid }: FileTarget, marks: FileMarks): boolean {
   return mode === marks.mode && uid === owner.uid && gid === owner.gid;
 }
 
-async function carryOut(planned: readonly PlannedChange[], journal: FileJournal): Promise<void> {
+/** Does `work`; what it leaves when it fails is undone. */
+async function undoing(journal: FileJournal, work: () => Promise<void>): Promise<void> {
   try {
-    for (const plan of planned) await atPath(plan.change, () => prepare(plan));
-    for (const plan of planned) await atPath(plan.change, () => apply(plan, journal));
+    await work();
   } catch (error) {
     await undo(journal, error);
     throw error;
@@ -262,9 +310,13 @@ function missingDirectories(place: FilePlace): readonly string[] {
 }
 
 async function prepare({ change, place, current, temp, file }: PlannedChange): Promise<void> {
-  if (file === null) return;
+  if (file === null) {
+    await place.checkChangeable();
+    return;
+  }
   const directoryMode = change.type === 'write' ? change.directoryMode : undefined;
   await place.make(directoryMode ?? DEFAULT_DIRECTORY_MODE);
+  await place.checkChangeable();
   await place.stage(temp, file.content, file.marks, current !== null && place.trust !== 'shared');
 }
 

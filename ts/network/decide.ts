@@ -1,6 +1,7 @@
 import { AgentError } from '../api/errors.js';
 import type { FileChange } from '../api/host.js';
 import { quietCloudInit } from './cloud-init.js';
+import { blockOf } from './formats/block.js';
 import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
 import { type Action, type NetworkFacts, type NetworkPlan, type Renderer, type Standing, withChanges } from './plan.js';
@@ -94,9 +95,12 @@ function assertNothingForgotten({ files, unknown = [] }: NetworkFacts, changes: 
   for (const name of unknown) {
     const names = new RegExp(`(?<!\\w)${name.replaceAll(/\W/g, String.raw`\$&`)}(?!\\w)`);
     const loses = changes.find(({ path, ...change }) => {
-      const before = `${path}\n${files.get(path) ?? ''}`;
-      const now = change.type === 'write' ? `${path}\n${Buffer.from(change.content).toString('utf8')}` : '';
-      return before.includes('guestwire') && names.test(before) && !names.test(now);
+      const before = files.get(path) ?? '';
+      const now = change.type === 'write' ? Buffer.from(change.content).toString('utf8') : null;
+      // What others wrote beside a block of ours, comments as well, says nothing of what is ours.
+      if (blockOf(before) !== '') return names.test(blockOf(before)) && !names.test(blockOf(now ?? ''));
+      const isNamed = (text: string): boolean => names.test(`${path}\n${text}`);
+      return `${path}\n${before}`.includes('guestwire') && isNamed(before) && (now === null || !isNamed(now));
     });
     if (loses === undefined) continue;
     const reason = `the record of ${name} cannot be used, and without it ${loses.path} would lose the interface`;

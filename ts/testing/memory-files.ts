@@ -63,6 +63,7 @@ export function memoryFiles(initial: Readonly<Record<string, string | MemoryFile
     sealed: () => Promise.resolve(null),
     resolve: (path) => Promise.resolve(entries.has(inside(path)) ? inside(path) : null),
     commit: async (changes) => Promise.resolve(commit(entries, changes)),
+    check: async (changes) => Promise.resolve(void commit(new Map(entries), changes)),
     recover: () => Promise.resolve({ restored: [], left: [] }),
   };
 }

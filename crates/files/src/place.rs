@@ -2,15 +2,16 @@
 //! whatever becomes of the path meanwhile.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::Builder;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, chownat, fchmod, fstat, fsync,
-    ftruncate, mkdirat, openat, readlinkat, renameat, renameat_with, statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, Stat, StatVfsMountFlags, StatxAttributes,
+    StatxFlags, chownat, fchmod, fstat, fstatvfs, fsync, ftruncate, mkdirat, openat, readlinkat,
+    renameat, renameat_with, statat, statx, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid, getegid, geteuid};
@@ -556,6 +557,36 @@ impl Place {
             .is_some_and(|top| top.stat.st_mode & SET_GID != 0)
     }
 
+    /// Fails where it shows beforehand that [`Place::put`] and [`Place::remove`] would be refused: what stands there, or
+    /// the directory that holds it, is immutable or append-only (chattr(1)), or on a mount that is read-only.
+    ///
+    /// # Errors
+    /// [`Errno::PERM`] with words for the two, [`Errno::ROFS`], and what else the system refuses.
+    pub fn check_changeable(&self) -> Result<()> {
+        if !self.missing.is_empty() {
+            // Made by whoever asks, with what they hold.
+            return Ok(());
+        }
+        let (directory, name) = self.at()?;
+        let target = self.target.as_ref().map(|target| target.kind.clone());
+        act(self.identity, move || {
+            check_mount(directory.as_fd())?;
+            check_seals(
+                directory.as_fd(),
+                OsStr::new(""),
+                "the directory that holds it is",
+            )?;
+            let Some(kind) = target else {
+                return Ok(());
+            };
+            if let TargetKind::File(fd) = &kind {
+                // It may be a mount of its own.
+                check_mount(fd.as_fd())?;
+            }
+            check_seals(directory.as_fd(), &name, "it is")
+        })
+    }
+
     /// Moves the staged file `temp` to the place, and makes that durable. `checked`: only if what stands there is still
     /// what was looked at.
     ///
@@ -809,6 +840,31 @@ impl Place {
         };
         self.owner_of_new(marks).map(drop)
     }
+}
+
+fn check_mount(fd: BorrowedFd<'_>) -> Result<()> {
+    match fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        true => Err(Errno::ROFS.into()),
+        false => Ok(()),
+    }
+}
+
+/// Of `name` in `directory`, or of the directory itself when it is empty. `subject` starts the reason.
+fn check_seals(directory: BorrowedFd<'_>, name: &OsStr, subject: &str) -> Result<()> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
+    let attributes = match statx(directory, name, flags, StatxFlags::empty()) {
+        // Older kernels, and sandboxes, tell nothing.
+        Err(Errno::NOSYS | Errno::PERM) => return Ok(()),
+        statx => statx?.stx_attributes,
+    };
+    let seal = if attributes.contains(StatxAttributes::IMMUTABLE) {
+        "immutable (chattr +i)"
+    } else if attributes.contains(StatxAttributes::APPEND) {
+        "append-only (chattr +a)"
+    } else {
+        return Ok(());
+    };
+    Err(Error::path(Errno::PERM, format!("{subject} {seal}")))
 }
 
 impl Drop for Place {

@@ -110,6 +110,18 @@ const REFUSED: readonly (readonly [what: string, values: Values, message: string
     "'prefix6': expected a mask of IPv6 or a prefix length, got '129'",
   ],
   [
+    'a prefix of 0',
+    { ...STATIC, prefix: '0' },
+    "'prefix': expected a mask that leaves a network, got '0' for 192.0.2.4",
+  ],
+  [
+    'a prefix of 0 of IPv6',
+    { ...STATIC6, ip6: '2001:db8::4/0' },
+    "'prefix6': expected a mask that leaves a network, got '0' for 2001:db8::4",
+  ],
+  ["the network's own address", { ...STATIC, ip: '192.0.2.0' }, '192.0.2.0/24 is the address of its network itself'],
+  ['the broadcast address', { ...STATIC, ip: '192.0.2.255/24' }, '192.0.2.255/24 is the broadcast address'],
+  [
     'a netmask with a hole',
     { mac, ip: '192.0.2.4', netmask: '255.0.255.0' },
     "'prefix': expected a mask of IPv4 or a prefix length, got '255.0.255.0'",

@@ -39,6 +39,20 @@ const REFUSED: readonly (readonly [what: string, record: unknown, reason: RegExp
     /'netmask': .* got '255.255.0.255'/,
   ],
   ['a prefix that is too long', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: 33 }] }, /'netmask'/],
+  ['a netmask of 0', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: '0.0.0.0' }] }, /'netmask': .* leaves a network/],
+  ['a prefix of 0', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: 0 }] }, /'netmask': .* got 0 for 192\.0\.2\.4$/],
+  ['a prefix of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: 0 }] }, /'netmask': .* leaves a network/],
+  ['a mask of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: '::' }] }, /'netmask': .* leaves a network/],
+  [
+    "the subnet's own address",
+    { mac: MAC, ips: [{ ip: '192.0.2.64', netmask: '255.255.255.192' }] },
+    /: 192\.0\.2\.64\/26 is the address of its network itself$/,
+  ],
+  [
+    'the broadcast address',
+    { mac: MAC, ips: [{ ip: '192.0.2.127', netmask: 26 }] },
+    /: 192\.0\.2\.127\/26 is the broadcast address$/,
+  ],
   ['no netmask', { mac: MAC, ips: [{ ip: '192.0.2.4' }] }, /Missing 'netmask' key for IPv4 address/],
   ['no ip', { mac: MAC, ips: [{ netmask: '24' }] }, /Missing 'ip' key for IPv4 address/],
   [
@@ -107,6 +121,33 @@ suite('records of vm-data/networking', () => {
       assert.deepEqual(accepted({ mac: MAC, ips: [{ ip: '192.0.2.4', netmask }] }).ipv4, [
         { address: '192.0.2.4', prefix: 24 },
       ]);
+    });
+  }
+
+  for (const [ip, prefix] of [
+    ['192.0.2.4', 31],
+    ['192.0.2.5', 31],
+    ['192.0.2.4', 32],
+    ['192.0.2.0', 31],
+    ['192.0.2.64', 25],
+    ['192.0.3.0', 23],
+    ['192.0.2.255', 23],
+  ] as const) {
+    test(`a machine may have ${ip}/${prefix}`, () => {
+      assert.deepEqual(accepted({ mac: MAC, ips: [{ ip, netmask: prefix }] }).ipv4, [{ address: ip, prefix }]);
+    });
+  }
+
+  for (const [ip, prefix] of [
+    ['2001:db8::', 127],
+    ['2001:db8::1', 127],
+    ['2001:db8::', 128],
+    // The anycast address of the subnet's routers, RFC 4291 section 2.6.1.
+    ['2001:db8::', 64],
+    ['2001:db8::ffff:ffff:ffff:ffff', 64],
+  ] as const) {
+    test(`a machine may have ${ip}/${prefix}`, () => {
+      assert.deepEqual(accepted({ mac: MAC, ip6s: [{ ip, netmask: prefix }] }).ipv6, [{ address: ip, prefix }]);
     });
   }
 

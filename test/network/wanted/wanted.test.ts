@@ -192,6 +192,47 @@ suite('which device a MAC means', () => {
     assert.equal(read([ON_0], [emulated]).interfaces[0]?.nic.name, 'ens4');
   });
 
+  for (const [what, driver, paravirtual] of [
+    ["Xen's", 'mlx5_core', 'vif'],
+    ["KVM's", 'ixgbevf', 'virtio_net'],
+    ["VMware's", 'iavf', 'vmxnet3'],
+    ["Hyper-V's", 'mlx5_core', 'hv_netvsc'],
+  ] as const) {
+    test(`the paravirtual twin of a virtual function, ${what}, whatever the order`, () => {
+      // Joined by the driver, as netvsc does it, or not.
+      for (const master of ['eth0', null]) {
+        const vf = like({ name: 'enp3s0v0', driver, master });
+        const twin = like({ driver: paravirtual });
+        for (const nics of [
+          [vf, twin],
+          [twin, vf],
+        ]) {
+          const { interfaces, errors } = read([ON_0], nics);
+          assert.deepEqual([interfaces.map(({ nic: { name } }) => name), errors], [['eth0'], []]);
+        }
+      }
+    });
+  }
+
+  for (const [what, drivers] of [
+    ['neither is paravirtual', ['e1000', 'mlx5_core']],
+    ['both are paravirtual', ['virtio_net', 'virtio_net']],
+    ['no driver is known, as on a copy of a system', [null, null]],
+  ] as const) {
+    test(`of two devices with one MAC none is guessed where ${what}; the answer names both`, () => {
+      const nics = drivers.map((driver, index) => like({ name: `ens${index}`, driver }));
+      const { interfaces, errors } = read([ON_0, ON_1], [...nics, ETH1]);
+      const [a, b] = drivers.map((driver, index) => `ens${index} (driver ${driver ?? 'unknown'})`);
+      assert.deepEqual(errors, [
+        `0: ${a} and ${b} have one MAC, and which of them is the paravirtual one cannot be told`,
+      ]);
+      assert.deepEqual(
+        interfaces.map(({ nic: { name } }) => name),
+        ['eth1'],
+      );
+    });
+  }
+
   test('one without a device is missing, and the others are not lost', () => {
     const mac = '52:54:00:00:00:07';
     const { interfaces, errors, missing } = read([{ ...ON_0, mac: mac.toUpperCase() }, ON_1]);

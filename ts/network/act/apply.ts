@@ -87,6 +87,13 @@ async function change(
     await end(host);
     return difference;
   };
+  try {
+    // What cannot be written is to be known before anything is taken down.
+    await host.files.check(plan.files, LOCK);
+  } catch (error) {
+    await end(host);
+    throw error;
+  }
   await perform(plan.before, performing);
   let commit: Commit;
   try {
