@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import type { Nic } from '../../../ts/api/host.js';
+import { readNetplan } from '../../../ts/network/owners/netplan.js';
 import { type NetworkFacts, withChanges } from '../../../ts/network/plan.js';
 import { debianRoot, suites } from '../../support/debian-root.js';
 import { factsOf, planOf } from '../cases.js';
@@ -118,9 +119,10 @@ suite('netplan: who takes a device', () => {
   });
 
   test('all conditions of a match must hold: another MAC under our name is another device', () => {
-    const other = 'network: {ethernets: {x: {match: {name: "eth*", macaddress: "52:54:00:aa:00:99"}, dhcp4: true}}}\n';
+    const other = 'network: {ethernets: {x: {match: {name: eth0, macaddress: "52:54:00:aa:00:99"}, dhcp4: true}}}\n';
     const files = after(given({ [STOCK]: other }));
     assert.equal(files.get(STOCK), other);
+    for (const made of generated(files)) assert.match(made.get('10-netplan-x.network') ?? '', /^DHCP=ipv4$/m);
     assert.match(files.get('/etc/netplan/60-guestwire.yaml') ?? '', /^ {4}"eth0":$/m);
   });
 
@@ -165,6 +167,30 @@ suite('netplan: who takes a device', () => {
     const networking = { a: { ...NETWORKING.a, mac: nic.mac } };
     const gone = factsOf({ networking, nics: [nic], present: ['/usr/sbin/netplan'] }, files);
     for (const made of generated(after(gone))) assert.ok(made.has('10-netplan-frontport.network'));
+  });
+
+  test('virtual functions of the device stay, and those who are one', () => {
+    const card = 'virtual-function-count: 2, embedded-switch-mode: switchdev, delay-virtual-functions-rebind: true';
+    const text = `network: {ethernets: {card: {match: {name: eth0}, dhcp4: true, ${card}}, eth7: {link: card, mtu: 1400}}}\n`;
+    const files = after(given({ [CLOUD]: text }));
+    wins(files);
+    const ours = readNetplan(files).definitions.find(({ id }) => id === 'card');
+    assert.deepEqual([...(ours?.functions ?? [])].flat().join(' '), card.replaceAll(/[:,]/g, ''));
+    assert.deepEqual(ours?.files, ['/etc/netplan/60-guestwire.yaml']);
+  });
+
+  test('a device that is a virtual function stays one, wherever its card is defined', () => {
+    for (const path of [CLOUD, STOCK]) {
+      const files = after(
+        given({
+          [path]: 'network: {ethernets: {card: {match: {name: eth7}, virtual-function-count: 1}}}\n',
+          '/etc/netplan/99-vf.yaml': 'network: {ethernets: {part: {match: {name: eth0}, link: card, dhcp4: true}}}\n',
+        }),
+      );
+      wins(files);
+      const ours = readNetplan(files).definitions.find(({ id }) => id === 'eth0');
+      assert.equal(ours?.functions.get('link'), 'card', path);
+    }
   });
 
   for (const kind of ['bridges', 'bonds']) {

@@ -18,6 +18,8 @@ export interface Definition {
   readonly setName: string | null;
   /** Its own, or else that of the section it stands in; null: the one that counts for all, `Netplan.renderer`. */
   readonly renderer: string | null;
+  /** What is said of virtual functions, by key: how a card is divided, or with `link` whose part the device is. */
+  readonly functions: ReadonlyMap<string, string>;
 }
 
 interface Match {
@@ -45,6 +47,14 @@ export interface Netplan {
   readonly ids: ReadonlySet<string>;
   readonly renderer: string;
 }
+
+/** netplan(5), properties for SR-IOV. */
+const VIRTUAL_FUNCTIONS = [
+  'virtual-function-count',
+  'embedded-switch-mode',
+  'delay-virtual-functions-rebind',
+  'link',
+] as const;
 
 type Mapping = Readonly<Record<string, unknown>>;
 
@@ -107,6 +117,14 @@ function merged(
           },
     setName: text(body['set-name']) ?? old?.setName ?? null,
     renderer: text(body['renderer']) ?? old?.renderer ?? shared,
+    functions: new Map([
+      ...(old?.functions ?? []),
+      ...VIRTUAL_FUNCTIONS.flatMap((key) => {
+        const value = body[key];
+        const isScalar = typeof value === 'boolean' || text(value) !== null;
+        return isScalar ? [[key, String(value)] as const] : [];
+      }),
+    ]),
   };
 }
 

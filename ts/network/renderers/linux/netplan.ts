@@ -127,7 +127,7 @@ function plannedFiles(facts: NetworkFacts): readonly FileChange[] {
   const removed = withoutOurs(facts, old);
   const others = new Map(withChanges(facts, removed).files);
   others.delete(OURS);
-  const left = readNetplan(others);
+  const left = withCarried(readNetplan(others), old, facts);
   const used = new Set(left.ids);
   const ours = facts.interfaces.map((config) => {
     const one = { config, ...placeOf(config.nic, { old, left, used }) };
@@ -135,9 +135,18 @@ function plannedFiles(facts: NetworkFacts): readonly FileChange[] {
     return one;
   });
   const stubs = old.definitions.filter(({ id }) => !used.has(id) && isNeeded(id, left));
-  const changes = [...removed, ...ourFile(facts, ours, stubs)];
+  // Where the file that defines the card sorts after ours, its id has to be known to ours.
+  const cards = ours.flatMap(({ functions }) => functions.get('link') ?? []).filter((id) => left.ids.has(id));
+  const changes = [...removed, ...ourFile(facts, ours, [...stubs.flatMap(stub), ...cards.map(known)])];
   prove(ours, readNetplan(withChanges(facts, changes).files));
   return changes;
+}
+
+/** A virtual function of ours still names its card, by the definition that goes and so by ours. */
+function withCarried(left: Netplan, old: Netplan, { interfaces }: NetworkFacts): Netplan {
+  const going = old.definitions.filter((one) => isForOne(one) && interfaces.some(({ nic }) => takes(one, nic)));
+  const carried = old.references.filter(({ by }) => going.some(({ id }) => by === `ethernets.${id}`));
+  return { ...left, references: [...left.references, ...carried] };
 }
 
 /** What ours is called, and what it takes over of the definition that the device had. */
@@ -146,6 +155,8 @@ interface Place {
   /** Taken over: on a copy it cannot be told whether the device has the name already that the image gives it. */
   readonly mac: string | null;
   readonly renderer: string | null;
+  /** By key. */
+  readonly functions: ReadonlyMap<string, string>;
 }
 
 function placeOf(
@@ -155,6 +166,7 @@ function placeOf(
   const before = inOrder(old.definitions.filter((one) => takes(one, nic)));
   const rivals = left.definitions.filter((one) => takes(one, nic));
   const renderer = before[0]?.renderer ?? null;
+  const functions = new Map(before.filter(isForOne).flatMap((one) => [...one.functions]));
   for (const rival of rivals) {
     const [user] = old.references.filter(({ id }) => id === rival.id);
     if (user !== undefined) refuse(nic, `${user.by} in ${user.file} stands on ${described(rival)}, which takes it`);
@@ -175,7 +187,7 @@ function placeOf(
     refuse(nic, needed.length > 0 ? `${why}, and others stand on the id ${needed.join()}` : why);
   }
   const isCopy = nic.index === 0 && before.some((one) => isForOne(one) && one.match?.mac === nic.mac);
-  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer };
+  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer, functions };
 }
 
 function inOrder(definitions: readonly Definition[]): readonly Definition[] {
@@ -217,12 +229,12 @@ function prove(ours: readonly (Place & { readonly config: InterfaceConfig })[], 
 function ourFile(
   facts: NetworkFacts,
   ours: readonly (Place & { readonly config: InterfaceConfig })[],
-  stubs: readonly Definition[],
+  more: readonly string[],
 ): readonly FileChange[] {
   const lines = [
     ...['# Written by guestwire; changes are lost.', 'network:', '  version: 2', '  ethernets:'],
     ...ours.flatMap(({ config, ...place }) => definition(config, place, facts.interfaces)),
-    ...stubs.flatMap(stub),
+    ...more,
   ];
   return writeIfChanged(facts, OURS, `${lines.join('\n')}\n`, 0o600).map((change) => ({ ...change, exactMode: true }));
 }
@@ -297,9 +309,13 @@ function stub({ id, match, setName }: Definition): readonly string[] {
   ];
 }
 
+function known(id: string): string {
+  return `    ${quoted(id)}: {}`;
+}
+
 function definition(
   config: InterfaceConfig,
-  { id, mac, renderer }: Place,
+  { id, mac, renderer, functions }: Place,
   all: readonly InterfaceConfig[],
 ): readonly string[] {
   const { nic, ipv4, ipv6, auto6 } = config;
@@ -311,6 +327,7 @@ function definition(
     `    ${quoted(id)}:`,
     ...matchOf(nic, id, mac),
     ...(renderer === null ? [] : [`      renderer: ${quoted(renderer)}`]),
+    ...[...functions].map(([key, value]) => `      ${key}: ${quoted(value)}`),
     ...(isSecondary(config, all) ? ['      optional: true'] : []),
     `      dhcp4: ${config.dhcp4}`,
     `      dhcp6: ${auto6 === 'dhcp'}`,
