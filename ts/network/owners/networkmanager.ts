@@ -65,6 +65,20 @@ export function contenders(profiles: readonly Profile[], nic: Nic): readonly Pro
     .sort((a, b) => priorityOf(b) - priorityOf(a));
 }
 
+/** Of the contenders those that a boot may choose: equals, and the ones after what files do not tell the conditions of. */
+export function possible(all: readonly Profile[]): readonly Profile[] {
+  const last = all.findIndex((one, index) => {
+    const next = all[index + 1];
+    return !isDoubtful(one) && (next === undefined || priorityOf(next) < priorityOf(one));
+  });
+  return last < 0 ? all : all.slice(0, last + 1);
+}
+
+/** Whether it asks for what {@link takes} counts as met. */
+export function isDoubtful({ text }: Profile): boolean {
+  return ['kernel-command-line', 'driver', 'path'].some((key) => listOf(valueOf(text, 'match', key)).length > 0);
+}
+
 export function priorityOf({ text }: Profile): number {
   return Number.parseInt(valueOf(text, 'connection', 'autoconnect-priority') ?? '0', 10) || 0;
 }
@@ -99,7 +113,8 @@ function isAutomatic(text: string): boolean {
   return !/^(false|0)$/.test(valueOf(text, 'connection', 'autoconnect') ?? 'true');
 }
 
-function wired(text: string, key: string): string | undefined {
+/** A key of the device's own section, under either of its names. */
+export function wired(text: string, key: string): string | undefined {
   return valueOf(text, 'ethernet', key) ?? valueOf(text, '802-3-ethernet', key);
 }
 

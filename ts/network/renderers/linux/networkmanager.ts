@@ -36,6 +36,7 @@ import {
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
+import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 
 const PROFILES = '/etc/NetworkManager/system-connections/';
@@ -112,6 +113,10 @@ export const networkmanager: Renderer = {
         ...gone.flatMap(([, text]) => valueOf(text, 'connection', 'uuid') ?? []).map((uuid) => up('ignore', uuid)),
       ],
     };
+  },
+
+  boot({ files }, nic) {
+    return readNetworkManager(profilesIn(files), nic);
   },
 };
 
