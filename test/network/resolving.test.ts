@@ -3,7 +3,14 @@ import { execFileSync } from 'node:child_process';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import type { Argv, FileChange } from '../../ts/api/host.js';
-import { type Action, type NetworkFacts, type ResolvConf, type Resolver, withChanges } from '../../ts/network/plan.js';
+import {
+  type Action,
+  type InterfaceConfig,
+  type NetworkFacts,
+  type ResolvConf,
+  type Resolver,
+  withChanges,
+} from '../../ts/network/plan.js';
 import { resolvFile } from '../../ts/network/resolvers/file.js';
 import {
   type Found,
@@ -34,6 +41,7 @@ function factsOf(
   const records = servers.map((dns, index) => ({
     mac: [ETH0, ETH1][index]?.mac,
     ips: [{ ip: `192.0.${index}.4`, netmask: 24 }],
+    gateway: `192.0.${index}.1`,
     dns,
   }));
   return {
@@ -676,12 +684,20 @@ suite('the servers of the next boot, by the files alone', () => {
     assert.notEqual(unlasting(factsOf('file', [servers], files(text.slice(2))), []), null);
   });
 
-  test('a server of a family that the machine does not have cannot be asked', () => {
+  test('a server to which no way leads cannot be asked', () => {
     const files = { '/etc/resolv.conf': 'nameserver 192.0.2.53\n' };
     assert.equal(unlasting(factsOf('file', [['192.0.2.53', '2001:db8::53']], files), []), null);
     const both = factsOf('file', [['192.0.2.53', '2001:db8::53']], files);
-    const interfaces = both.interfaces.map((one) => ({ ...one, auto6: 'ra' as const }));
-    assert.notEqual(unlasting({ ...both, interfaces }, []), null);
+    const led: readonly Partial<InterfaceConfig>[] = [
+      { auto6: 'ra' },
+      { gateway6: 'fe80::1' },
+      { ipv6: [{ address: '2001:db8::1', prefix: 64 }] },
+      { routes: [{ address: '2001:db8::', prefix: 32, gateway: 'fe80::1', metric: null }] },
+    ];
+    for (const more of led) {
+      const interfaces = both.interfaces.map((one) => ({ ...one, ...more }));
+      assert.notEqual(unlasting({ ...both, interfaces }, []), null, JSON.stringify(more));
+    }
   });
 });
 

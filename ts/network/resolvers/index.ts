@@ -1,7 +1,7 @@
 /** Who makes `/etc/resolv.conf`, what has to be told to whom, and what the next boot has of it. */
 import type { FileChange } from '../../api/host.js';
-import { familyOf } from '../address.js';
-import type { Action, NetworkFacts, Resolver } from '../plan.js';
+import { contains, familyOf } from '../address.js';
+import type { Action, InterfaceConfig, NetworkFacts, Resolver } from '../plan.js';
 import { file } from './file.js';
 import { type Expected, LIMIT, type Maker, type OnDisk, RESOLV_CONF, serversIn } from './maker.js';
 import { NETCONFIG_PROGRAMS, netconfig } from './netconfig.js';
@@ -162,11 +162,15 @@ function wantedServers({ interfaces }: NetworkFacts): readonly string[] {
   return [...new Set(interfaces.flatMap(({ dns }) => dns))];
 }
 
-/** Those that can be asked: a server of a family that no interface has is out of reach, and some stacks leave it out. */
+/** Those that can be asked: a server to which no way leads is out of reach, and some stacks leave it out. */
 export function askedServers(facts: NetworkFacts): readonly string[] {
-  const has = {
-    4: facts.interfaces.some(({ ipv4, dhcp4 }) => dhcp4 || ipv4.length > 0),
-    6: facts.interfaces.some(({ ipv6, auto6 }) => auto6 !== null || ipv6.length > 0),
+  return wantedServers(facts).filter((server) => facts.interfaces.some((config) => reaches(config, server)));
+}
+
+function reaches({ ipv4, ipv6, routes, ...config }: InterfaceConfig, server: string): boolean {
+  const leadsOut = {
+    4: config.dhcp4 || config.gateway4 !== null,
+    6: config.auto6 !== null || config.gateway6 !== null,
   };
-  return wantedServers(facts).filter((server) => has[familyOf(server)]);
+  return leadsOut[familyOf(server)] || [...ipv4, ...ipv6, ...routes].some((network) => contains(network, server));
 }
