@@ -85,6 +85,7 @@ const KINDS: readonly Kind[] = [
     what: 'a mask takes the name of a file, and the next one counts',
     files: {
       [`${LIB}00-rival.network`]: file('Name=eth0', 'Address=203.0.113.8/24'),
+      [`${LIB}00-rival.network.d/more.conf`]: file('Name=eth0', 'Address=203.0.113.7/24'),
       [`${ETC}07-eth0.network`]: file('Name=eth0'),
     },
     links: { [`${ETC}00-rival.network`]: '/dev/null' },

@@ -72,6 +72,23 @@ suite('ifupdown: which definition takes a device', () => {
     assert.deepEqual(argvs(files, 'restore'), ['ifup eth0=office']);
   });
 
+  test('what is up by a mapping or a logical name is taken down by that, and then by its own name for an undo', () => {
+    const mapped = `${LO}auto eth0\nmapping eth0\n    script /bin/where\niface office inet dhcp\n`;
+    const logical = `${LO}auto eth0=office\niface office inet dhcp\n`;
+    for (const text of [mapped, logical]) {
+      const files = { [MAIN]: text, '/run/network/ifstate': 'lo=lo\neth0=office\n' };
+      assert.deepEqual(argvs(files, 'before'), ['ifdown --force eth0=office', 'ifdown --force eth0']);
+      assert.deepEqual(argvs(files, 'restore'), ['ifup eth0=office']);
+    }
+  });
+
+  test('what was up comes up in the same order when the change is undone', () => {
+    for (const state of ['lo=lo\neth0:1=eth0:1\neth0=eth0\n', 'lo=lo 1 explicit\neth0:1=eth0:1 1\neth0=eth0 2\n']) {
+      const files = { [MAIN]: aliases, '/run/network/ifstate': state };
+      assert.deepEqual(argvs(files, 'restore'), ['ifup eth0:1', 'ifup eth0']);
+    }
+  });
+
   test('a mapping of the device alone goes, and one with others loses its name', () => {
     const mapping = 'mapping eth0\n    script /usr/local/bin/where\n    map home\n';
     assert.doesNotMatch(after({ [MAIN]: `${LO}${mapping}` }), /mapping|script|map home/);

@@ -124,6 +124,7 @@ suite('which .network file takes a device', () => {
       taker(
         new Map([
           [`${ETC}10-b.network`, ''],
+          [`${ETC}10-b.network.d/a.conf`, MINE],
           [`${RUN}10-b.network`, MINE],
         ]),
       ),
@@ -166,6 +167,13 @@ suite('ours wins in the files', () => {
   test('before a rival that may match it takes an earlier name, too', () => {
     const now = after({ [`${LIB}00-a.network`]: '[Match]\nVirtualization=xen\n' });
     assert.equal(taker(now), `${ETC}0-guestwire-eth0.network`);
+  });
+
+  test('a name of ours that is masked stays masked, and another one is taken', () => {
+    const now = after({ [OURS]: '', [`${LIB}10-b.network`]: MINE });
+    assert.equal(now.get(OURS), '');
+    assert.equal(taker(now), `${ETC}00-guestwire-eth0.network`);
+    assert.deepEqual(after(Object.fromEntries(now)), now, 'a second plan changes nothing');
   });
 
   test('a rival that no name precedes refuses with its file', () => {

@@ -168,4 +168,15 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.match(refusal({ ...mine, [main]: list('eth0', 'unmanaged-devices-') }), /^planned/);
     assert.match(refusal({ ...mine, '/etc/NetworkManager/conf.d/10-image.conf': '' }), /^planned/);
   });
+
+  test('a VPN that comes up with the profile of the device comes up with ours, as long as it is there', () => {
+    const vpn = { [`${ETC}vpn`]: `[connection]\nid=vpn\nuuid=${OTHER}\ntype=vpn\n` };
+    const old = {
+      [`${ETC}wired`]: profile(`interface-name=eth0\nsecondaries=${OTHER};${WIRED.replace('1', '2')};`, '', WIRED),
+    };
+    const now = after({ ...vpn, ...old });
+    assert.match(now.get(OURS) ?? '', new RegExp(`^secondaries=${OTHER};$`, 'm'));
+    assert.equal(after(Object.fromEntries(now)).get(OURS), now.get(OURS));
+    assert.doesNotMatch(after(old).get(OURS) ?? '', /secondaries/);
+  });
 });

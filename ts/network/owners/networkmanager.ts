@@ -105,6 +105,11 @@ export function portOf(
   return null;
 }
 
+/** The VPNs, by UUID, that come up with a profile and are there. */
+export function secondariesOf(text: string, profiles: readonly Profile[]): readonly string[] {
+  return listOf(valueOf(text, 'connection', 'secondaries')).filter((one) => profiles.some(({ uuid }) => uuid === one));
+}
+
 /** NetworkManager 1.46 has renamed them. */
 const CONTROLLER = ['controller', 'master'] as const;
 const BRINGS_PORTS = ['autoconnect-ports', 'autoconnect-slaves'] as const;

@@ -23,6 +23,7 @@ import {
   portOf,
   priorityOf,
   profilesIn,
+  secondariesOf,
   takes,
   unmanagedBy,
   valueOf,
@@ -85,7 +86,7 @@ export const networkmanager: Renderer = {
     const others = changedOthers(facts);
     const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
     const own = interfaces.flatMap((config) =>
-      secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet), 0o600)),
+      secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
     );
     refuseRivals(withChanges(quiet, own));
     const servers = dnsFixes(facts);
@@ -239,6 +240,14 @@ function refuseRivals({ files, interfaces }: NetworkFacts): void {
   }
 }
 
+/** Of the profile that the device has: with another one, these would not come up any more. */
+function secondaries(nic: Nic, facts: NetworkFacts): readonly string[] {
+  const all = profilesIn(facts.files);
+  const active = activeProfile(facts, nic);
+  const old = all.find(({ uuid }) => uuid !== null && uuid === active) ?? contenders(all, nic)[0];
+  return secondariesOf(facts.files.get(pathOf(nic)) ?? old?.text ?? '', all);
+}
+
 /** Above every profile that a boot may give the device instead. */
 function priorityFor(nic: Nic, files: NetworkFacts['files']): number {
   const [highest] = contenders(profilesIn(files), nic).filter(({ path, text }) => !isOurs(path, text));
@@ -260,7 +269,7 @@ function dnsFixes({ files }: NetworkFacts): readonly FileChange[] {
   return off ? [{ type: 'remove', path: NO_DNS }] : [];
 }
 
-function profile(config: InterfaceConfig, facts: NetworkFacts): string {
+function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly string[]): string {
   const { nic, mtu } = config;
   const label = config.label === null ? '' : commentText(config.label);
   const byMac = nic.permanentMac === nic.mac;
@@ -273,6 +282,7 @@ function profile(config: InterfaceConfig, facts: NetworkFacts): string {
     'type=ethernet',
     ...(byMac ? [] : [`interface-name=${nic.name}`]),
     `autoconnect-priority=${priorityFor(nic, facts.files)}`,
+    ...(vpns.length === 0 ? [] : [`secondaries=${vpns.map((uuid) => `${uuid};`).join('')}`]),
     '',
     '[ethernet]',
     ...(byMac ? [`mac-address=${nic.mac.toUpperCase()}`] : []),
