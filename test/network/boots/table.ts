@@ -51,7 +51,7 @@ export function brought(renderer: Renderer, files: Files, machine: Machine = {})
 }
 
 /** The whole decision for 203.0.113.10/24 by 203.0.113.1: the plan, or the message of the refusal and its code. */
-function decided(renderer: Renderer, files: Files, machine: Machine = {}): NetworkPlan | string {
+export function decided(renderer: Renderer, files: Files, machine: Machine = {}): NetworkPlan | string {
   try {
     return decide(factsOf(files, machine), [renderer]);
   } catch (error) {

@@ -19,6 +19,8 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
+import { NETCTL_SOURCED, readNetctl } from '../../readers/netctl.js';
 import { type PlannedRoute, ipRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile } from '../../formats/shell-file.js';
 
@@ -29,6 +31,8 @@ const WANTED = '/etc/systemd/system/multi-user.target.wants/netctl@';
 const FOLDERS = ['/usr/bin', '/usr/sbin', '/sbin'] as const;
 /** In the order of netctl's own preference. */
 const CLIENTS = { 4: ['dhcpcd', 'dhclient'], 6: ['dhclient', 'dhcpcd'] } as const;
+/** Connections that take the devices they bind to for themselves; a VLAN only stands on its own. */
+const PORT_TAKERS = /^(bridge|bond|openvswitch)$/;
 const plug = (name: string): string => `netctl-ifplugd@${name}.service`;
 const plugged = (name: string): string =>
   `/etc/systemd/system/sys-subsystem-net-devices-${name}.device.wants/${plug(name)}`;
@@ -36,7 +40,7 @@ const plugged = (name: string): string =>
 export const netctl: Renderer = {
   name: 'netctl',
   looksFor: `netctl (${CLI})`,
-  reads: [`${DIRECTORY}*`, `${WANTED}*.service`],
+  reads: [`${DIRECTORY}*`, ...NETCTL_SOURCED, `${WANTED}*.service`, ...SYSCTL_FILES],
   asks: [
     CLI,
     ...CLIENTS[4].flatMap((client) => FOLDERS.map((folder) => `${folder}/${client}`)),
@@ -63,6 +67,7 @@ export const netctl: Renderer = {
     const isOurs = ({ name }: Profile): boolean => name.startsWith(OURS);
     const gone = old.filter((profile) => isOurs(profile) && !names.includes(profile.name.slice(OURS.length)));
     const foreign = old.filter((profile) => !isOurs(profile) && names.includes(profile.nic));
+    refusePorts(facts, old, names);
     // ifplugd would bring up other profiles of the interface whenever its link comes back.
     const plugs = names.filter((name) => present.has(plugged(name))).map(plug);
     return {
@@ -81,6 +86,10 @@ export const netctl: Renderer = {
       ],
       files: [
         ...gone.map(({ name }): FileChange => ({ type: 'remove', path: DIRECTORY + name })),
+        // Where no program is run, on a copy, they would start at the next boot.
+        ...[...foreign, ...gone].flatMap(({ wanted }): readonly FileChange[] =>
+          wanted === null ? [] : [{ type: 'remove', path: wanted }],
+        ),
         ...interfaces.flatMap((config) =>
           writeIfChanged(facts, DIRECTORY + OURS + config.nic.name, profileOf(config, facts), 0o644),
         ),
@@ -99,7 +108,30 @@ export const netctl: Renderer = {
       ],
     };
   },
+
+  boot(facts, nic) {
+    // Ours is enabled by a program, after the files are written.
+    const started = profiles(facts).filter(({ name, wanted }) => wanted !== null || name.startsWith(OURS));
+    return readNetctl(
+      facts.files,
+      started.map(({ name }) => name),
+      nic,
+    );
+  },
 };
+
+/** A bridge or bond that starts at boot would take the address away. */
+function refusePorts({ files }: NetworkFacts, all: readonly Profile[], names: readonly string[]): void {
+  for (const { name, nic, wanted } of all) {
+    const keys = readShellFile(files.get(DIRECTORY + name) ?? '');
+    if (wanted === null || !PORT_TAKERS.test(keys.get('Connection') ?? '')) continue;
+    const ports = (keys.get('BindsToInterfaces') ?? '').split(/\s+/);
+    const port = names.find((one) => ports.includes(one));
+    if (port === undefined) continue;
+    const why = `an address on ${port}, a port of ${nic} by ${DIRECTORY}${name}: it belongs on ${nic}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netctl', why]);
+  }
+}
 
 function run(argv: Extract<Action, { type: 'run' }>['argv'], onFailure: 'ignore' | 'report'): Action {
   return { type: 'run', argv, onFailure };
@@ -121,6 +153,7 @@ interface Profile {
 function profiles({ files }: NetworkFacts): readonly Profile[] {
   return [...files]
     .filter(([path]) => path.startsWith(DIRECTORY) && !/\.(action|conf|service)$/.test(path))
+    .filter(([path]) => !path.slice(DIRECTORY.length).includes('/'))
     .map(([path, text]) => {
       const name = path.slice(DIRECTORY.length);
       const wanted = `${WANTED}${escaped(name)}.service`;

@@ -20,9 +20,11 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
+import { readNetifrc } from '../../readers/netifrc.js';
 import { RESOLV_CONF } from '../../resolvers/maker.js';
 import { type PlannedRoute, ipRoute, routesOf } from '../../routes.js';
-import { quoted, readShellFile, removeShellKeys } from '../../formats/shell-file.js';
+import { quoted, readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 
 const MAIN = '/etc/conf.d/net';
 const SYSCTL = '/etc/sysctl.d/60-guestwire.conf';
@@ -46,7 +48,7 @@ const levels = (name: string): readonly [string, string] => [
 export const netifrc: Renderer = {
   name: 'netifrc',
   looksFor: `netifrc (${SCRIPT} and ${LIBRARIES[0]})`,
-  reads: [MAIN, `${MAIN}.*`, SYSCTL],
+  reads: [MAIN, `${MAIN}.*`, ...SYSCTL_FILES],
   asks: [
     ...[SCRIPT, ...LIBRARIES, SYSTEMD, ...DHCLIENTS],
     ...USUAL_NAMES.flatMap((name) => [service(name), started(name), ...levels(name)]),
@@ -75,6 +77,7 @@ export const netifrc: Renderer = {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netifrc without dhclient', 'DHCPv6']);
     }
     const names = interfaces.map(({ nic }) => nic.name);
+    refusePorts(facts, names);
     const gone = interfacesIn(facts.files.get(MAIN) ?? '').filter((name) => !names.includes(name));
     return {
       before: [...gone.map((name) => rc(name, 'stop', 'ignore')), ...names.flatMap(stop)],
@@ -91,7 +94,31 @@ export const netifrc: Renderer = {
       ],
     };
   },
+
+  boot({ files, present }, nic) {
+    const isStarted = levels(nic.name).some((path) => present.has(path));
+    return readNetifrc(files, isStarted, nic);
+  },
 };
+
+/** net.example of bridges and bonds; the variable's name is that of the owner, as a shell can have it. */
+const PORTS = /^(?:bridge|slaves)_(.+)$/;
+const OPTIONS_OF_BRIDGES = /^bridge_(add|forward_delay|hello_time|stp|max_age|priority|ageing_time)_/;
+
+/** A bridge or bond takes the address of its ports away. */
+function refusePorts({ files }: NetworkFacts, names: readonly string[]): void {
+  for (const path of [MAIN, ...[...files.keys()].filter((one) => one.startsWith(`${MAIN}.`))]) {
+    for (const [key, value] of readShellFile(files.get(path) ?? '')) {
+      const added = names.find((name) => key === `bridge_add_${suffix(name)}`);
+      const port = added ?? names.find((name) => value.split(/\s+/).includes(name));
+      const named = OPTIONS_OF_BRIDGES.test(key) ? undefined : PORTS.exec(key)?.[1];
+      const owner = added === undefined ? named : value.trim();
+      if (port === undefined || owner === undefined) continue;
+      const why = `an address on ${port}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netifrc', why]);
+    }
+  }
+}
 
 type OnFailure = 'ignore' | 'report';
 
@@ -157,11 +184,22 @@ function foreign(text: string, interfaces: readonly InterfaceConfig[]): string {
 }
 
 function elsewhere(facts: NetworkFacts): readonly FileChange[] {
-  return facts.interfaces.flatMap(({ nic }) => {
-    const path = `${MAIN}.${nic.name}`;
+  return facts.interfaces.flatMap((config) => {
+    const path = `${MAIN}.${config.nic.name}`;
     const text = facts.files.get(path);
-    return text === undefined ? [] : writeIfChanged(facts, path, foreign(text, facts.interfaces), 0o644);
+    if (text === undefined) return [];
+    return writeIfChanged(facts, path, withoutIpv6(foreign(text, facts.interfaces), config), 0o644);
   });
+}
+
+/** What stands there for the DHCP client counts more than what we say of it. */
+function withoutIpv6(text: string, { nic, dhcp4, auto6 }: InterfaceConfig): string {
+  const key = `dhcpcd_${suffix(nic.name)}`;
+  const options = readShellFile(text).get(key) ?? '';
+  if (!dhcp4 || auto6 !== null || options === '' || /(^|\s)-4(\s|$)/.test(options)) return text;
+  const value = `-4 ${options}`;
+  // An expansion is to stay one.
+  return setShellKey(text, key, /["`\\]/.test(value) ? quoted(value, 'double') : `"${value}"`, 'none');
 }
 
 function mainFile(facts: NetworkFacts): readonly FileChange[] {
