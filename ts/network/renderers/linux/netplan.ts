@@ -136,8 +136,8 @@ function plannedFiles(facts: NetworkFacts): readonly FileChange[] {
   });
   const stubs = old.definitions.filter(({ id }) => !used.has(id) && isNeeded(id, left));
   // Where the file that defines the card sorts after ours, its id has to be known to ours.
-  const cards = ours.flatMap(({ functions }) => functions.get('link') ?? []).filter((id) => left.ids.has(id));
-  const changes = [...removed, ...ourFile(facts, ours, [...stubs.flatMap(stub), ...cards.map(known)])];
+  const cards = new Set(ours.flatMap(({ functions }) => functions.get('link') ?? []).filter((id) => left.ids.has(id)));
+  const changes = [...removed, ...ourFile(facts, ours, [...stubs.flatMap(stub), ...[...cards].map(known)])];
   prove(ours, readNetplan(withChanges(facts, changes).files));
   return changes;
 }
