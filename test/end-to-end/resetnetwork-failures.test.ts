@@ -111,7 +111,7 @@ suite('nova counts as a failure of resetnetwork that', { concurrency: 2 }, () =>
     });
   }
 
-  test('every error is that only a reset can end in', () => {
+  test('it ends in an error that no other command has', () => {
     const only = Object.entries(AGENT_ERRORS).filter(([code]) => code.startsWith('GW_NETWORK_'));
     assert.ok(only.length > 0);
     for (const [code, [returncode]] of only) assert.ok(!SUCCESS.includes(String(returncode)), code);
