@@ -507,6 +507,17 @@ const AFTER_BOOT: readonly AfterBoot[] = [
     problem: null,
   },
   {
+    what: "Debian's base comes too late behind three servers",
+    resolver: 'resolvconf',
+    present: DEBIAN,
+    files: {
+      '/etc/resolvconf/resolv.conf.d/head': 'nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\n',
+      '/etc/resolvconf/resolv.conf.d/base': `nameserver ${WANTED}\n`,
+    },
+    servers: ['192.0.2.1', '192.0.2.2', '192.0.2.3'],
+    problem: instead('192.0.2.1 192.0.2.2 192.0.2.3'),
+  },
+  {
     what: "Debian's resolvconf does not start",
     resolver: 'resolvconf',
     present: DEBIAN.slice(0, 2),

@@ -4,6 +4,7 @@ import type { NetworkFacts, NetworkPlan } from '../plan.js';
 import { askedServers, hasAll, missing } from '../resolvers/index.js';
 import { RESOLV_CONF, serversIn } from '../resolvers/maker.js';
 import { BEHIND_MANAGER } from '../resolvers/networkmanager.js';
+import { isLocal } from '../resolvers/resolvconf.js';
 import { BEHIND_STUB, STUBS } from '../resolvers/resolved.js';
 import { until } from './perform.js';
 
@@ -22,7 +23,7 @@ async function seenBy({ files }: Host): Promise<Seen> {
   const servers = (await read(RESOLV_CONF)) ?? [];
   const [first = ''] = servers;
   if (STUBS.includes(first)) return { servers: (await read(BEHIND_STUB)) ?? [], path: BEHIND_STUB };
-  if (!servers.every((server) => server.startsWith('127.') || server === '::1') || servers.length === 0) {
+  if (servers.length === 0 || !servers.every(isLocal)) {
     return { servers, path: RESOLV_CONF };
   }
   return { servers: await read(BEHIND_MANAGER), path: BEHIND_MANAGER };

@@ -8,7 +8,7 @@ import { NETCONFIG_PROGRAMS, netconfig } from './netconfig.js';
 import { managerProblem, networkmanager } from './networkmanager.js';
 import { other } from './other.js';
 import { STUBS, resolved, resolvedProblem } from './resolved.js';
-import { isDebian, isThere, resolvconf } from './resolvconf.js';
+import { isDebian, isLocal, isThere, resolvconf } from './resolvconf.js';
 
 const MAKERS: Readonly<Record<Resolver, Maker>> = { resolved, resolvconf, networkmanager, netconfig, file, other };
 
@@ -148,7 +148,11 @@ export function hasAll(servers: readonly string[], wanted: readonly string[]): b
 
 function expect(facts: NetworkFacts, told: readonly string[]): Expected {
   if (sealedAs(facts) !== null) return { servers: serversIn(facts.resolvConf?.text ?? '') };
-  return MAKERS[facts.resolver].afterBoot(facts, told);
+  const expected = MAKERS[facts.resolver].afterBoot(facts, told);
+  if ('unknown' in expected || facts.resolver === 'resolved') return expected;
+  const servers = [...new Set(expected.servers)];
+  // One of the machine's own asks all the others, whatever their number.
+  return { servers: isLocal(servers[0] ?? '') ? servers : servers.slice(0, LIMIT) };
 }
 
 /** How it is that nobody can change what programs find in resolv.conf; null where that is no matter. */

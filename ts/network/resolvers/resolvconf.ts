@@ -25,7 +25,6 @@ const DEBIAN = '/etc/resolvconf/update.d/libc';
 const PARTS = '/etc/resolvconf/resolv.conf.d/';
 const [BASE, HEAD] = [`${PARTS}base`, `${PARTS}head`];
 const SETTINGS = '/etc/resolvconf.conf';
-const LOCAL = /^(127\.|::1$)/;
 
 export const resolvconf: Maker = {
   reads: [BASE, HEAD, SETTINGS, maskOf(UNIT), INIT_LINKS],
@@ -56,6 +55,11 @@ export function isDebian({ present }: OnDisk): boolean {
   return present.has(DEBIAN);
 }
 
+/** Of the machine itself. */
+export function isLocal(server: string): boolean {
+  return /^(127\.|::1$)/.test(server);
+}
+
 function block(facts: NetworkFacts, path: string, content: string): readonly FileChange[] {
   const text = facts.files.get(path) ?? '';
   return content === '' && blockOf(text) === '' ? [] : writeIfChanged(facts, path, withBlock(text, content), 0o644);
@@ -64,7 +68,7 @@ function block(facts: NetworkFacts, path: string, content: string): readonly Fil
 /** A server of the machine's own that somebody named stays the first: the others are for it to ask. */
 function nameServers({ files }: NetworkFacts, servers: readonly string[]): string {
   const others = readShellFile(withBlock(files.get(SETTINGS) ?? '', '')).get('name_servers') ?? '';
-  const local = others.split(/\s+/).filter((server) => LOCAL.test(server));
+  const local = others.split(/\s+/).filter(isLocal);
   return `name_servers=${quoted([...local, ...servers].join(' '), 'double')}\n`;
 }
 
