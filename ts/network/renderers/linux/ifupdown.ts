@@ -95,8 +95,14 @@ export const ifupdown: Renderer = {
     const logical = wordsOf(all).filter((word) => word.includes('=') && names.includes(deviceOf(word)));
     const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
     return {
-      // An interface that was never brought up makes ifdown fail, and that is fine.
-      before: [...aliases, ...names, ...gone].map((name) => run('ifdown', name, 'ignore')),
+      // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
+      // may end without taking its lease off.
+      before: [
+        ...[...aliases, ...names, ...gone].map((name) => run('ifdown', name, 'ignore')),
+        ...[...names, ...gone].map((name): Action => {
+          return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name], onFailure: 'ignore' };
+        }),
+      ],
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
       after: names.map((name) => run('ifup', name, 'report')),
       restore: touched.filter((name) => old.includes(name)).map((name) => run('ifup', asBefore(name), 'ignore')),
