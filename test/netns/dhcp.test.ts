@@ -3,25 +3,34 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Input, readInput } from '../network/inputs.js';
-import { suites } from '../support/debian-root.js';
+import { suites, unpacked } from '../support/debian-root.js';
 import { normal } from './kernel.js';
 import { ETH0, NEIGHBOUR, Namespace } from './namespace.js';
 import { comesBack, settledSnapshot, snapshot } from './snapshot.js';
 import { stacksOf } from './stacks.js';
 
 const STATIC = readInput('public-and-private');
+const INTERFACES = '/etc/network/interfaces';
 const OK = { returncode: '0', message: '' };
 /** They use a client of somebody else's, which their roots do not have, or none. */
 const WITHOUT_CLIENT = ['ifupdown-ng', 'ifupdown of busybox', 'netctl', 'direct'];
 
 const isLease = (address: string): boolean => /^2001:db8:77::1..\/128$/.test(address);
 
+/** In place of dhclient. */
+function withClient(namespace: Namespace, release: string, client: 'udhcpc' | 'dhcpcd'): void {
+  if (namespace.has('/usr/sbin/dhclient')) namespace.hide('/usr/sbin/dhclient');
+  const packages = client === 'dhcpcd' ? ['dhcpcd-base'] : ['busybox-static', 'udhcpc'];
+  namespace.lay(unpacked(release, ...packages));
+}
+
 /** Until both families have an address from there that can be used, and a default route. */
 async function comesFromNetwork(namespace: Namespace): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     const shown = snapshot(namespace).filter((line) => /^(address|route): /.test(line));
     const has = (pattern: RegExp): boolean => shown.some((line) => pattern.test(line) && !line.includes('tentative'));
-    if ([/ inet .* dynamic/, / inet6 .* dynamic/, /: default via 192/, /: default via fe80/].every(has)) return;
+    if ([/ inet 192.0.2.1[0-4][0-9]/, / inet6 .* dynamic/, /: default via 192/, /: default via fe80/].every(has))
+      return;
     assert.ok(tries < 300, shown.join('\n'));
     await sleep(100);
   }
@@ -108,5 +117,26 @@ suite('addresses from the network', { concurrency: 2 }, () => {
       const kernel = await namespace.settles(STATIC.wanted, 5000);
       assert.deepEqual(kernel.inWordsOf(STATIC.wanted), normal(STATIC.wanted));
     });
+  }
+
+  for (const release of suites()) {
+    for (const client of ['udhcpc', 'dhcpcd'] as const) {
+      for (const name of ['ifupdown', 'ifupdown-ng']) {
+        test(`${client} as ${name} of ${release} starts it`, { timeout: 300_000 }, async () => {
+          const stack = stacksOf(release).find((one) => one.name === name)!;
+          await using namespace = new Namespace(release, stack.kind);
+          await namespace.serveAddresses();
+          withClient(namespace, release, client);
+          await stack.prepare(namespace);
+          namespace.script(`echo 'dhcpcd:x:998:65534::/usr/lib/dhcpcd:/bin/false' >> /etc/passwd`);
+          if (name === 'ifupdown-ng') namespace.script(`printf 'auto eth0\\niface eth0 inet dhcp\\n' >> ${INTERFACES}`);
+          namespace.script('ifup eth0');
+          await failsAndLeavesAsBefore(namespace);
+          assert.deepEqual((await namespace.reset(STATIC)).reply, OK);
+          const kernel = await namespace.settles(STATIC.wanted, 5000);
+          assert.deepEqual(kernel.inWordsOf(STATIC.wanted), normal(STATIC.wanted), 'nothing of the lease is left');
+        });
+      }
+    }
   }
 });

@@ -148,6 +148,19 @@ export class Namespace implements AsyncDisposable {
     }
   }
 
+  /** Lays what a folder of this machine holds over the system, before it is started. */
+  lay(folder: string): void {
+    mkdirSync(this.before('/'), { recursive: true });
+    run('cp', ['-a', `${folder}/.`, this.before('/')]);
+  }
+
+  /** Takes a file away that the release brings, before the system is started. */
+  hide(path: string): void {
+    mkdirSync(dirname(this.before(path)), { recursive: true });
+    // As overlayfs marks it.
+    run('mknod', [this.before(path), 'c', '0', '0']);
+  }
+
   /** Keeps systemd from starting `units`. */
   async mask(...units: readonly string[]): Promise<void> {
     await this.link(Object.fromEntries(units.map((unit) => [`/etc/systemd/system/${unit}`, '/dev/null'])));

@@ -12,8 +12,11 @@ section() { sed "s|^|$1: |"; }
 finite() { sed -E 's/[0-9]+sec/finite/g; s/nhid [0-9]+ //; s/[[:space:]\\]+/ /g; s/ $//'; }
 ip -o link show | grep -v ' lo: ' | finite | section link
 ip -o addr show | grep -v ' lo ' | finite | sed -E 's/^[0-9]+: //' | sort | section address
-ip -4 -o route show | finite | sort | section route
-ip -6 -o route show | finite | sort | section route
+# NetworkManager counts from 100: each time that it brings a device up, it takes the next number for its routes.
+counted='s/^//'
+pgrep -x NetworkManager > /dev/null && counted='s/metric 1[0-9][0-9]( |$)/metric counted\1/'
+ip -4 -o route show | finite | sed -E "$counted" | sort | section route
+ip -6 -o route show | finite | sed -E "$counted" | sort | section route
 # Some can only be written.
 grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv6/conf 2>/dev/null | sort | section setting
 ps -e -o args= | grep -E '(dhclient|dhcpcd|udhcpc|NetworkManager|systemd-networkd|systemd-resolved|wpa_supplicant)( |$)' |

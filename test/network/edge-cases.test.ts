@@ -649,8 +649,8 @@ suite('what the agent before this one got wrong', () => {
     const text = 'auto lo eth0 tun0\niface lo inet loopback\niface eth0 inet dhcp\niface tun0 inet manual\n';
     const { plan } = planned('ifupdown', { networking: ONE, only: { [INTERFACES]: text } });
     assert.deepEqual(
-      plan.before.map((action) => (action.type === 'run' ? action.argv.at(-1) : action)),
-      ['eth0'],
+      plan.before.map((action) => (action.type === 'run' ? action.argv.join(' ') : action)),
+      ['ifdown --force eth0', 'ip addr flush dev eth0'],
     );
     // A file that cannot be read stops everything while nothing has been run.
     const only = { '/etc/netplan/01-broken.yaml': 'network: {ethernets: [' };

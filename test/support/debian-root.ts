@@ -87,10 +87,35 @@ export function debianRoot(suite = ownSuite(), kind: RootKind = 'full'): string 
 
 /** Downloads the source of Debian packages of this machine's release into `directory`, past the machine's own lists. */
 export function fetchSources(directory: string, ...packages: readonly string[]): void {
-  const suite = ownSuite();
+  aptGet(directory, 'deb-src', ownSuite(), ['source', '--download-only', ...packages]);
+}
+
+/** With the folders of /usr where they are since they were merged. Test files run side by side: another may have made it. */
+const UNPACK = `
+cd "$0" && mkdir -p root/usr
+for file in *.deb; do dpkg-deb -x "$file" root || exit; done
+for name in bin sbin lib; do
+  [ ! -d root/$name ] || { cp -a root/$name root/usr && rm -r root/$name; } || exit
+done
+mv -T root "$1" || [ -e "$1" ]
+rm -r "$0"
+`;
+
+/** A folder with what packages of a release hold, without what they depend on; made once and kept in .cache. */
+export function unpacked(suite: string, ...packages: readonly string[]): string {
+  const folder = `${CACHE}/${packages.join('+')}-${suite}`;
+  if (existsSync(folder)) return folder;
+  const partial = `${folder}.${process.pid}`;
+  aptGet(partial, 'deb', suite, ['download', ...packages]);
+  run('sh', ['-c', UNPACK, partial, folder]);
+  return folder;
+}
+
+/** apt-get in `directory`, with lists and settings of its own. */
+function aptGet(directory: string, type: 'deb' | 'deb-src', suite: string, args: readonly string[]): void {
   for (const name of ['lists/partial', 'archives/partial']) mkdirSync(`${directory}/${name}`, { recursive: true });
   const components = SUITES['jammy']?.includes(suite) === true ? 'main universe' : 'main';
-  writeFileSync(`${directory}/sources.list`, `deb-src ${mirror()} ${suite} ${components}\n`);
+  writeFileSync(`${directory}/sources.list`, `${type} ${mirror()} ${suite} ${components}\n`);
   const settings = {
     'APT::Sandbox::User': 'root',
     'Acquire::Retries': '5',
@@ -101,11 +126,8 @@ export function fetchSources(directory: string, ...packages: readonly string[]):
   };
   const options = Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
   run('apt-get', [...options, '-qq', 'update']);
-  const { status, stderr } = spawnSync('apt-get', [...options, '-qq', 'source', '--download-only', ...packages], {
-    cwd: directory,
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`apt-get source ${packages.join(' ')} ended with ${String(status)}:\n${stderr}`);
+  const { status, stderr } = spawnSync('apt-get', [...options, '-qq', ...args], { cwd: directory, encoding: 'utf8' });
+  if (status !== 0) throw new Error(`apt-get ${args.join(' ')} ended with ${String(status)}:\n${stderr}`);
 }
 
 /** The mirror that this machine's apt uses: none is written down here. */

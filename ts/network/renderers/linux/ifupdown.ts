@@ -104,10 +104,16 @@ export const ifupdown: Renderer = {
     const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     return {
-      // An interface that was never brought up makes ifdown fail, and that is fine.
-      before: [...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
-        run('ifdown', name, 'ignore'),
-      ),
+      // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
+      // may end without taking its lease off.
+      before: [
+        ...[...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
+          run('ifdown', name, 'ignore'),
+        ),
+        ...[...names, ...gone].map((name): Action => {
+          return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name], onFailure: 'ignore' };
+        }),
+      ],
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
       after: names.map((name) => run('ifup', name, 'report')),
       restore: inOrderOf(upIn(facts), touched.filter(isKnown)).map((name) => run('ifup', asBefore(name), 'ignore')),
