@@ -18,6 +18,8 @@ export interface Definition {
   readonly setName: string | null;
   /** Its own, or else that of the section it stands in; null: the one that counts for all, `Netplan.renderer`. */
   readonly renderer: string | null;
+  /** All that it says, merged. */
+  readonly body: Mapping;
 }
 
 interface Match {
@@ -46,7 +48,7 @@ export interface Netplan {
   readonly renderer: string;
 }
 
-type Mapping = Readonly<Record<string, unknown>>;
+export type Mapping = Readonly<Record<string, unknown>>;
 
 /** The files that count, in the order in which netplan merges them: by name, whatever their folder. */
 export function netplanFiles(files: ReadonlyMap<string, string>): readonly string[] {
@@ -107,7 +109,16 @@ function merged(
           },
     setName: text(body['set-name']) ?? old?.setName ?? null,
     renderer: text(body['renderer']) ?? old?.renderer ?? shared,
+    body: joined(old?.body ?? {}, body) as Mapping,
   };
+}
+
+/** Mappings merge, lists are joined, and of all else the later one counts. */
+function joined(old: unknown, now: unknown): unknown {
+  if (Array.isArray(old) && Array.isArray(now)) return [...(old as unknown[]), ...(now as unknown[])];
+  if (!isMapping(old) || !isMapping(now)) return now;
+  const both = Object.entries(now).map(([key, value]) => [key, key in old ? joined(old[key], value) : value] as const);
+  return { ...old, ...Object.fromEntries(both) };
 }
 
 function referencesOf(kind: string, id: string, body: Mapping, file: string): readonly Reference[] {
@@ -151,7 +162,7 @@ export function isProfileOf(path: string, id: string): boolean {
 }
 
 /** As g_uri_escape_string() writes it. */
-function escaped(id: string): string {
+export function escaped(id: string): string {
   return encodeURIComponent(id).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
@@ -166,10 +177,14 @@ function matchesAny(globs: readonly string[], value: string): boolean {
   return globs.some((glob) => fnmatch(glob, value));
 }
 
-function mapping(value: unknown): Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : {};
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function text(value: unknown): string | null {
+export function mapping(value: unknown): Mapping {
+  return isMapping(value) ? value : {};
+}
+
+export function text(value: unknown): string | null {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : null;
 }

@@ -19,6 +19,8 @@ import {
   readNetplan,
   takes,
 } from '../../owners/netplan.js';
+import { NETWORKD_FILES } from '../../owners/networkd.js';
+import { PROFILE_FILES } from '../../owners/networkmanager.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import {
   type Action,
@@ -29,6 +31,7 @@ import {
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
+import { readNetplanBoot } from '../../readers/netplan.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
 
 const DIRECTORY = '/etc/netplan/';
@@ -44,7 +47,7 @@ const PROFILES = '/run/NetworkManager/system-connections/netplan-';
 export const netplan: Renderer = {
   name: 'netplan',
   looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI} or its generator)`,
-  reads: [...NETPLAN_FILES, `${PROFILES}*`, ...OWNER_FILES],
+  reads: [...NETPLAN_FILES, ...NETWORKD_FILES, ...PROFILE_FILES, `${PROFILES}*`, ...OWNER_FILES],
   asks: [CLI, ...GENERATORS, CONFIGURE],
   // What it makes for them, resolved and NetworkManager carry to resolv.conf.
   feeds: ['resolved', 'networkmanager'],
@@ -85,6 +88,10 @@ export const netplan: Renderer = {
       after,
       restore: after,
     };
+  },
+
+  boot({ files }, nic) {
+    return readNetplanBoot(files, nic);
   },
 };
 
@@ -138,6 +145,8 @@ interface Place {
   /** Taken over: on a copy it cannot be told whether the device has the name already that the image gives it. */
   readonly mac: string | null;
   readonly renderer: string | null;
+  /** The daemon is NetworkManager. */
+  readonly isManager: boolean;
 }
 
 function placeOf(
@@ -166,8 +175,9 @@ function placeOf(
     const why = rival === undefined ? `the id ${nic.name} is taken` : `${described(rival)} comes first`;
     refuse(nic, needed.length > 0 ? `${why}, and others stand on the id ${needed.join()}` : why);
   }
+  const isManager = (renderer ?? left.renderer) === 'NetworkManager';
   const isCopy = nic.index === 0 && before.some((one) => isForOne(one) && one.match?.mac === nic.mac);
-  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer };
+  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer, isManager };
 }
 
 function inOrder(definitions: readonly Definition[]): readonly Definition[] {
@@ -289,7 +299,7 @@ function stub({ id, match, setName }: Definition): readonly string[] {
 
 function definition(
   config: InterfaceConfig,
-  { id, mac, renderer }: Place,
+  { id, mac, renderer, isManager }: Place,
   all: readonly InterfaceConfig[],
 ): readonly string[] {
   const { nic, ipv4, ipv6, auto6 } = config;
@@ -305,6 +315,7 @@ function definition(
     `      dhcp4: ${config.dhcp4}`,
     `      dhcp6: ${auto6 === 'dhcp'}`,
     `      accept-ra: ${auto6 !== null}`,
+    ...(isManager ? method6Of(config) : []),
     ...(config.mtu === null ? [] : [`      mtu: ${config.mtu}`]),
     ...section('addresses', addresses),
     ...(config.dns.length === 0
@@ -318,6 +329,12 @@ function definition(
 function matchOf({ name }: Nic, id: string, mac: string | null): readonly string[] {
   if (mac !== null) return ['      match:', `        macaddress: ${quoted(mac)}`, `      set-name: ${quoted(name)}`];
   return id === name ? [] : ['      match:', `        name: ${quoted(name)}`];
+}
+
+/** netplan tells NetworkManager nothing of `accept-ra`, and without addresses to leave IPv6 to the kernel, which listens. */
+function method6Of({ ipv6, auto6 }: InterfaceConfig): readonly string[] {
+  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? 'link-local' : null;
+  return method === null ? [] : ['      networkmanager:', `        passthrough: {ipv6.method: ${quoted(method)}}`];
 }
 
 function section(key: string, lines: readonly string[]): readonly string[] {
