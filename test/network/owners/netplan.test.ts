@@ -1,14 +1,11 @@
 /** Who takes a device, by netplan's own rules: the plans are read by the real generators of two releases. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import type { Nic } from '../../../ts/api/host.js';
 import { readNetplan } from '../../../ts/network/owners/netplan.js';
 import { type NetworkFacts, withChanges } from '../../../ts/network/plan.js';
-import { debianRoot, suites } from '../../support/debian-root.js';
+import { suites } from '../../support/debian-root.js';
+import { generated } from '../netplan-generate.js';
 import { factsOf, planOf } from '../cases.js';
 import { ETH0 } from '../inputs.js';
 
@@ -39,44 +36,14 @@ function after(facts: NetworkFacts): ReadonlyMap<string, string> {
   return done.files;
 }
 
-/** What each release's generator makes of the files for systemd-networkd and NetworkManager, by name. */
-function generated(files: ReadonlyMap<string, string>): readonly ReadonlyMap<string, string>[] {
+/** What each release's generator makes, by name. */
+function allGenerated(files: ReadonlyMap<string, string>): readonly ReadonlyMap<string, string>[] {
   return suites().map((release) => {
-    const scratch = mkdtempSync(join(tmpdir(), 'guestwire-netplan-'));
-    try {
-      for (const [path, text] of files) {
-        if (!path.includes('/netplan/')) continue;
-        mkdirSync(dirname(join(scratch, path)), { recursive: true });
-        writeFileSync(join(scratch, path), text, { mode: 0o600 });
-      }
-      generate(debianRoot(release), scratch);
-      const made = ['run/systemd/network', 'run/NetworkManager/system-connections'].flatMap((directory) => {
-        const names = readIfThere(join(scratch, directory));
-        return names.map((name) => [name, readFileSync(join(scratch, directory, name), 'utf8')] as const);
-      });
-      return new Map(made.sort(([one], [other]) => (one < other ? -1 : 1)));
-    } finally {
-      rmSync(scratch, { recursive: true });
-    }
+    const made = [...generated(release, files)].map(
+      ([path, text]) => [path.slice(path.lastIndexOf('/') + 1), text] as const,
+    );
+    return new Map(made.sort(([one], [other]) => (one < other ? -1 : 1)));
   });
-}
-
-function generate(root: string, scratch: string): void {
-  const [triplet = ''] = readdirSync(join(root, 'usr/lib')).filter((name) => name.endsWith('-linux-gnu'));
-  const libraries = join(root, 'usr/lib', triplet);
-  const loader = readdirSync(libraries).find((name) => /^ld-linux.*\.so\.\d$/.test(name))!;
-  const program = join(root, 'usr/libexec/netplan/generate');
-  const argv = ['--library-path', libraries, program, '--root-dir', scratch];
-  const { status, stderr } = spawnSync(join(libraries, loader), argv, { encoding: 'utf8' });
-  assert.equal(status, 0, stderr);
-}
-
-function readIfThere(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }
 
 /** The file by which networkd configures eth0: the first whose patterns it meets. */
@@ -88,7 +55,7 @@ function winnerOf(made: ReadonlyMap<string, string>): string {
 }
 
 function wins(files: ReadonlyMap<string, string>): void {
-  for (const made of generated(files)) {
+  for (const made of allGenerated(files)) {
     const winner = winnerOf(made);
     assert.match(winner, new RegExp(`^Address=${ADDRESS}/24$`, 'm'));
     assert.equal(winner.match(/^Address=/gm)?.length, 1, winner);
@@ -143,7 +110,7 @@ suite('netplan: who takes a device', () => {
 `;
     const files = after(given({ [CLOUD]: shared }));
     wins(files);
-    for (const made of generated(files)) {
+    for (const made of allGenerated(files)) {
       for (const name of ['eth1', 'eth2']) {
         assert.match(made.get(`10-netplan-${name}.network`) ?? '', /^DNS=198\.51\.100\.53$/m);
       }
@@ -153,7 +120,7 @@ suite('netplan: who takes a device', () => {
   test('an id that a VLAN names stays ours, and the VLAN stays on the device', () => {
     const files = after(given(NAMED));
     wins(files);
-    for (const made of generated(files)) assert.match(winnerOf(made), /^VLAN=storage$/m);
+    for (const made of allGenerated(files)) assert.match(winnerOf(made), /^VLAN=storage$/m);
   });
 
   test('on a copy the MAC that gives the device its name stays', () => {
@@ -166,7 +133,7 @@ suite('netplan: who takes a device', () => {
     const nic = { ...ETH0, name: 'eth5', mac: '52:54:00:aa:00:05', index: 7 };
     const networking = { a: { ...NETWORKING.a, mac: nic.mac } };
     const gone = factsOf({ networking, nics: [nic], present: ['/usr/sbin/netplan'] }, files);
-    for (const made of generated(after(gone))) assert.ok(made.has('10-netplan-frontport.network'));
+    for (const made of allGenerated(after(gone))) assert.ok(made.has('10-netplan-frontport.network'));
   });
 
   test('virtual functions of the device stay, and those who are one', () => {
@@ -210,13 +177,13 @@ suite('netplan: who takes a device', () => {
     for (const folder of ['/lib', '/run']) {
       const files = after(given({ [STOCK]: GLOB, [`${folder}/netplan/10-image.yaml`]: text }));
       wins(files);
-      for (const made of generated(files)) assert.ok(made.has('10-netplan-eth7.network'));
+      for (const made of allGenerated(files)) assert.ok(made.has('10-netplan-eth7.network'));
     }
   });
 
   test('the daemon that had the device keeps it', () => {
     const text = 'network: {version: 2, ethernets: {eth0: {renderer: NetworkManager, dhcp4: true}}}\n';
-    for (const made of generated(after(given({ [CLOUD]: text })))) {
+    for (const made of allGenerated(after(given({ [CLOUD]: text })))) {
       assert.match(made.get('netplan-eth0.nmconnection') ?? '', new RegExp(`^address1=${ADDRESS}/24$`, 'm'));
     }
   });

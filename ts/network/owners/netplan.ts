@@ -20,6 +20,8 @@ export interface Definition {
   readonly renderer: string | null;
   /** What is said of virtual functions, by key: how a card is divided, or with `link` whose part the device is. */
   readonly functions: ReadonlyMap<string, string>;
+  /** All that it says, merged. */
+  readonly body: Mapping;
 }
 
 interface Match {
@@ -56,7 +58,7 @@ const VIRTUAL_FUNCTIONS = [
   'link',
 ] as const;
 
-type Mapping = Readonly<Record<string, unknown>>;
+export type Mapping = Readonly<Record<string, unknown>>;
 
 /** The files that count, in the order in which netplan merges them: by name, whatever their folder. */
 export function netplanFiles(files: ReadonlyMap<string, string>): readonly string[] {
@@ -125,7 +127,16 @@ function merged(
         return isScalar ? [[key, String(value)] as const] : [];
       }),
     ]),
+    body: joined(old?.body ?? {}, body) as Mapping,
   };
+}
+
+/** Mappings merge, lists are joined, and of all else the later one counts. */
+function joined(old: unknown, now: unknown): unknown {
+  if (Array.isArray(old) && Array.isArray(now)) return [...(old as unknown[]), ...(now as unknown[])];
+  if (!isMapping(old) || !isMapping(now)) return now;
+  const both = Object.entries(now).map(([key, value]) => [key, key in old ? joined(old[key], value) : value] as const);
+  return { ...old, ...Object.fromEntries(both) };
 }
 
 function referencesOf(kind: string, id: string, body: Mapping, file: string): readonly Reference[] {
@@ -169,7 +180,7 @@ export function isProfileOf(path: string, id: string): boolean {
 }
 
 /** As g_uri_escape_string() writes it. */
-function escaped(id: string): string {
+export function escaped(id: string): string {
   return encodeURIComponent(id).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
@@ -184,10 +195,14 @@ function matchesAny(globs: readonly string[], value: string): boolean {
   return globs.some((glob) => fnmatch(glob, value));
 }
 
-function mapping(value: unknown): Mapping {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Mapping) : {};
+function isMapping(value: unknown): value is Mapping {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function text(value: unknown): string | null {
+export function mapping(value: unknown): Mapping {
+  return isMapping(value) ? value : {};
+}
+
+export function text(value: unknown): string | null {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : null;
 }

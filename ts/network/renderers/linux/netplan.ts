@@ -20,6 +20,8 @@ import {
   readNetplan,
   takes,
 } from '../../owners/netplan.js';
+import { NETWORKD_FILES } from '../../owners/networkd.js';
+import { PROFILE_FILES } from '../../owners/networkmanager.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import {
   type Action,
@@ -30,6 +32,7 @@ import {
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
+import { readNetplanBoot } from '../../readers/netplan.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
 
 const DIRECTORY = '/etc/netplan/';
@@ -45,7 +48,7 @@ const PROFILES = '/run/NetworkManager/system-connections/netplan-';
 export const netplan: Renderer = {
   name: 'netplan',
   looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI} or its generator)`,
-  reads: [...NETPLAN_FILES, `${PROFILES}*`, ...OWNER_FILES],
+  reads: [...NETPLAN_FILES, ...NETWORKD_FILES, ...PROFILE_FILES, `${PROFILES}*`, ...OWNER_FILES],
   asks: [CLI, ...GENERATORS, CONFIGURE],
   // What it makes for them, resolved and NetworkManager carry to resolv.conf.
   feeds: ({ files }) => {
@@ -93,6 +96,10 @@ export const netplan: Renderer = {
       after,
       restore: after,
     };
+  },
+
+  boot({ files }, nic) {
+    return readNetplanBoot(files, nic);
   },
 };
 
@@ -157,6 +164,8 @@ interface Place {
   readonly renderer: string | null;
   /** By key. */
   readonly functions: ReadonlyMap<string, string>;
+  /** The daemon is NetworkManager. */
+  readonly isManager: boolean;
 }
 
 function placeOf(
@@ -186,8 +195,9 @@ function placeOf(
     const why = rival === undefined ? `the id ${nic.name} is taken` : `${described(rival)} comes first`;
     refuse(nic, needed.length > 0 ? `${why}, and others stand on the id ${needed.join()}` : why);
   }
+  const isManager = (renderer ?? left.renderer) === 'NetworkManager';
   const isCopy = nic.index === 0 && before.some((one) => isForOne(one) && one.match?.mac === nic.mac);
-  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer, functions };
+  return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer, functions, isManager };
 }
 
 function inOrder(definitions: readonly Definition[]): readonly Definition[] {
@@ -315,7 +325,7 @@ function known(id: string): string {
 
 function definition(
   config: InterfaceConfig,
-  { id, mac, renderer, functions }: Place,
+  { id, mac, renderer, functions, isManager }: Place,
   all: readonly InterfaceConfig[],
 ): readonly string[] {
   const { nic, ipv4, ipv6, auto6 } = config;
@@ -332,6 +342,7 @@ function definition(
     `      dhcp4: ${config.dhcp4}`,
     `      dhcp6: ${auto6 === 'dhcp'}`,
     `      accept-ra: ${auto6 !== null}`,
+    ...(isManager ? method6Of(config) : []),
     ...(config.mtu === null ? [] : [`      mtu: ${config.mtu}`]),
     ...section('addresses', addresses),
     ...(config.dns.length === 0
@@ -345,6 +356,12 @@ function definition(
 function matchOf({ name }: Nic, id: string, mac: string | null): readonly string[] {
   if (mac !== null) return ['      match:', `        macaddress: ${quoted(mac)}`, `      set-name: ${quoted(name)}`];
   return id === name ? [] : ['      match:', `        name: ${quoted(name)}`];
+}
+
+/** netplan tells NetworkManager nothing of `accept-ra`, and without addresses to leave IPv6 to the kernel, which listens. */
+function method6Of({ ipv6, auto6 }: InterfaceConfig): readonly string[] {
+  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? 'link-local' : null;
+  return method === null ? [] : ['      networkmanager:', `        passthrough: {ipv6.method: ${quoted(method)}}`];
 }
 
 function section(key: string, lines: readonly string[]): readonly string[] {
