@@ -22,7 +22,10 @@ export function readSlackware(
   const by = new Set(boot.obeySysctls(files, name));
   const limit = /^\d+$/.test(keys.get('MAXNICS') ?? '') ? Number(keys.get('MAXNICS')) : USUAL_LIMIT;
   // Of two indexes of one name the lower one counts; one without a name is ethN.
-  const names = Array.from({ length: limit }, (_, index) => keys.get(`IFNAME[${index}]`) || `eth${index}`);
+  const names = Array.from({ length: limit }, (_, index) => {
+    const told = keys.get(`IFNAME[${index}]`) ?? '';
+    return told === '' ? `eth${index}` : told;
+  });
   const index = names.indexOf(name);
   const of = (key: string): string => keys.get(`${key}[${index}]`) ?? '';
   const isThere = index >= 0 && [...keys].some(([key, value]) => key.endsWith(`[${index}]`) && value !== '');
