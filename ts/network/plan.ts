@@ -167,6 +167,8 @@ export interface Renderer {
   render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'servers'>;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot?(facts: NetworkFacts, nic: Nic): Boot | null;
+  /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */
+  able?(interfaces: readonly InterfaceConfig[]): readonly InterfaceConfig[];
 }
 
 /** A write of `text`, unless that is what stands there already. */

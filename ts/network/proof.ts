@@ -11,7 +11,7 @@ import { routesOf } from './routes.js';
  */
 export function compareBoot(facts: NetworkFacts, renderer: Renderer): Mismatch | null {
   if (renderer.boot === undefined) return null;
-  for (const config of facts.interfaces) {
+  for (const config of renderer.able?.(facts.interfaces) ?? facts.interfaces) {
     if (facts.leftAlone?.includes(config.nic.name) === true) continue;
     const mismatch = compareOne(config, renderer.boot(facts, config.nic));
     if (mismatch !== null) return mismatch;

@@ -65,3 +65,9 @@ export class BootBuilder {
 function fullLength(family: Family): number {
   return family === 4 ? 32 : 128;
 }
+
+/** Length of the network of an IPv4 address without a mask, by its class (RFC 791). */
+export function classOf(address: string): number {
+  const first = Number(address.split('.')[0]);
+  return first < 128 ? 8 : first < 192 ? 16 : 24;
+}

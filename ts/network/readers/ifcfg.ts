@@ -12,6 +12,7 @@ import { readShellFile } from '../formats/shell-file.js';
 import { type Ifcfg, ifcfgFiles } from '../formats/sysconfig.js';
 import { portOwner } from '../owners/ifcfg.js';
 import type { Boot } from '../plan.js';
+import { classOf } from './boot.js';
 import { KernelBoot } from './listening.js';
 
 const DIRECTORY = '/etc/sysconfig/network-scripts/';
@@ -124,11 +125,6 @@ function addressOf(text: string, length: string, mask: string): Address | null {
   const told = length === '' ? mask : length;
   const prefix = told === '' ? classOf(address) : parsePrefix(told, 4);
   return prefix === null ? null : { address, prefix };
-}
-
-function classOf(address: string): number {
-  const first = Number(address.split('.')[0]);
-  return first < 128 ? 8 : first < 192 ? 16 : 24;
 }
 
 /** ifup-ipv6. */

@@ -24,6 +24,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../address.js';
+import { fnmatch } from '../../formats/glob.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
 import {
   type Action,
@@ -33,6 +34,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
+import { readRcconf } from '../../readers/rcconf.js';
 import { type PlannedRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 
@@ -65,6 +67,7 @@ export const rcconf: Renderer = {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", 'DHCPv6']);
     }
     const names = interfaces.map(({ nic }) => nic.name);
+    refusePorts(files, names);
     const gone = interfacesIn(files.get(MAIN) ?? '').filter((name) => !names.includes(name));
     const routes = plannedRoutes(interfaces);
     return {
@@ -75,7 +78,42 @@ export const rcconf: Renderer = {
       restore: [service('netif', 'start', 'ignore', ...names, ...gone), service('routing', 'restart', 'ignore')],
     };
   },
+
+  boot({ files }, nic) {
+    return readRcconf(files, PATHS, nic);
+  },
+
+  able(interfaces) {
+    const kept = oneToANetwork(ofAll(interfaces));
+    return interfaces.map((config) => ({
+      ...config,
+      gateway4: null,
+      gateway6: null,
+      routes: kept
+        .filter(({ nic }) => nic === config.nic.name)
+        .map(({ network: address, prefix, gateway }) => ({ address, prefix, gateway, metric: null })),
+    }));
+  },
 };
+
+/** if_bridge(4), lagg(4): ports by name; `autobridge_` by patterns, of which netif takes those that match. */
+function refusePorts(files: Files, names: readonly string[]): void {
+  for (const path of PATHS) {
+    for (const [key, value] of readShellFile(files.get(path) ?? '')) {
+      const words = value.split(/\s+/);
+      const owner = /^(?:ifconfig|autobridge|create_args)_(.+?)(_alias\d+)?$/.exec(key)?.[1];
+      if (owner === undefined || owner === 'interfaces') continue;
+      const port = names.find((name) =>
+        key.startsWith('autobridge_')
+          ? words.some((word) => fnmatch(word, name))
+          : words.some((word, index) => word === name && /^(addm|laggport)$/.test(words[index - 1] ?? '')),
+      );
+      if (port === undefined) continue;
+      const why = `an address on ${port}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", why]);
+    }
+  }
+}
 
 function service(name: string, command: string, onFailure: 'ignore' | 'report', ...args: readonly string[]): Action {
   return { type: 'run', argv: ['service', name, command, ...args], onFailure };
@@ -99,14 +137,17 @@ interface OwnRoute extends PlannedRoute {
 
 /** One to a network, in the order in which they can be set: the way to a gateway outside the subnets comes first. */
 function plannedRoutes(interfaces: readonly InterfaceConfig[]): readonly OwnRoute[] {
-  const all = interfaces.flatMap((config) => routesOf(config).map((route) => ({ ...route, nic: config.nic.name })));
-  const kept = oneToANetwork(all);
+  const kept = oneToANetwork(ofAll(interfaces));
   const ways = kept.flatMap(({ family, gateway, onLink, nic }): readonly OwnRoute[] =>
     onLink && gateway !== null
       ? [{ family, network: gateway, prefix: family === 4 ? 32 : 128, gateway: null, metric: null, onLink: false, nic }]
       : [],
   );
   return oneToANetwork([...ways, ...kept]);
+}
+
+function ofAll(interfaces: readonly InterfaceConfig[]): readonly OwnRoute[] {
+  return interfaces.flatMap((config) => routesOf(config).map((route) => ({ ...route, nic: config.nic.name })));
 }
 
 function oneToANetwork(routes: readonly OwnRoute[]): readonly OwnRoute[] {

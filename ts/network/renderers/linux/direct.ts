@@ -5,6 +5,7 @@
 import { AgentError } from '../../../api/errors.js';
 import { listenAsWanted } from './advertisements.js';
 import { DESCRIPTION, describeInterfaces, readDescription } from '../../formats/description.js';
+import { readDirect } from '../../readers/direct.js';
 import { type Action, type Renderer, writeIfChanged } from '../../plan.js';
 
 export const direct: Renderer = {
@@ -39,5 +40,9 @@ export const direct: Renderer = {
       // What was live is put back by netlink in any case.
       restore: [],
     };
+  },
+
+  boot({ files }, nic) {
+    return readDirect(files, nic);
   },
 };

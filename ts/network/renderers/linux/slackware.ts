@@ -34,6 +34,8 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
+import { readSlackware } from '../../readers/slackware.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../../formats/shell-file.js';
 
@@ -68,7 +70,7 @@ interface Slot {
 export const slackware: Renderer = {
   name: 'slackware',
   looksFor: `Slackware's network scripts (${SCRIPT})`,
-  reads: [CONF, LOCAL],
+  reads: [CONF, LOCAL, ...SYSCTL_FILES],
   asks: [SCRIPT],
   feeds: () => [],
 
@@ -102,6 +104,10 @@ export const slackware: Renderer = {
       ],
       restore: [...names, ...gone].map((name) => inet1(name, 'start', 'ignore')),
     };
+  },
+
+  boot({ files }, nic) {
+    return readSlackware(files, CONF, LOCAL, nic);
   },
 };
 
