@@ -10,11 +10,7 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
-import {
-  USUAL_NAMES,
-  advertisementLines,
-  listenAsWanted,
-} from './advertisements.js';
+import { USUAL_NAMES, advertisementLines, listenAsWanted } from './advertisements.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
 import {
   type Action,
