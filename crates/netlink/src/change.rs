@@ -107,10 +107,9 @@ pub fn apply(changes: &[Change]) -> Result<()> {
         if answer
             .as_ref()
             .is_some_and(|refusal| refusal.errno == libc::ESRCH)
+            && let Some(request) = change.by_next_hop()?
         {
-            if let Some(request) = change.by_next_hop()? {
-                answer = session.request(&request)?;
-            }
+            answer = session.request(&request)?;
         }
         match answer {
             Some(refusal) if !change.is_done_by(refusal.errno) => {
