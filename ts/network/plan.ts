@@ -166,7 +166,7 @@ export interface Renderer {
   detect(facts: NetworkFacts): Standing | null;
   render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'servers'>;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
-  boot?(facts: NetworkFacts, nic: Nic): Boot | null;
+  boot(facts: NetworkFacts, nic: Nic): Boot | null;
   /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */
   able?(interfaces: readonly InterfaceConfig[]): readonly InterfaceConfig[];
 }

@@ -10,7 +10,6 @@ import { routesOf } from './routes.js';
  * alone. Metrics and an MTU count only where they were asked for; so do routes, but for defaults.
  */
 export function compareBoot(facts: NetworkFacts, renderer: Renderer): Mismatch | null {
-  if (renderer.boot === undefined) return null;
   for (const config of renderer.able?.(facts.interfaces) ?? facts.interfaces) {
     if (facts.leftAlone?.includes(config.nic.name) === true) continue;
     const mismatch = compareOne(config, renderer.boot(facts, config.nic));
