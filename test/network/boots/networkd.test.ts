@@ -135,7 +135,7 @@ const EXAMPLES: readonly Example[] = [
 ];
 
 function bootOf(files: ReadonlyMap<string, string>): readonly string[] {
-  return linesOf(networkd.boot!(factsOf({}, files), ETH0));
+  return linesOf(networkd.boot(factsOf({}, files), ETH0));
 }
 
 suite('systemd-networkd: what a boot brings', () => {
@@ -161,7 +161,7 @@ suite('systemd-networkd: what a boot brings', () => {
       [`${ETC}a.network`, '[Match]\nName=eth0\n'],
       [`${LIB}a.network.d/x.conf`, '[Network]\nDHCP=yes\n'],
     ]);
-    assert.equal(networkd.boot!(factsOf({}, files), ETH0)?.by, `${ETC}a.network, ${LIB}a.network.d/x.conf`);
+    assert.equal(networkd.boot(factsOf({}, files), ETH0)?.by, `${ETC}a.network, ${LIB}a.network.d/x.conf`);
   });
 });
 
@@ -201,7 +201,7 @@ suite('systemd-networkd: the real one brings what the reader says', () => {
       await using namespace = new Namespace(release);
       await namespace.start();
       for (const { what, files } of EXAMPLES.filter(({ unseen }) => unseen !== true)) {
-        const boot = networkd.boot!(factsOf({}, new Map(Object.entries(files))), ETH0);
+        const boot = networkd.boot(factsOf({}, new Map(Object.entries(files))), ETH0);
         const [sure, other] = [boot, boot?.or].map((one) => ({ eth0: keptOf(one ?? null) }));
         await bring(namespace, files);
         const isOther = boot?.or !== undefined && namespace.kernel().shows(other!);

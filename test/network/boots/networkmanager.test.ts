@@ -95,7 +95,7 @@ const EXAMPLES: readonly (readonly [what: string, text: string, ...brings: strin
 type Files = ReadonlyMap<string, string>;
 
 function bootOf(files: Files): readonly string[] {
-  return linesOf(networkmanager.boot!(factsOf({}, files), ETH0));
+  return linesOf(networkmanager.boot(factsOf({}, files), ETH0));
 }
 
 function profileOf(text: string): Files {

@@ -35,8 +35,7 @@ function factsOf(files: Files, { present = [], nic = ETH0 }: Machine): NetworkFa
  * order. Null when nothing takes the device.
  */
 export function brought(renderer: Renderer, files: Files, machine: Machine = {}): readonly string[] | null {
-  const boot = renderer.boot?.(factsOf(files, machine), machine.nic ?? ETH0);
-  assert.ok(boot !== undefined, `${renderer.name} has a reader`);
+  const boot = renderer.boot(factsOf(files, machine), machine.nic ?? ETH0);
   if (boot === null) return null;
   return [
     ...boot.addresses.map(({ address, prefix }) => `${address}/${prefix}`),

@@ -81,7 +81,8 @@ suite('ifupdown: which definition takes a device', () => {
     const logical = `${LO}auto eth0=office\niface office inet dhcp\n`;
     for (const text of [mapped, logical]) {
       const files = { [MAIN]: text, '/run/network/ifstate': 'lo=lo\neth0=office\n' };
-      assert.deepEqual(argvs(files, 'before'), ['ifdown --force eth0=office', 'ifdown --force eth0']);
+      const down = argvs(files, 'before').filter((argv) => argv.startsWith('ifdown'));
+      assert.deepEqual(down, ['ifdown --force eth0=office', 'ifdown --force eth0']);
       assert.deepEqual(argvs(files, 'restore'), ['ifup eth0=office']);
     }
   });
