@@ -650,7 +650,7 @@ suite('what the agent before this one got wrong', () => {
     const { plan } = planned('ifupdown', { networking: ONE, only: { [INTERFACES]: text } });
     assert.deepEqual(
       plan.before.map((action) => (action.type === 'run' ? action.argv.join(' ') : action)),
-      ['ifdown --force eth0', 'ip addr flush dev eth0'],
+      ['ifdown --force eth0', 'ip addr flush dev eth0 scope global'],
     );
     // A file that cannot be read stops everything while nothing has been run.
     const only = { '/etc/netplan/01-broken.yaml': 'network: {ethernets: [' };

@@ -55,7 +55,7 @@ suite('ifupdown: which definition takes a device', () => {
     assert.deepEqual(argvs({ [MAIN]: aliases }, 'before'), [
       'ifdown --force eth0:1',
       'ifdown --force eth0',
-      'ip addr flush dev eth0',
+      'ip addr flush dev eth0 scope global',
     ]);
     assert.deepEqual(argvs({ [MAIN]: aliases }, 'restore'), ['ifup eth0', 'ifup eth0:1']);
   });

@@ -105,13 +105,13 @@ export const ifupdown: Renderer = {
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
-      // may end without taking its lease off.
+      // may end without taking its lease off. Link-local addresses stay: the kernel makes them only when a link comes up.
       before: [
         ...[...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
           run('ifdown', name, 'ignore'),
         ),
         ...[...names, ...gone].map((name): Action => {
-          return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name], onFailure: 'ignore' };
+          return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name, 'scope', 'global'], onFailure: 'ignore' };
         }),
       ],
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
