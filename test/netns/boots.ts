@@ -76,7 +76,8 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
 
   if (refuses !== undefined) {
     const { reply, programs } = await namespace.reset(input);
-    assert.equal(reply.returncode, '500');
+    // Of the command itself; the dispatcher makes 1 of a 500.
+    assert.match(reply.returncode, /^(1|500)$/);
     for (const words of refuses) assert.ok(reply.message.includes(words), reply.message);
     assert.deepEqual(programs, [], 'what is refused runs nothing');
     assert.deepEqual(look(), old, 'what is refused changes nothing');

@@ -52,11 +52,7 @@ suite('ifupdown: which definition takes a device', () => {
   });
 
   test('an alias is taken down before its device, and brought up again after it when the change is undone', () => {
-    assert.deepEqual(argvs({ [MAIN]: aliases }, 'before'), [
-      'ifdown --force eth0:1',
-      'ifdown --force eth0',
-      'ip addr flush dev eth0 scope global',
-    ]);
+    assert.deepEqual(argvs({ [MAIN]: aliases }, 'before'), ['ifdown --force eth0:1', 'ifdown --force eth0']);
     assert.deepEqual(argvs({ [MAIN]: aliases }, 'restore'), ['ifup eth0', 'ifup eth0:1']);
   });
 

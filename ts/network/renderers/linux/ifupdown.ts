@@ -44,6 +44,9 @@ const RETIRED = '#guestwire# ';
 const KEYWORD =
   /^\s*(auto|allow-\S+|iface|interface|mapping|template|source|source-directory|no-auto-down|no-scripts|rename)\b/;
 
+/** A stanza whose addresses come from a DHCP client. */
+const LEASED = /^\s*(?:iface|interface)\s+(\S+)\s+inet6?\s+dhcp\b/gm;
+
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
@@ -102,6 +105,8 @@ export const ifupdown: Renderer = {
       return stanza !== name && names.includes(deviceOf(word));
     });
     const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
+    const leased = [...all.matchAll(LEASED)].map(([, stanza = '']) => stanza);
+    const isLeased = (name: string): boolean => leased.includes(asBefore(name).split('=')[1] ?? name);
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
@@ -110,7 +115,7 @@ export const ifupdown: Renderer = {
         ...[...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
           run('ifdown', name, 'ignore'),
         ),
-        ...[...names, ...gone].map((name): Action => {
+        ...[...names, ...gone].filter(isLeased).map((name): Action => {
           return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name, 'scope', 'global'], onFailure: 'ignore' };
         }),
       ],
