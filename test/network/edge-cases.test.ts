@@ -649,7 +649,7 @@ suite('what the agent before this one got wrong', () => {
     const text = 'auto lo eth0 tun0\niface lo inet loopback\niface eth0 inet dhcp\niface tun0 inet manual\n';
     const { plan } = planned('ifupdown', { networking: ONE, only: { [INTERFACES]: text } });
     assert.deepEqual(
-      plan.before.map((action) => (action.type === 'run' ? action.argv.join(' ') : action)),
+      plan.before.flatMap((action) => (action.type === 'run' ? [action.argv.join(' ')] : [])),
       ['ifdown --force eth0', 'ip addr flush dev eth0 scope global'],
     );
     // A file that cannot be read stops everything while nothing has been run.

@@ -8,7 +8,7 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
-import { advertisementCommands } from './advertisements.js';
+import { advertisementCommands, listenAsWanted } from './advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../../address.js';
 import { blockOf, withBlock } from '../../formats/block.js';
 import { deviceOf, followSources, isUp, logicalLines, rivalIn } from '../../owners/ifupdown.js';
@@ -115,6 +115,8 @@ export const ifupdown: Renderer = {
         ...[...aliases, ...new Set(names.flatMap((name) => [asBefore(name), name])), ...gone].map((name) =>
           run('ifdown', name, 'ignore'),
         ),
+        // A router may advertise at any time: what it has brought must not come again at once.
+        ...facts.interfaces.filter(({ nic }) => isLeased(nic.name)).flatMap(listenAsWanted),
         ...[...names, ...gone].filter(isLeased).map((name): Action => {
           return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name, 'scope', 'global'], onFailure: 'ignore' };
         }),
