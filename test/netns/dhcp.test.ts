@@ -9,6 +9,9 @@ import { ETH0, NEIGHBOUR, Namespace } from './namespace.js';
 import { comesBack, settledSnapshot, snapshot } from './snapshot.js';
 import { stacksOf } from './stacks.js';
 
+// For the agent in the namespace.
+process.env['GUESTWIRE_VERIFY_MS'] = '20000';
+
 const STATIC = readInput('public-and-private');
 const INTERFACES = '/etc/network/interfaces';
 const OK = { returncode: '0', message: '' };

@@ -11,8 +11,11 @@ const SHOW = String.raw`
 section() { sed "s|^|$1: |"; }
 finite() { sed -E 's/[0-9]+sec/finite/g; s/nhid [0-9]+ //; s/[[:space:]\\]+/ /g; s/ $//'; }
 ip -o link show | grep -v ' lo: ' | finite | section link
-# Where no program brings an address back and netlink sets it, the kernel adds these two as it likes.
-ip -o addr show | grep -v ' lo ' | finite | sed -E 's/^[0-9]+: //; s/ nodad//; s/ brd [0-9.]+//' | sort | section address
+# Where no program brings an address back and netlink sets it, the kernel adds the first two as it likes. dhcpcd makes a
+# link-local address of its own where the link has come up with none yet.
+ip -o addr show | grep -v ' lo ' | finite |
+  sed -E 's/^[0-9]+: //; s/ nodad//; s/ brd [0-9.]+//; s/fe80:[^ ]*/link-local/; s/ proto kernel_ll//' |
+  sort | section address
 # NetworkManager counts from 100: each time that it brings a device up, it takes the next number for its routes.
 counted='s/^//'
 pgrep -x NetworkManager > /dev/null && counted='s/metric 1[0-9][0-9]( |$)/metric counted\1/'
