@@ -1,10 +1,10 @@
 import { messageOf } from '../api/errors.js';
-import type { Nic } from '../api/host.js';
+import type { FileChange, Nic } from '../api/host.js';
 import { hasCloudInit } from '../network/cloud-init.js';
 import { decide, rank } from '../network/decide.js';
 import { gather, inspect } from '../network/act/gather.js';
 import { isManaged, networkdFile } from '../network/owners/live.js';
-import { type InterfaceConfig, type NetworkFacts, unconfigured } from '../network/plan.js';
+import { type InterfaceConfig, type NetworkFacts, unconfigured, withChanges } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { describeHooks } from './doctor-hooks.js';
@@ -63,10 +63,12 @@ export const doctor = subcommand({
     const absent = RENDERERS.filter((renderer) => !ranked.some((one) => one.renderer === renderer));
     if (absent.length > 0) print(`    not here: ${absent.map(({ name }) => name).join(', ')}`);
     if (ranked.length === 0) sound = false;
+    let changes: readonly FileChange[] = [];
     if (gathered !== null && ranked.length > 0) {
       print('\nwhat a reset would bring, now and at the next boot');
       try {
-        const { servers } = decide(gathered.facts, RENDERERS);
+        const { files, servers } = decide(gathered.facts, RENDERERS);
+        changes = files;
         if (servers.problem === null) print('  what the host wants');
         else complain(new Error(servers.problem));
       } catch (error) {
@@ -79,7 +81,7 @@ export const doctor = subcommand({
     if (hasCloudInit(facts)) {
       print('\ncloud-init\n  is here; a reset tells it to leave network and host name alone');
     }
-    const strange = strangeHosts(facts, gathered !== null, host.live);
+    const strange = strangeHosts(withChanges(facts, changes), gathered !== null, host.live);
     if (strange.length > 0) print('\n/etc/hosts');
     for (const line of strange) print(`  ${line}`);
     const hooks = await describeHooks(host, config);

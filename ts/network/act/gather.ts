@@ -171,20 +171,7 @@ async function glob(host: Host, pattern: string): Promise<readonly string[]> {
   return found;
 }
 
-/** `/dir/*`, `/dir/*.suffix` and `/dir/*.d/*.suffix`; names that start with a dot and backups do not count. */
+/** Of the paths that meet `pattern`, those that are no editor's backups. */
 async function expand(host: Host, pattern: string): Promise<readonly string[]> {
-  const star = pattern.indexOf('*');
-  if (star < 0) return [pattern];
-  const slash = pattern.indexOf('/', star);
-  if (slash >= 0) {
-    const folders = await expand(host, pattern.slice(0, slash));
-    const below = await Promise.all(folders.map((folder) => expand(host, folder + pattern.slice(slash))));
-    return below.flat();
-  }
-  const [directory, suffix] = [pattern.slice(0, pattern.lastIndexOf('/', star) + 1), pattern.slice(star + 1)];
-  const prefix = pattern.slice(directory.length, star);
-  const names = await host.files.list(directory);
-  return names
-    .filter((name) => name.startsWith(prefix) && name.endsWith(suffix) && !name.startsWith('.') && !name.endsWith('~'))
-    .map((name) => directory + name);
+  return (await glob(host, pattern)).filter((path) => !isGlob(pattern) || !path.endsWith('~'));
 }

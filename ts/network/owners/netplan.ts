@@ -1,6 +1,7 @@
 /** Which netplan definition takes a device, by the rules of netplan(5) and of the daemon that it writes for. Pure. */
 import { parseDocument } from 'yaml';
 import type { Nic } from '../../api/host.js';
+import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 
 /** Of two files of one name the first folder's counts: netplan's order. The machine's own `/usr/lib` is not read. */
@@ -62,14 +63,7 @@ export type Mapping = Readonly<Record<string, unknown>>;
 
 /** The files that count, in the order in which netplan merges them: by name, whatever their folder. */
 export function netplanFiles(files: ReadonlyMap<string, string>): readonly string[] {
-  const byName = new Map<string, string>();
-  for (const folder of FOLDERS) {
-    for (const path of files.keys()) {
-      const name = path.slice(folder.length);
-      if (path.startsWith(folder) && name.endsWith('.yaml') && !byName.has(name)) byName.set(name, path);
-    }
-  }
-  return [...byName].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, path]) => path);
+  return effectivePaths(files, FOLDERS, '.yaml');
 }
 
 /** What all files together say. One that is not YAML says nothing. */

@@ -1,5 +1,6 @@
 /** Which `.network` file takes a device, by systemd-networkd's own rules: systemd.network(5), systemd.syntax(7). Pure. */
 import type { Nic } from '../../api/host.js';
+import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 import { type Setting, readSettings } from '../formats/ini-file.js';
 import { networkdFile } from './live.js';
@@ -122,20 +123,10 @@ function matchesAll(patterns: readonly string[], value: string | null): Match {
   return !excluded.some(isMet) && (included.length === 0 || included.some(isMet)) ? 'yes' : 'no';
 }
 
-/** Paths of the files below `under` that count, one of each name, sorted by it; masked ones are left out. */
+/** Paths of the files below `under` that count, in networkd's order; masked ones are left out. */
 function effective(files: Files, under: string, suffix: string): readonly string[] {
-  const byName = new Map<string, string>();
-  for (const folder of FOLDERS) {
-    for (const path of files.keys()) {
-      const name = path.slice(folder.length + under.length);
-      const isThere = path.startsWith(folder + under) && path.endsWith(suffix) && !name.includes('/');
-      if (isThere && !byName.has(name)) byName.set(name, path);
-    }
-  }
-  return [...byName]
-    .filter(([, path]) => files.get(path) !== '')
-    .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
-    .map(([, path]) => path);
+  const folders = FOLDERS.map((folder) => folder + under);
+  return effectivePaths(files, folders, suffix).filter((path) => files.get(path) !== '');
 }
 
 /** A backslash at the end of a line joins the next one to it; comments in between do not count. */

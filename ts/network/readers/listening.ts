@@ -1,5 +1,6 @@
 /** What Linux brings on a device whose stack leaves some of it to the kernel: router advertisements, and sysctl.d(5). */
 import { type Family, parseAddress } from '../address.js';
+import { effectivePaths } from '../formats/folders.js';
 import type { Boot } from '../plan.js';
 import { BootBuilder } from './boot.js';
 
@@ -84,14 +85,7 @@ export interface Sysctl {
 
 /** Those of IPv6's devices, in the order in which they are set; those of `more`, other such files, come last. */
 export function sysctls(files: ReadonlyMap<string, string>, more: readonly string[] = []): readonly Sysctl[] {
-  const byName = new Map<string, string>();
-  for (const folder of FOLDERS) {
-    for (const path of files.keys()) {
-      const name = path.slice(folder.length);
-      if (path.startsWith(folder) && name.endsWith('.conf') && !byName.has(name)) byName.set(name, path);
-    }
-  }
-  const paths = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+  const paths = effectivePaths(files, FOLDERS, '.conf');
   return [...paths, LAST, ...more].flatMap((path) =>
     (files.get(path) ?? '').split('\n').flatMap((line) => {
       const [, left = '', value = ''] = /^\s*-?([^#;=\s]+)\s*=\s*(\S+)/.exec(line) ?? [];
