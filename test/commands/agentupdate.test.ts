@@ -10,7 +10,7 @@ import { parseUpdateRequest } from '../../ts/commands/update-request.js';
 import { readPending, writePending } from '../../ts/commands/update-state.js';
 import { updateOptions } from '../../ts/cli/command-options.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { unpackArchive } from '../../ts/host/unpack.js';
 import { fakeHost } from '../../ts/testing/fake-host.js';
 import { NO_UPDATES } from '../../ts/testing/no-updates.js';

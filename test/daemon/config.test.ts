@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
 import { SCHEMA } from '../../ts/daemon/config-file.js';
 import { DEFAULTS, formatDuration, formatSize, loadConfig, parseDuration, parseSize } from '../../ts/daemon/config.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { readConfigFiles } from '../../ts/host/system.js';
 
 const PATH = '/etc/guestwire/guestwire.toml';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { test } from 'node:test';
 import { FileJournal } from '../../ts/daemon/journal.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { type AppendOnlyFile, appendOnlyFile } from '../../ts/host/system.js';
 
 async function open(scratch: ScratchDirectory): Promise<{ file: AppendOnlyFile; journal: FileJournal }> {

@@ -13,7 +13,7 @@ import { FileJournal } from '../../ts/daemon/journal.js';
 import { addNativeCommands } from '../../ts/daemon/native-commands.js';
 import { Registry } from '../../ts/daemon/registry.js';
 import { createHost } from '../../ts/host/host.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { appendOnlyFile } from '../../ts/host/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 

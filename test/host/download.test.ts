@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { type Logger, pino } from 'pino';
 import type { TransferLimits } from '../../ts/api/index.js';
 import { downloadFile, fetchBytes } from '../../ts/host/download.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { Authority, type Certificate, UpdateServer } from '../support/update-server.js';
 
 const DEBIAN = 'etc/ssl/certs/ca-certificates.crt';

@@ -4,7 +4,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { makeDirectories } from '../../ts/host/make-directories.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 
 test('all directories that are missing are made, with that mode; those that are there stay as they are', async () => {
   await using scratch = await ScratchDirectory.create();

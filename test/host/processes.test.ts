@@ -160,6 +160,22 @@ function behave(make: () => Processes): void {
     assert.equal((await processes.run(['sh', '-c', 'kill -TERM $$'])).code, 128 + 15);
   });
 
+  test('files are laid out beside a program for as long as it runs, closed to others', async () => {
+    const folder = new Map([
+      ['/etc/one', 'is below {folder}/etc\n'],
+      ['/etc/two/three', 'a secret'],
+    ]);
+    const script =
+      'cd "$1"; stat -c "%a %n" . etc/one etc/two/three; cat "$1/etc/one"; cat etc/two/three; pwd >&2; exit 3';
+    const { code, stdout, stderr } = await processes.run(['sh', '-c', script, 'sh', '{folder}'], { folder });
+    const expected = ['700 .', '600 etc/one', '600 etc/two/three', 'is below /etc', 'a secret'];
+    assert.deepEqual([code, stdout, stderr], [3, expected.join('\n'), '\n'], 'what is printed is without its path');
+    const [where] = (
+      await processes.run(['sh', '-c', 'echo "$1" | tr / :', 'sh', '{folder}'], { folder })
+    ).stdout.split('\n');
+    assert.equal(existsSync(where?.replaceAll(':', '/') ?? '/'), false);
+  });
+
   test('a missing program is code 127', async () => {
     const result = await processes.run(['guestwire-no-such-program', 'x']);
     assert.deepEqual(result, {

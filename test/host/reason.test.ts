@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 
 /** What is done in the scratch directory, in a mount namespace of its own, and what an administrator is told. */
 const CASES: readonly (readonly [code: string, setup: string, doing: string, words: string])[] = [

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { AgentError } from '../../ts/api/errors.js';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { unpackArchive } from '../../ts/host/unpack.js';
 import { tree } from '../support/scratch.js';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { ScratchDirectory } from '../../ts/host/scratch.js';
+import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import {
   installVersion,
   linkVersion,

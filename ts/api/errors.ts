@@ -35,6 +35,7 @@ export const AGENT_ERRORS = {
   GW_NETWORK_INVALID: [1, 'Invalid network data; nothing was changed: %s'],
   GW_NETWORK_UNSUPPORTED: [1, 'No supported network configuration found: looked for %s'],
   GW_NETWORK_IMPOSSIBLE: [1, '%s cannot do %s; nothing was changed'],
+  GW_NETWORK_REFUSED: [1, '%s does not accept what would be written: %s; nothing was changed'],
   GW_NETWORK_BOOT: [1, 'The next boot would bring another network: wanted %s, got %s; nothing was changed'],
   GW_NETWORK_MISMATCH: [1, 'Network was put back: wanted %s, got %s'],
   GW_NETWORK_NOT_BACK: [1, 'Network is not as before (%s): wanted %s, got %s'],

@@ -151,6 +151,11 @@ export interface RunOptions {
    * it a program is started outside of the service's sandbox, where there is one: that takes longer (docs/systemd.md).
    */
   readonly confined?: boolean;
+  /**
+   * Texts by path below a temporary folder, closed to other users, that is there while the program runs: `{folder}` in
+   * an argument or a text stands for its path.
+   */
+  readonly folder?: ReadonlyMap<string, string>;
 }
 
 export interface RunResult {

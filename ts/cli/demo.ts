@@ -3,7 +3,8 @@ import { Secret } from '../api/secret.js';
 import { type Answer, Controller, isSuccess } from '../controller/controller.js';
 import { fileValue } from '../controller/send-file.js';
 import { EmbeddedStore } from '../host/addon.js';
-import { AgentProcess, ScratchDirectory, type ScratchFile } from '../host/scratch.js';
+import { AgentProcess } from '../host/agent-process.js';
+import { ScratchDirectory, type ScratchFile } from '../host/scratch-directory.js';
 import { openStore } from '../host/store.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 

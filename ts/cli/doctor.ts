@@ -3,6 +3,7 @@ import type { FileChange, Nic } from '../api/host.js';
 import { hasCloudInit } from '../network/cloud-init.js';
 import { decide, rank } from '../network/decide.js';
 import { gather, inspect } from '../network/act/gather.js';
+import { validate } from '../network/act/validate.js';
 import { isManaged, networkdFile } from '../network/owners/live.js';
 import { type InterfaceConfig, type NetworkFacts, unconfigured, withChanges } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
@@ -67,8 +68,11 @@ export const doctor = subcommand({
     if (gathered !== null && ranked.length > 0) {
       print('\nwhat a reset would bring, now and at the next boot');
       try {
-        const { files, servers } = decide(gathered.facts, RENDERERS);
+        const plan = decide(gathered.facts, RENDERERS);
+        const { files, servers } = plan;
         changes = files;
+        const unchecked = host.live ? await validate(plan, host, config.network['program-timeout']) : [];
+        for (const reason of unchecked) print(`  ${reason}`);
         if (servers.problem === null) print('  what the host wants');
         else complain(new Error(servers.problem));
       } catch (error) {

@@ -3,7 +3,7 @@ import type { Host, Nic, Store } from '../api/host.js';
 import { type Config, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/host.js';
 import { storeOfNodes } from '../host/memory-store.js';
-import { readLocalFile } from '../host/scratch.js';
+import { readLocalFile } from '../host/local-file.js';
 import { createStoreAccess } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
 import { UsageError, domainId } from './command-line.js';

@@ -2,7 +2,8 @@ import { createTwoFilesPatch } from 'diff';
 import type { FileChange } from '../api/host.js';
 import { decide } from '../network/decide.js';
 import { gather } from '../network/act/gather.js';
-import type { Action } from '../network/plan.js';
+import { validate } from '../network/act/validate.js';
+import { type Action, textOf } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, UsageError, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
@@ -17,10 +18,16 @@ export const plan = subcommand({
     onlyNetwork('plan', positionals);
     using opened = await openNetworkHost(values);
     const { facts, recordErrors } = await gather(opened.host, RENDERERS, opened.config.network['device-timeout']);
-    const { renderer, before, files, after, servers } = decide(facts, RENDERERS);
+    const plan = decide(facts, RENDERERS);
+    const { renderer, checks, before, files, after, servers } = plan;
+    const unchecked = opened.host.live
+      ? await validate(plan, opened.host, opened.config.network['program-timeout'])
+      : [];
     print(`# ${renderer}`);
+    for (const reason of unchecked) print(`# ${reason}`);
     const leftAlone = servers.problem === null ? recordErrors : [...recordErrors, servers.problem];
     for (const error of leftAlone) print(`# left alone: ${error}`);
+    for (const { argv, path } of checks) print(`check: ${argv.join(' ')}${path === undefined ? '' : ` < ${path}`}`);
     for (const action of before) print(`run: ${describe(action)}`);
     for (const change of files) print(difference(change, facts.files));
     for (const action of after) print(`run: ${describe(action)}`);
@@ -36,7 +43,7 @@ export function onlyNetwork(subcommandName: string, [subject, ...more]: readonly
 
 function difference(change: FileChange, files: ReadonlyMap<string, string>): string {
   const { path } = change;
-  const text = change.type === 'write' ? Buffer.from(change.content).toString('utf8') : '';
+  const text = change.type === 'write' ? textOf(change) : '';
   const old = files.get(path);
   return createTwoFilesPatch(old === undefined ? '/dev/null' : path, path, old ?? '', text)
     .split('\n')

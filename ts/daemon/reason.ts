@@ -40,6 +40,7 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_NETWORK_INVALID: [],
   GW_NETWORK_UNSUPPORTED: [],
   GW_NETWORK_IMPOSSIBLE: [],
+  GW_NETWORK_REFUSED: [],
   GW_NETWORK_BOOT: [],
   GW_NETWORK_MISMATCH: [],
   GW_NETWORK_NOT_BACK: [],

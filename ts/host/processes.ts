@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { type Argv, type Processes, type RunOptions, type RunResult, Secret } from '../api/index.js';
 import { Launcher } from './launcher.js';
+import { ScratchDirectory } from './scratch-directory.js';
 
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 const DEFAULT_TIMEOUT = 60_000;
@@ -16,15 +17,29 @@ const SIGNAL_BASE = 128;
  * outside of it; null where there is none.
  */
 export function createProcesses(launcher: string | null = null): Processes {
-  if (launcher === null) return { run: runProgram };
-  const outside = new Launcher(launcher);
-  return {
-    run(argv, options = {}) {
-      if (options.confined === true) return runProgram(argv, options);
-      const { environment = {}, timeout = DEFAULT_TIMEOUT } = options;
-      return outside.run({ argv, environment, timeout }, inputOf(options));
-    },
+  const outside = launcher === null ? null : new Launcher(launcher);
+  const run = (argv: Argv, options: RunOptions = {}): Promise<RunResult> => {
+    if (outside === null || options.confined === true) return runProgram(argv, options);
+    const { environment = {}, timeout = DEFAULT_TIMEOUT } = options;
+    return outside.run({ argv, environment, timeout }, inputOf(options));
   };
+  return {
+    run: (argv, options) => (options?.folder === undefined ? run(argv, options) : besideFolder(run, argv, options)),
+  };
+}
+
+/** Runs a program while a temporary folder holds the texts of `options.folder`, whose path is left out of its output. */
+async function besideFolder(run: Processes['run'], argv: Argv, options: RunOptions): Promise<RunResult> {
+  await using scratch = await ScratchDirectory.create();
+  const inFolder = (text: string): string => text.replaceAll('{folder}', scratch.path);
+  const files = [...(options.folder ?? [])].map(
+    ([path, text]) => [path, { text: inFolder(text), mode: 0o600 }] as const,
+  );
+  await scratch.write(Object.fromEntries(files));
+  const [program, ...args] = argv;
+  const { stdout, stderr, ...result } = await run([inFolder(program), ...args.map(inFolder)], options);
+  const asNamed = (text: string): string => text.replaceAll(scratch.path, '');
+  return { ...result, stdout: asNamed(stdout), stderr: asNamed(stderr) };
 }
 
 /**

@@ -4,7 +4,15 @@ import { quietCloudInit } from './cloud-init.js';
 import { blockOf } from './formats/block.js';
 import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
-import { type Action, type NetworkFacts, type NetworkPlan, type Renderer, type Standing, withChanges } from './plan.js';
+import {
+  type Action,
+  type NetworkFacts,
+  type NetworkPlan,
+  type Renderer,
+  type Standing,
+  textOf,
+  withChanges,
+} from './plan.js';
 import { assertBoot } from './proof.js';
 import { decideResolver, unlasting } from './resolvers/index.js';
 
@@ -52,8 +60,9 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   };
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
+  const checks = renderer.checks?.(after, plan.files) ?? [];
   const paths = resolving.files.map(({ path }) => path);
-  return { ...plan, servers: { paths, refresh: resolving.refresh, problem: unlasting(after, feeds) } };
+  return { ...plan, checks, servers: { paths, refresh: resolving.refresh, problem: unlasting(after, feeds) } };
 }
 
 /** An action without the interfaces that are left alone; none where it was about these only. */
@@ -94,9 +103,10 @@ function isAbout(word: string, name: string): boolean {
 function assertNothingForgotten({ files, unknown = [] }: NetworkFacts, changes: readonly FileChange[]): void {
   for (const name of unknown) {
     const names = new RegExp(`(?<!\\w)${name.replaceAll(/\W/g, String.raw`\$&`)}(?!\\w)`);
-    const loses = changes.find(({ path, ...change }) => {
+    const loses = changes.find((change) => {
+      const { path } = change;
       const before = files.get(path) ?? '';
-      const now = change.type === 'write' ? Buffer.from(change.content).toString('utf8') : null;
+      const now = change.type === 'write' ? textOf(change) : null;
       // What others wrote beside a block of ours, comments as well, says nothing of what is ours.
       if (blockOf(before) !== '') return names.test(blockOf(before)) && !names.test(blockOf(now ?? ''));
       const isNamed = (text: string): boolean => names.test(`${path}\n${text}`);
@@ -115,7 +125,7 @@ function forgottenMtus(facts: NetworkFacts, changes: readonly FileChange[]): rea
     .filter(({ nic }) => {
       const names = new RegExp(`mtu.{0,12}\\b${nic.mtu}\\b`, 'i');
       return changes.some((change) => {
-        const now = change.type === 'write' ? Buffer.from(change.content).toString('utf8') : '';
+        const now = change.type === 'write' ? textOf(change) : '';
         return names.test(facts.files.get(change.path) ?? '') && !names.test(now);
       });
     })

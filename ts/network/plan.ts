@@ -112,10 +112,25 @@ export interface ServerPlan {
   readonly problem: string | null;
 }
 
+/** A look of a stack's own program at what a plan would leave, before anything is changed. It changes nothing itself. */
+export interface Check {
+  /** `{folder}` stands for the folder that holds `files`. */
+  readonly argv: Argv;
+  /** Texts by path; `{folder}` in them as well. None when absent. */
+  readonly files?: ReadonlyMap<string, string>;
+  readonly stdin?: string;
+  /** Of what `stdin` is, for people. */
+  readonly path?: string;
+  /** Exit codes by which the program says that it cannot look, as one of an older release: 127 is always among them. */
+  readonly unable?: readonly number[];
+}
+
 /** Everything that is to happen, in the order it happens. Plain data: print it, compare it, or apply it. */
 export interface NetworkPlan {
   /** The back end that made it. */
   readonly renderer: string;
+  /** Before anything is changed; one that fails ends it all. */
+  readonly checks: readonly Check[];
   /** Run on the old files. */
   readonly before: readonly Action[];
   /** Only what differs from what is there. */
@@ -164,7 +179,9 @@ export interface Renderer {
   /** Makers of resolv.conf that get the servers from this renderer's own files; the others are told apart from it. */
   feeds(facts: NetworkFacts): readonly Resolver[];
   detect(facts: NetworkFacts): Standing | null;
-  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'servers'>;
+  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'checks' | 'servers'>;
+  /** Looks of the stack's own programs at `changes`, which are made in `facts` already. It has none when absent. */
+  checks?(facts: NetworkFacts, changes: readonly FileChange[]): readonly Check[];
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot(facts: NetworkFacts, nic: Nic): Boot | null;
   /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */
@@ -181,9 +198,13 @@ export function withChanges(facts: NetworkFacts, changes: readonly FileChange[])
   const files = new Map(facts.files);
   for (const change of changes) {
     if (change.type === 'remove') files.delete(change.path);
-    else files.set(change.path, Buffer.from(change.content).toString('utf8'));
+    else files.set(change.path, textOf(change));
   }
   return { ...facts, files };
+}
+
+export function textOf({ content }: Extract<FileChange, { type: 'write' }>): string {
+  return Buffer.from(content).toString('utf8');
 }
 
 /**

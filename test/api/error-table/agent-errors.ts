@@ -173,6 +173,16 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     provoke: asked('resetnetwork'),
   },
 
+  GW_NETWORK_REFUSED: {
+    says: ['/bin/bash', /\/etc\/rc\.d\/rc\.inet1\.conf: .*: line \d+: syntax error: unexpected end of file/],
+    files: { ...WITHOUT_IFUPDOWN, 'etc/rc.d/rc.inet1': '', 'etc/rc.d/rc.inet1.conf': 'if true; then\n' },
+    published: VM_DATA,
+    async provoke(guest) {
+      await guest.startLive(`ip link add eth0 address ${MAC} type veth peer name far`);
+      return guest.request('resetnetwork');
+    },
+  },
+
   GW_NETWORK_BOOT: {
     says: ['only its own addresses on eth0', '198.51.100.9/24 too by /etc/network/interfaces'],
     files: {

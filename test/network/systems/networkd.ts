@@ -19,23 +19,25 @@ const match = fc.constantFrom(
   'Name=*\nType=!loopback',
   'Host=nobody\nName=eth0',
 );
+/** Of several devices the first one that comes up would get the macvlan. */
+const isEth0 = (keys: string): boolean =>
+  /^(?:Type=ether\n)?(?:Name|MACAddress)=(?:eth0|52:54:00:aa:00:01)$/.test(keys);
 const network = fc
   .record({
     dhcp: fc.constantFrom('', 'DHCP=yes\n', 'DHCP=ipv4\n'),
     own: fc.option(address),
     via: fc.option(gateway, { freq: 2 }),
-    child: fc.constantFrom('', '', '', 'MACVLAN=mv0\n'),
     server: fc.constantFrom('', 'DNS=203.0.113.53\n'),
   })
-  .map(({ dhcp, own, via, child, server }) => {
+  .map(({ dhcp, own, via, server }) => {
     const static4 = own === null ? '' : `Address=${own}\n`;
     const route =
       own === null || via === null ? '' : `\n[Route]\nDestination=10.0.0.0/8\nGateway=${via}\nGatewayOnLink=yes\n`;
-    return `[Network]\nIPv6AcceptRA=no\n${dhcp}${static4}${server}${child}${route}`;
+    return `IPv6AcceptRA=no\n${dhcp}${static4}${server}${route}`;
   });
-const files = fc
-  .tuple(match, network)
-  .map(([keys, rest]) => `[Match]\n${keys}\n\n[Link]\nRequiredForOnline=no\n\n${rest}`);
+const files = fc.tuple(match, fc.constantFrom('', '', '', 'MACVLAN=mv0\n'), network).map(([keys, child, rest]) => {
+  return `[Match]\n${keys}\n\n[Link]\nRequiredForOnline=no\n\n[Network]\n${isEth0(keys) ? child : ''}${rest}`;
+});
 const ports = fc.constantFrom('eth0', 'eth1').map((name) => `[Match]\nName=${name}\n\n[Network]\nBridge=br0\n`);
 const folder = fc.constantFrom('/etc', '/etc', '/run', '/usr/lib').map((root) => `${root}/systemd/network/`);
 const stem = fc.constantFrom('00-first', '05-early', '10-lan', '20-wired', '50-site', '99-default', 'eth0');

@@ -10,6 +10,7 @@ import { inspect } from './gather.js';
 import { isAboutServers, withServersOnly } from './resolving.js';
 import { LOCK } from './unfinished.js';
 import type { Mismatch } from '../mismatch.js';
+import { validate } from './validate.js';
 import { type KernelState, compare } from './verify.js';
 
 /** `unchanged`: files and kernel were right already, and nothing was run. */
@@ -18,7 +19,8 @@ export type Outcome = 'changed' | 'unchanged';
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
  * was wanted, and the files are, for the next boot. On a difference the files and the live network are put back and
- * GW_NETWORK_MISMATCH is thrown; GW_NETWORK_NOT_BACK where the live network then differs from what it was.
+ * GW_NETWORK_MISMATCH is thrown; GW_NETWORK_NOT_BACK where the live network then differs from what it was. Before all
+ * that the stack's own programs look at the plan: GW_NETWORK_REFUSED.
  *
  * On a host that is not live, only files are written; GW_NETWORK_BOOT where the next boot would bring something else.
  */
@@ -88,7 +90,8 @@ async function change(
     return difference;
   };
   try {
-    // What cannot be written is to be known before anything is taken down.
+    // What cannot be read or written is to be known before anything is taken down.
+    for (const reason of await validate(plan, host, programTimeoutMs)) log.info({ renderer }, reason);
     await host.files.check(plan.files, LOCK);
   } catch (error) {
     await end(host);

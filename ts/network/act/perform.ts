@@ -11,6 +11,8 @@ import type { Action, InterfaceConfig } from '../plan.js';
 const LOOK_EVERY_MS = 100;
 /** Of what a program says, characters: an answer has other things to say. */
 const MAX_SAID = 200;
+/** The exit code that stands for it, as in sh(1). */
+export const NO_SUCH_PROGRAM = 127;
 
 export interface ApplyOptions {
   readonly log: Logger;
@@ -72,10 +74,15 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
       if (code === 0) return null;
       log.warn({ command, code, timedOut, stderr: stderr.slice(-500) }, 'program failed');
       if (onFailure === 'ignore') return null;
-      const said = firstLine(stderr);
-      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}${said === null ? '' : `: ${said.slice(0, MAX_SAID)}`}`;
+      const reason = said(stderr);
+      return `${command} ${timedOut ? 'took too long' : `ended with ${code}`}${reason === null ? '' : `: ${reason}`}`;
     }
   }
+}
+
+/** What a program gives as the reason of its failure, short, or null. */
+export function said(stderr: string): string | null {
+  return firstLine(stderr)?.slice(0, MAX_SAID) ?? null;
 }
 
 /** Whether there is somebody to wait for. */

@@ -24,6 +24,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../address.js';
+import { syntaxChecks } from '../syntax.js';
 import { fnmatch } from '../../formats/glob.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
 import {
@@ -78,6 +79,8 @@ export const rcconf: Renderer = {
       restore: [service('netif', 'start', 'ignore', ...names, ...gone), service('routing', 'restart', 'ignore')],
     };
   },
+
+  checks: (_facts, changes) => syntaxChecks('/bin/sh', changes, (path) => PATHS.includes(path)),
 
   boot({ files }, nic) {
     return readRcconf(files, PATHS, nic);

@@ -13,6 +13,7 @@
  *   resolv.conf by their beginnings and never removes one; a plain resolv.conf is therefore written as well.
  */
 import { AgentError } from '../../../api/errors.js';
+import { syntaxChecks } from '../syntax.js';
 import type { Argv, FileChange, Nic } from '../../../api/host.js';
 import { advertisementLines, listenAsWanted } from './advertisements.js';
 import { bondOver, portOwner } from '../../owners/ifcfg.js';
@@ -108,6 +109,9 @@ export const ifcfg: Renderer = {
       restore: [...known, ...gone.map(({ name }) => name)].map((name) => run(['ifup', name], 'ignore')),
     };
   },
+
+  checks: (_facts, changes) =>
+    syntaxChecks('/bin/bash', changes, (path) => path.startsWith(`${DIRECTORY}ifcfg-`) || path === GLOBAL),
 
   boot({ files }, nic) {
     return readIfcfg(files, nic);

@@ -7,7 +7,7 @@
  * block of the main file. Stanzas of the same interfaces elsewhere are commented out, the rest is kept byte for byte.
  */
 import { AgentError } from '../../../api/errors.js';
-import type { FileChange } from '../../../api/host.js';
+import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementCommands, listenAsWanted } from './advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../../address.js';
 import { blockOf, withBlock } from '../../formats/block.js';
@@ -127,6 +127,15 @@ export const ifupdown: Renderer = {
     };
   },
 
+  checks(facts, changes) {
+    const { files, present, interfaces } = facts;
+    const { read } = followSources(files, MAIN, isClassic(present));
+    if (!changes.some(({ path }) => read.includes(path))) return [];
+    const names = interfaces.map(({ nic }) => nic.name);
+    const texts = read.map((path) => [path, withSourcesIn('{folder}', files.get(path) ?? '')] as const);
+    return checkersOf(facts, `{folder}${MAIN}`, names).map((argv) => ({ argv, files: new Map(texts) }));
+  },
+
   boot({ files, present }, nic) {
     const { read } = followSources(files, MAIN, isClassic(present));
     return readIfupdown(
@@ -147,6 +156,19 @@ function inOrderOf(up: readonly string[], names: readonly string[]): readonly st
   const place = (name: string): number => up.findIndex((word) => word.split('=', 1)[0] === name);
   const wasUp = names.filter((name) => place(name) >= 0).sort((one, other) => place(one) - place(other));
   return [...wasUp, ...names.filter((name) => place(name) < 0)];
+}
+
+/** The programs of the three makes that read the file and act on nothing; busybox takes one interface at a time. */
+function checkersOf(facts: NetworkFacts, main: string, names: readonly string[]): readonly Argv[] {
+  if (isBusybox(facts)) return names.map((name) => ['ifup', '-n', '-m', '-f', '-i', main, name]);
+  if (!isClassic(facts.present)) return [['ifquery', '-i', main, ...names]];
+  const dry = ['--no-act', '--no-mappings', '--no-scripts', '--force'];
+  return [['ifup', ...dry, '--interfaces', main, ...names]];
+}
+
+/** With what `source` lines name below `folder`; what is relative to the file stays so. */
+function withSourcesIn(folder: string, text: string): string {
+  return text.replace(/^\s*source(?:-dir\S*)?\s.*$/gm, (line) => line.replace(/(?<=\s)(?=\/)/g, folder));
 }
 
 function isBusybox({ present }: NetworkFacts): boolean {

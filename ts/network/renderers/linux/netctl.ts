@@ -10,6 +10,7 @@
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
 import { type Address, type Family, familyOf } from '../../address.js';
+import { syntaxChecks } from '../syntax.js';
 import { USUAL_NAMES } from './advertisements.js';
 import {
   type Action,
@@ -108,6 +109,8 @@ export const netctl: Renderer = {
       ],
     };
   },
+
+  checks: (_facts, changes) => syntaxChecks('/bin/bash', changes, (path) => path.startsWith(DIRECTORY)),
 
   boot(facts, nic) {
     // Ours is enabled by a program, after the files are written.

@@ -9,6 +9,7 @@
  * not netifrc's business: they are turned off by a drop-in of sysctl.d(5).
  */
 import { AgentError } from '../../../api/errors.js';
+import { syntaxChecks } from '../syntax.js';
 import type { FileChange } from '../../../api/host.js';
 import { USUAL_NAMES, advertisementLines, listenAsWanted } from './advertisements.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
@@ -94,6 +95,8 @@ export const netifrc: Renderer = {
       ],
     };
   },
+
+  checks: (_facts, changes) => syntaxChecks('/bin/sh', changes, (path) => path === MAIN || path.startsWith(`${MAIN}.`)),
 
   boot({ files, present }, nic) {
     const isStarted = levels(nic.name).some((path) => present.has(path));

@@ -98,6 +98,13 @@ export const netplan: Renderer = {
     };
   },
 
+  checks({ files, present }, changes) {
+    const generator = GENERATORS.find((path) => present.has(path));
+    if (generator === undefined || !changes.some(({ path }) => path.startsWith(DIRECTORY))) return [];
+    const texts = netplanFiles(files).map((path) => [path, files.get(path) ?? ''] as const);
+    return [{ argv: [generator, '--root-dir', '{folder}'], files: new Map(texts) }];
+  },
+
   boot({ files }, nic) {
     return readNetplanBoot(files, nic);
   },

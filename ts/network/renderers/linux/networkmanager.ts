@@ -30,10 +30,12 @@ import {
 } from '../../owners/networkmanager.js';
 import {
   type Action,
+  type Check,
   type InterfaceConfig,
   type NetworkFacts,
   type Renderer,
   commentText,
+  textOf,
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
@@ -114,6 +116,18 @@ export const networkmanager: Renderer = {
         ...gone.flatMap(([, text]) => valueOf(text, 'connection', 'uuid') ?? []).map((uuid) => up('ignore', uuid)),
       ],
     };
+  },
+
+  checks(_facts, changes) {
+    return changes.flatMap((change): readonly Check[] => {
+      const { path } = change;
+      // One of somebody else's that it cannot read is none to it, and no harm.
+      if (change.type === 'remove' || !path.startsWith(OURS)) return [];
+      const stdin = textOf(change);
+      const id = valueOf(stdin, 'connection', 'id') ?? path.slice(PROFILES.length);
+      // Before 1.38 it does not know the option.
+      return [{ argv: ['nmcli', '--offline', 'connection', 'modify', 'connection.id', id], stdin, path, unable: [2] }];
+    });
   },
 
   boot({ files }, nic) {

@@ -24,6 +24,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../address.js';
+import { syntaxChecks } from '../syntax.js';
 import { listenAsWanted } from './advertisements.js';
 import { blockOf, withBlock } from '../../formats/block.js';
 import {
@@ -105,6 +106,8 @@ export const slackware: Renderer = {
       restore: [...names, ...gone].map((name) => inet1(name, 'start', 'ignore')),
     };
   },
+
+  checks: (_facts, changes) => syntaxChecks('/bin/bash', changes, (path) => path === CONF || path === LOCAL),
 
   boot({ files }, nic) {
     return readSlackware(files, CONF, LOCAL, nic);

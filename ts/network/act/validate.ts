@@ -1,0 +1,36 @@
+import { AgentError, messageOf } from '../../api/errors.js';
+import type { Host } from '../../api/host.js';
+import type { Check, NetworkPlan } from '../plan.js';
+import { NO_SUCH_PROGRAM, said } from './perform.js';
+
+/**
+ * Lets the stack's own programs look at what `plan` would leave, before anything is changed. Throws GW_NETWORK_REFUSED.
+ * One that is not there, or is too old to look, is no obstacle: the result says so, a sentence each.
+ */
+export async function validate({ checks }: NetworkPlan, host: Host, timeoutMs: number): Promise<readonly string[]> {
+  const unchecked: string[] = [];
+  for (const check of checks) {
+    const [program] = check.argv;
+    const problem = await look(check, host, timeoutMs).catch((error: unknown) => ({ unable: messageOf(error) }));
+    if (typeof problem === 'string') throw new AgentError('GW_NETWORK_REFUSED', [program, problem]);
+    if (problem !== null) unchecked.push(`${program} cannot check what is planned: ${problem.unable}`);
+  }
+  return unchecked;
+}
+
+async function look(
+  { argv, files, stdin, path, unable = [] }: Check,
+  { processes }: Host,
+  timeout: number,
+): Promise<string | { readonly unable: string } | null> {
+  const { code, stderr, timedOut } = await processes.run(argv, {
+    timeout,
+    confined: true,
+    ...(files === undefined ? {} : { folder: files }),
+    ...(stdin === undefined ? {} : { stdin }),
+  });
+  if (code === 0) return null;
+  const reason = timedOut ? 'it took too long' : (said(stderr) ?? `it ended with ${code}`);
+  if (!timedOut && [NO_SUCH_PROGRAM, ...unable].includes(code)) return { unable: reason };
+  return path === undefined ? reason : `${path}: ${reason}`;
+}
