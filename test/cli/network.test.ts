@@ -189,11 +189,11 @@ suite('the network of an image', () => {
     try {
       const planned = await one.run('plan', 'network');
       assert.equal(planned.code, 1);
-      assert.ok(planned.stdout.includes(`# left alone: ${reason}\n`), planned.stdout);
+      assert.ok(planned.stdout.includes(`# not as wanted: ${reason}\n`), planned.stdout);
       const examined = await one.run('doctor');
       assert.equal(examined.code, 1);
       assert.ok(examined.stdout.includes(`  not usable: ${reason}\n`), examined.stdout);
-      const stdout = `enX0: configured (netplan)\nleft alone: ${reason}\n`;
+      const stdout = `enX0: configured (netplan)\nnot as wanted: ${reason}\n`;
       assert.deepEqual(await one.run('apply', 'network'), { code: 1, stdout, stderr: '' });
     } finally {
       execFileSync('chattr', ['-i', path]);
@@ -225,6 +225,30 @@ suite('the network of an image', () => {
     rmSync(join(one.root, 'etc/systemd/system/sysinit.target.wants/resolvconf.service'));
     const planned = await runCli(['plan', 'network', '--root', one.root, '--facts', facts]);
     assert.equal(planned.code, 1);
-    assert.match(planned.stdout, /^# left alone: name servers \(.*: resolvconf\.service does not start at a boot\)$/m);
+    assert.match(
+      planned.stdout,
+      /^# not as wanted: name servers \(.*: resolvconf\.service does not start at a boot\)$/m,
+    );
+  });
+
+  test('a way of which a program enables what is written is refused until it is enabled, for nothing is run', async () => {
+    const ways: readonly (readonly string[])[] = [
+      ['etc/systemd/system/multi-user.target.wants/netctl@guestwire\\x2denX0.service', 'usr/bin/netctl'],
+      ['etc/runlevels/default/net.enX0', 'etc/init.d/net.lo', 'lib/netifrc/net.sh'],
+    ];
+    for (const [link = '', ...programs] of ways) {
+      await using one = await createScratch();
+      for (const path of programs) await one.write(path, '', 0o755);
+      const facts = await one.write('facts.json', JSON.stringify(FACTS));
+      const apply = (): Promise<CliResult> => runCli(['apply', 'network', '--root', one.root, '--facts', facts]);
+      const { code, stderr } = await apply();
+      assert.equal(code, 1, link);
+      assert.match(
+        stderr,
+        /The next boot would bring another network: wanted a definition of enX0, got none that counts/,
+      );
+      await one.write(link, '');
+      assert.equal((await apply()).code, 0, link);
+    }
   });
 });

@@ -229,7 +229,7 @@ suite('what goes wrong', { concurrency: 2 }, () => {
       await t.test('a device that is not plugged at all is named', async () => {
         namespace.plug(false);
         const { reply } = await namespace.reset(GOOD);
-        assert.match(reply.message, new RegExp(`^Configured eth0; left alone: .*Unknown interface MAC ${ETH1}`));
+        assert.match(reply.message, new RegExp(`^Configured eth0; not as wanted: .*Unknown interface MAC ${ETH1}`));
         namespace.plug(true);
       });
     });

@@ -88,7 +88,7 @@ test('an interface whose record cannot be used any more keeps addresses, routes 
       for (const [node, text] of Object.entries(nodes)) await dom0.tool('write', dom0.path(node), text);
       const { view, message } = await reset(dom0);
       assert.equal(view?.kind, 'error', message);
-      assert.match(message, /^Configured eth0; left alone: /);
+      assert.match(message, /^Configured eth0; not as wanted: /);
       assert.match(message, reason);
       assert.equal(snapshot(namespace, 'eth1'), before);
 
@@ -110,7 +110,7 @@ test('an interface whose record cannot be used any more keeps addresses, routes 
     namespace.plug(false);
     const { view, message } = await reset(dom0);
     assert.equal(view?.kind, 'error', message);
-    assert.match(message, new RegExp(`^Configured eth0; left alone: 525400AA0002: Unknown interface MAC ${ETH1}$`));
+    assert.match(message, new RegExp(`^Configured eth0; not as wanted: 525400AA0002: Unknown interface MAC ${ETH1}$`));
     assert.equal(snapshot(namespace, 'eth0'), eth0, 'files of both, and what the other one has');
     namespace.plug(true);
     assert.deepEqual((await reset(dom0)).view, { kind: 'ok', message: '' });

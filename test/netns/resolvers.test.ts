@@ -214,7 +214,7 @@ const OBSTACLES: readonly Obstacle[] = [
     masked: NO_DAEMONS,
     begin: 'chattr +i /etc/resolv.conf',
     end: 'chattr -i /etc/resolv.conf',
-    says: /^Configured eth0; left alone: name servers \(wanted 192\.0\.2\.53 192\.0\.2\.54, \/etc\/resolv\.conf, which is immutable, has 192\.0\.2\.1\)$/,
+    says: /^Configured eth0; not as wanted: name servers \(wanted 192\.0\.2\.53 192\.0\.2\.54, \/etc\/resolv\.conf, which is immutable, has 192\.0\.2\.1\)$/,
   },
   {
     what: 'a resolv.conf on a read-only mount',

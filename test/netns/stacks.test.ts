@@ -47,6 +47,14 @@ async function walk(stack: Stack, release: string, step: (name: string, work: ()
       assert.deepEqual(cold.inWordsOf(input.wanted), normal(input.wanted), 'after a cold start');
     });
   }
+  await step('another host name alone', async () => {
+    const input = readInput(inputNames().at(-1) ?? FIRST);
+    const { reply, programs, hostname } = await namespace.reset({ ...input, hostname: 'renamed' });
+    assert.deepEqual(reply, { returncode: '0', message: '' });
+    assert.equal(hostname, 'renamed');
+    const others = programs.filter((program) => !program.includes('hostnamectl'));
+    assert.deepEqual(others, [], 'takes no device down');
+  });
   await step('and back', async () => {
     await reset(FIRST);
     assert.equal(files(), before);

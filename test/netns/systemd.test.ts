@@ -73,7 +73,7 @@ suite('the agent as a service', () => {
       const unplugged = { mac: '52:54:00:aa:00:09', ips: [{ ip: '192.0.2.9', netmask: 24 }] };
       await dom0.publish({ 'vm-data/networking/525400AA0009': JSON.stringify(unplugged) });
       const partial = await dom0.answer(await dom0.send('{"name": "resetnetwork", "value": ""}'));
-      assert.match(partial, /Configured eth0 eth1; left alone: .*Unknown interface MAC 52:54:00:aa:00:09/);
+      assert.match(partial, /Configured eth0 eth1; not as wanted: .*Unknown interface MAC 52:54:00:aa:00:09/);
 
       assert.deepEqual(await dom0.setPassword('a new one', 'default'), OK);
       assert.match(service.show('StatusText'), /^Serving/);

@@ -39,7 +39,7 @@ export const AGENT_ERRORS = {
   GW_NETWORK_BOOT: [1, 'The next boot would bring another network: wanted %s, got %s; nothing was changed'],
   GW_NETWORK_MISMATCH: [1, 'Network was put back: wanted %s, got %s'],
   GW_NETWORK_NOT_BACK: [1, 'Network is not as before (%s): wanted %s, got %s'],
-  GW_NETWORK_PARTIAL: [1, 'Configured %s; left alone: %s'],
+  GW_NETWORK_PARTIAL: [1, 'Configured %s; not as wanted: %s'],
   GW_KMS_UNSUPPORTED: [500, 'KMS not supported on this OS: %s'],
   GW_KMS_FAILED: [500, "Couldn't activate with %s: %s"],
   GW_UPDATE_REFUSED: [500, 'Refused to update: %s'],

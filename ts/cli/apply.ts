@@ -22,7 +22,7 @@ export const apply = subcommand({
         ...networkOptions(config),
       });
       print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'right already'} (${renderer})`);
-      for (const error of leftAlone) print(`left alone: ${error}`);
+      for (const error of leftAlone) print(`not as wanted: ${error}`);
       return leftAlone.length === 0 ? EXIT.ok : EXIT.failure;
     } finally {
       await flush();

@@ -26,7 +26,7 @@ export const plan = subcommand({
     print(`# ${renderer}`);
     for (const reason of unchecked) print(`# ${reason}`);
     const leftAlone = servers.problem === null ? recordErrors : [...recordErrors, servers.problem];
-    for (const error of leftAlone) print(`# left alone: ${error}`);
+    for (const error of leftAlone) print(`# not as wanted: ${error}`);
     for (const { argv, path } of checks) print(`check: ${argv.join(' ')}${path === undefined ? '' : ` < ${path}`}`);
     for (const action of before) print(`run: ${describe(action)}`);
     for (const change of files) print(difference(change, facts.files));

@@ -123,7 +123,7 @@ export class Dispatcher {
       if (earlier !== null) {
         throw new AgentError('GW_REQUEST_INTERRUPTED', [
           earlier.command,
-          'it was not run again, files it had half changed were put back, and a program it had started may have gone on',
+          'it was not run again, files it had half changed were put back, and a program it had started may have kept running',
         ]);
       }
       const { name, value, dialect } = wire.codec.decode(raw.body);

@@ -61,8 +61,16 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
   const checks = renderer.checks?.(after, plan.files) ?? [];
-  const paths = resolving.files.map(({ path }) => path);
-  return { ...plan, checks, servers: { paths, refresh: resolving.refresh, problem: unlasting(after, feeds) } };
+  const pathsOf = (changes: readonly FileChange[]): readonly string[] => changes.map(({ path }) => path);
+  const network = pathsOf(rendered.files);
+  const { refresh } = resolving;
+  return {
+    ...plan,
+    checks,
+    aside: pathsOf(plan.files).filter((path) => !network.includes(path)),
+    naming: { after: named.after, restore: named.restore },
+    servers: { paths: pathsOf(resolving.files), refresh, problem: unlasting(after, feeds) },
+  };
 }
 
 /** An action without the interfaces that are left alone; none where it was about these only. */

@@ -1,6 +1,6 @@
 /** The machine's name: where each system keeps it, and what it may be. */
 import type { FileChange } from '../api/host.js';
-import { type Action, type NetworkFacts, wantedAddresses, writeIfChanged } from './plan.js';
+import { type Action, type NamingPlan, type NetworkFacts, wantedAddresses, writeIfChanged } from './plan.js';
 import { hostsFile, withoutGone } from './hosts.js';
 import { readShellFile, setShellKey } from './formats/shell-file.js';
 
@@ -37,10 +37,8 @@ export function liveHostname(name: string): string {
   return name.length <= KERNEL_LIMIT ? name : (name.split('.', 1)[0] ?? name);
 }
 
-export interface Naming {
+export interface Naming extends NamingPlan {
   readonly files: readonly FileChange[];
-  readonly after: readonly Action[];
-  readonly restore: readonly Action[];
 }
 
 /**

@@ -78,6 +78,8 @@ export interface NetworkFacts {
   readonly resolvConf?: ResolvConf;
   /** Addresses of all devices as the kernel shows them; none when absent, as of a system that is not running. */
   readonly live?: readonly { readonly nic: string; readonly address: string }[];
+  /** It is a copy of a system, where no program is run. */
+  readonly copy?: true;
   /** What the agent has set and remembers. None when absent. */
   readonly configured?: readonly InterfaceConfig[];
 }
@@ -101,6 +103,12 @@ export type Action =
   | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
   /** Makes the interface what the plan wants by netlink, without any program; one that it does not want gets nothing. */
   | { readonly type: 'configure'; readonly nic: string };
+
+/** What of a plan is about the machine's name alone. */
+export interface NamingPlan {
+  readonly after: readonly Action[];
+  readonly restore: readonly Action[];
+}
 
 /** What of a plan is about the servers of names alone. */
 export interface ServerPlan {
@@ -138,6 +146,9 @@ export interface NetworkPlan {
   readonly after: readonly Action[];
   /** Run instead of `after` when the change failed and the old files stand there again. */
   readonly restore: readonly Action[];
+  /** Those of the plan's files in which nothing is about addresses or routes: no device is taken down for them. */
+  readonly aside: readonly string[];
+  readonly naming: NamingPlan;
   readonly servers: ServerPlan;
 }
 
@@ -179,7 +190,7 @@ export interface Renderer {
   /** Makers of resolv.conf that get the servers from this renderer's own files; the others are told apart from it. */
   feeds(facts: NetworkFacts): readonly Resolver[];
   detect(facts: NetworkFacts): Standing | null;
-  render(facts: NetworkFacts): Omit<NetworkPlan, 'renderer' | 'checks' | 'servers'>;
+  render(facts: NetworkFacts): Pick<NetworkPlan, 'before' | 'files' | 'after' | 'restore'>;
   /** Looks of the stack's own programs at `changes`, which are made in `facts` already. It has none when absent. */
   checks?(facts: NetworkFacts, changes: readonly FileChange[]): readonly Check[];
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */

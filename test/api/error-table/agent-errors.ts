@@ -43,7 +43,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
   GW_REQUEST_INTERRUPTED: {
     says: [
       'password',
-      'it was not run again, files it had half changed were put back, and a program it had started may have gone on',
+      'it was not run again, files it had half changed were put back, and a program it had started may have kept running',
     ],
     async provoke(guest) {
       await guest.start();

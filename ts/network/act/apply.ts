@@ -7,7 +7,7 @@ import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../plan.js';
 import { compareBoot } from '../proof.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
-import { isAboutServers, withServersOnly } from './resolving.js';
+import { asideOnly } from './resolving.js';
 import { LOCK } from './unfinished.js';
 import type { Mismatch } from '../mismatch.js';
 import { validate } from './validate.js';
@@ -47,8 +47,8 @@ export async function apply(
     return commit.changed.length > 0 ? 'changed' : 'unchanged';
   }
   const old = await kernelState(host);
-  const settled = isAboutServers(plan) && compare(facts.interfaces, old) === null;
-  const left = settled ? await withServersOnly(plan, facts, host) : plan;
+  const isAside = plan.files.every(({ path }) => plan.aside.includes(path));
+  const left = isAside && compare(facts.interfaces, old) === null ? await asideOnly(plan, facts, host) : plan;
   if (left === null) {
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
@@ -127,7 +127,8 @@ async function change(
 /** What the files now on disk would bring at the next boot: a program or a hook may have written them since. */
 async function bootMismatch({ renderer }: NetworkPlan, facts: NetworkFacts, host: Host): Promise<Mismatch | null> {
   const used = RENDERERS.find(({ name }) => name === renderer);
-  return used === undefined ? null : compareBoot({ ...facts, ...(await inspect(host, [used])) }, used);
+  if (used === undefined) throw new Error(`no renderer is called ${renderer}`);
+  return compareBoot({ ...facts, ...(await inspect(host, [used])) }, used);
 }
 
 function afterBoot(mismatch: Mismatch | null): Mismatch | null {

@@ -85,7 +85,8 @@ export async function inspect(
   const resolver = resolverOf({ target: status?.target ?? null, text, files, present });
   const resolvConf = await readResolvConf(host, text);
   const live = host.live ? (await host.network.live()).addresses : [];
-  return { currentHostname: await host.network.hostname(), files, present, resolver, resolvConf, live };
+  const machine = { files, present, resolver, resolvConf, live, ...(host.live ? {} : { copy: true as const }) };
+  return { currentHostname: await host.network.hostname(), ...machine };
 }
 
 /** `text`: of a plain file, or null. */

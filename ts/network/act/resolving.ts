@@ -1,4 +1,7 @@
-/** The servers of names, read back: what programs find in resolv.conf, or behind a server in it that is the machine's own. */
+/**
+ * The machine's name and the servers of names where nothing else is to be done; and the servers read back: what programs
+ * find in resolv.conf, or behind a server in it that is the machine's own.
+ */
 import type { Host } from '../../api/host.js';
 import type { NetworkFacts, NetworkPlan } from '../plan.js';
 import { askedServers, hasAll, missing } from '../resolvers/index.js';
@@ -36,21 +39,19 @@ async function missingNow(facts: NetworkFacts, host: Host): Promise<string | nul
   return servers === null || hasAll(servers, wanted) ? null : missing(path, wanted, servers);
 }
 
-/** Whether the plan would change nothing but servers of names, as far as files tell. */
-export function isAboutServers({ files, after, servers }: NetworkPlan): boolean {
-  return files.every(({ path }) => servers.paths.includes(path)) && !after.some(({ type }) => type === 'set-hostname');
-}
-
 /**
- * What is to be done of a plan where the network is as wanted: nothing (null) where the servers are, too, or where
- * nothing would help; else no device is taken down for them, unless only its own programs tell its servers.
+ * What is to be done of a plan where addresses and routes are as wanted, and so are their files: nothing (null) where name
+ * and servers are, too, or where nothing would help; else no device is taken down for them, unless only the plan's own
+ * programs tell its servers.
  */
-export async function withServersOnly(plan: NetworkPlan, facts: NetworkFacts, host: Host): Promise<NetworkPlan | null> {
-  const { refresh, problem } = plan.servers;
-  if (plan.files.length === 0 && (problem !== null || (await missingNow(facts, host)) === null)) return null;
-  if (refresh === null) return plan;
-  if (plan.files.length === 0 && refresh.length === 0) return null;
-  return { ...plan, before: [], after: refresh, restore: refresh };
+export async function asideOnly(plan: NetworkPlan, facts: NetworkFacts, host: Host): Promise<NetworkPlan | null> {
+  const { files, naming, servers } = plan;
+  const areWritten = files.some(({ path }) => servers.paths.includes(path));
+  const areDue = areWritten || (servers.problem === null && (await missingNow(facts, host)) !== null);
+  if (areDue && servers.refresh === null) return plan;
+  const refresh = areDue ? (servers.refresh ?? []) : [];
+  if (files.length + naming.after.length + refresh.length === 0) return null;
+  return { ...plan, before: [], after: [...naming.after, ...refresh], restore: [...naming.restore, ...refresh] };
 }
 
 /**

@@ -46,11 +46,3 @@ export function notStarted({ files, present }: OnDisk, unit: string, links: read
 export function maskOf(unit: string): string {
   return `/etc/systemd/system/${unit}`;
 }
-
-/** The texts in a folder by the names of their files, which are in order. */
-export function textsIn(files: NetworkFacts['files'], folder: string): ReadonlyMap<string, string> {
-  const found = [...files].filter(([path]) => path.startsWith(folder) && !path.slice(folder.length).includes('/'));
-  return new Map(
-    found.map(([path, text]) => [path.slice(folder.length), text] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
-  );
-}

@@ -2,11 +2,12 @@
  * NetworkManager as the maker of resolv.conf for devices that others configure: a global configuration, by
  * NetworkManager.conf(5). Where there is one, NetworkManager passes over the servers of its own connections.
  */
+import { effectivePaths } from '../formats/folders.js';
 import { readSettings } from '../formats/ini-file.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
 import { ENABLED, PROGRAMS } from '../renderers/linux/networkmanager.js';
 import { parseAddress } from '../address.js';
-import { type Maker, type OnDisk, RESOLV_CONF, maskOf, notStarted, textsIn, withoutFile } from './maker.js';
+import { type Maker, type OnDisk, RESOLV_CONF, maskOf, notStarted, withoutFile } from './maker.js';
 
 const MAIN = '/etc/NetworkManager/NetworkManager.conf';
 const FOLDER = '/etc/NetworkManager/conf.d/';
@@ -47,9 +48,9 @@ export function managerProblem(facts: OnDisk): string | null {
 }
 
 function valueOf(files: NetworkFacts['files'], section: string, key: string): string | undefined {
-  const early = new Map(EARLIER.flatMap((folder) => [...textsIn(files, folder)]));
-  const own = textsIn(files, FOLDER);
-  for (const name of own.keys()) early.delete(name);
-  const settings = [...early.values(), files.get(MAIN) ?? '', ...own.values()].flatMap(readSettings);
+  const parts = effectivePaths(files, [FOLDER, ...EARLIER.toReversed()], '.conf');
+  const partsIn = (folder: string): readonly string[] => parts.filter((path) => path.startsWith(folder));
+  const paths = [...EARLIER.flatMap(partsIn), MAIN, ...partsIn(FOLDER)];
+  const settings = paths.flatMap((path) => readSettings(files.get(path) ?? ''));
   return settings.findLast((setting) => setting.section === section && setting.key === key)?.value;
 }

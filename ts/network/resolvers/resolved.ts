@@ -1,8 +1,9 @@
 /** systemd-resolved: resolved.conf(5). What renderers tell it of a device it takes from them. */
 import { parseAddress } from '../address.js';
+import { effectivePaths } from '../formats/folders.js';
 import { readSettings } from '../formats/ini-file.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
-import { type Maker, type OnDisk, maskOf, notStarted, textsIn, withoutFile } from './maker.js';
+import { type Maker, type OnDisk, maskOf, notStarted, withoutFile } from './maker.js';
 
 const UNIT = 'systemd-resolved.service';
 /** Of files with one name that in the first folder counts. */
@@ -45,8 +46,8 @@ export function resolvedProblem(facts: OnDisk): string | null {
 /** `DNS=` adds to what files before it say; an empty one takes that back. */
 function globalServers(files: NetworkFacts['files']): readonly string[] {
   const main = FOLDERS.map((folder) => files.get(`${folder}resolved.conf`)).find((text) => text !== undefined);
-  const parts = new Map(FOLDERS.toReversed().flatMap((folder) => [...textsIn(files, `${folder}resolved.conf.d/`)]));
-  const texts = [main ?? '', ...[...parts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text)];
+  const folders = FOLDERS.map((folder) => `${folder}resolved.conf.d/`);
+  const texts = [main ?? '', ...effectivePaths(files, folders, '.conf').map((path) => files.get(path) ?? '')];
   let servers: readonly string[] = [];
   for (const { section, key, value } of texts.flatMap(readSettings)) {
     if (section !== 'Resolve' || key !== 'DNS') continue;

@@ -114,7 +114,9 @@ export const netctl: Renderer = {
 
   boot(facts, nic) {
     // Ours is enabled by a program, after the files are written.
-    const started = profiles(facts).filter(({ name, wanted }) => wanted !== null || name.startsWith(OURS));
+    const isEnabled = ({ name, wanted }: Profile): boolean =>
+      wanted !== null || (name.startsWith(OURS) && facts.copy !== true);
+    const started = profiles(facts).filter(isEnabled);
     return readNetctl(
       facts.files,
       started.map(({ name }) => name),

@@ -98,9 +98,10 @@ export const netifrc: Renderer = {
 
   checks: (_facts, changes) => syntaxChecks('/bin/sh', changes, (path) => path === MAIN || path.startsWith(`${MAIN}.`)),
 
-  boot({ files, present }, nic) {
+  boot({ files, present, copy }, nic) {
     const isStarted = levels(nic.name).some((path) => present.has(path));
-    return readNetifrc(files, isStarted, nic);
+    // Elsewhere a program sees to it, after the files are written.
+    return isStarted || copy !== true ? readNetifrc(files, isStarted, nic) : null;
   },
 };
 
