@@ -194,9 +194,14 @@ function isOurs(line: string, interfaces: readonly InterfaceConfig[]): boolean {
   const gateway = parseAddress(via);
   if (gateway === null) return false;
   const isDefault = target === 'default' || /^(0\.0\.0\.0|::)(\/0)?$/.test(target);
-  return interfaces.some(
-    ({ ipv4, ipv6, gateway4, gateway6 }) =>
+  return interfaces.some((config) => {
+    const { ipv4, ipv6, gateway4, gateway6 } = config;
+    // One outside of all networks has a way to it in a file of ours, and is reached by that.
+    const isReached = routesOf(config).some((route) => route.onLink && route.gateway === gateway);
+    return (
+      isReached ||
       [...ipv4, ...ipv6].some((own) => contains(own, gateway)) ||
-      (isDefault && (familyOf(gateway) === 4 ? gateway4 : gateway6) !== null),
-  );
+      (isDefault && (familyOf(gateway) === 4 ? gateway4 : gateway6) !== null)
+    );
+  });
 }
