@@ -430,18 +430,17 @@ suite('cases that real users hit', () => {
       '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n',
       '/etc/netplan/50-cloud-init.yaml': 'network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n',
     };
-    const present = [
-      ...['/usr/sbin/ifup', '/etc/systemd/system/multi-user.target.wants/networking.service', '/usr/sbin/netplan'],
-      ...NM_PRESENT,
-    ];
+    const present = ['/usr/sbin/ifup', ...NM_PRESENT];
+    const networking = '/etc/systemd/system/multi-user.target.wants/networking.service';
     const link = 'ADMIN_STATE=configured\nNETWORK_FILE=/run/systemd/network/10-netplan-eth0.network\n';
     const owners = [
-      ['netplan', '/run/systemd/netif/links/2', link],
-      ['ifupdown', '/run/network/ifstate', 'lo=lo\neth0=eth0\n'],
-      ['networkmanager', '/run/NetworkManager/devices/2', '[device]\nmanaged=true\n'],
+      ['netplan', '/run/systemd/netif/links/2', link, '/usr/sbin/netplan'],
+      ['ifupdown', '/run/network/ifstate', 'lo=lo\neth0=eth0\n', networking],
+      ['networkmanager', '/run/NetworkManager/devices/2', '[device]\nmanaged=true\n', NM_PRESENT[0]],
     ] as const;
-    for (const [name, path, text] of owners) {
-      const { plan } = planned(name, { networking: ONE, only: { ...files, [path]: text }, present });
+    for (const [name, path, text, program] of owners) {
+      const only = { ...files, [path]: text };
+      const { plan } = planned(name, { networking: ONE, only, present: [...present, program ?? ''] });
       const own = { netplan: /netplan/, ifupdown: /\/network\/interfaces/, networkmanager: /NetworkManager/ }[name];
       assert.deepEqual(
         plan.files.map((change) => change.path).filter((changed) => !own.test(changed)),
@@ -451,6 +450,15 @@ suite('cases that real users hit', () => {
         commands(plan).filter((command) => /\b(en|dis|un)?(able|mask)\b/.test(command)),
         [],
       );
+      // Another one that starts at a boot, too, would bring its own network besides.
+      for (const other of ['/usr/sbin/netplan', networking]) {
+        if (other === program || (name === 'networkmanager' && other !== networking)) continue;
+        const both = { networking: ONE, only, present: [...present, program ?? '', other] };
+        assert.throws(
+          () => planned(name, both),
+          /alone, got DHCP by (netplan|ifupdown) too, which starts at a boot, by \/etc\//,
+        );
+      }
     }
   });
 

@@ -1,5 +1,6 @@
 import { AgentError } from '../api/errors.js';
 import type { FileChange } from '../api/host.js';
+import { assertAlone } from './alone.js';
 import { quietCloudInit } from './cloud-init.js';
 import { blockOf } from './formats/block.js';
 import { goneAddresses } from './gone.js';
@@ -60,6 +61,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   };
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
+  assertAlone(after, renderer, renderers);
   const checks = renderer.checks?.(after, plan.files) ?? [];
   const pathsOf = (changes: readonly FileChange[]): readonly string[] => changes.map(({ path }) => path);
   const network = pathsOf(rendered.files);

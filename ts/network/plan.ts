@@ -193,6 +193,8 @@ export interface Renderer {
   render(facts: NetworkFacts): Pick<NetworkPlan, 'before' | 'files' | 'after' | 'restore'>;
   /** Looks of the stack's own programs at `changes`, which are made in `facts` already. It has none when absent. */
   checks?(facts: NetworkFacts, changes: readonly FileChange[]): readonly Check[];
+  /** Whether the stack starts at a boot; null where that cannot be told, as when absent. */
+  starts?(facts: Pick<NetworkFacts, 'files' | 'present'>): boolean | null;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot(facts: NetworkFacts, nic: Nic): Boot | null;
   /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */

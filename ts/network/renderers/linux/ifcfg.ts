@@ -24,6 +24,7 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes, routesOf } from '../../routes.js';
 import { readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
+import { mayStart, maskOf } from '../../units.js';
 
 const DIRECTORY = '/etc/sysconfig/network-scripts/';
 const GLOBAL = '/etc/sysconfig/network';
@@ -31,6 +32,7 @@ const SYSCTL = '/etc/sysctl.d/60-guestwire.conf';
 const SCRIPT = `${DIRECTORY}ifup-eth`;
 /** Made by the service when it has started. */
 const STARTED = '/var/lock/subsys/network';
+const UNIT = 'network.service';
 const ENABLED = ['/etc/rc.d/rc3.d/S10network', '/etc/systemd/system/multi-user.target.wants/network.service'] as const;
 /** `DNS1` to `DNS3` are all that ifup knows. */
 const SERVERS = 3;
@@ -58,6 +60,7 @@ export const ifcfg: Renderer = {
     ...IFCFG_ROUTES,
     ...['ifcfg-*', 'route-*', 'route6-*', '*.route'].map((name) => DIRECTORY + name),
     ...OWNER_FILES,
+    maskOf(UNIT),
   ],
   asks: [SCRIPT, STARTED, ...ENABLED],
   // NetworkManager takes no servers from a device that is not its own.
@@ -78,6 +81,8 @@ export const ifcfg: Renderer = {
     if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${SCRIPT} is there` };
   },
+
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
 
   render(facts) {
     const { interfaces } = facts;

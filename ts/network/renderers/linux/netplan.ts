@@ -88,6 +88,9 @@ export const netplan: Renderer = {
     return { rank: 'enabled', why: `${program} and ${sources.join(', ')} are there` };
   },
 
+  // It has the daemon started that its files are for.
+  starts: ({ present }) => [CLI, ...GENERATORS].some((path) => present.has(path)),
+
   render(facts) {
     const after = applying(facts);
     return {

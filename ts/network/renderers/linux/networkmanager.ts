@@ -41,12 +41,14 @@ import {
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
+import { mayStart, maskOf } from '../../units.js';
 
 const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
 /** Of cloud-init: `dns=none` keeps NetworkManager from telling anybody the servers. */
 const NO_DNS = '/etc/NetworkManager/conf.d/99-cloud-init.conf';
 export const PROGRAMS = ['/usr/sbin/NetworkManager', '/usr/bin/NetworkManager'] as const;
+const UNIT = 'NetworkManager.service';
 /** systemd's two, OpenRC's, runit's. */
 export const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/NetworkManager.service',
@@ -61,7 +63,7 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES],
+  reads: [...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
@@ -77,6 +79,8 @@ export const networkmanager: Renderer = {
     if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
+
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
 
   render(facts) {
     const { interfaces } = facts;
