@@ -282,15 +282,24 @@ suite('cases that real users hit', () => {
 
   const NM_PRESENT = ['/usr/sbin/NetworkManager', '/etc/systemd/system/multi-user.target.wants/NetworkManager.service'];
 
-  test('6: where NetworkManager runs, a keyfile is written, whatever ifcfg files there are', () => {
+  test('6: where NetworkManager runs, a keyfile is written, and ifcfg files of the device start nothing any more', () => {
     const only = {
-      [script('ifcfg-eth0')]: 'DEVICE=eth0\nBOOTPROTO=dhcp\n',
+      [script('ifcfg-eth0')]: 'DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=yes\n',
+      [script('ifcfg-eth0:1')]: 'DEVICE=eth0:1\nIPADDR=192.0.2.77\n',
+      [script('ifcfg-eth1')]: 'DEVICE=eth1\nBOOTPROTO=dhcp\n',
       '/run/NetworkManager/devices/2': '[device]\nmanaged=true\n',
     };
     const present = [...NM_PRESENT, script('ifup-eth'), '/etc/rc.d/rc3.d/S10network'];
-    const { plan } = planned('networkmanager', { networking: ONE, only, present });
+    const { plan, files } = planned('networkmanager', { networking: ONE, only, present });
     assert.ok(plan.files.some(({ path }) => path === profile('eth0')));
-    assert.ok(!plan.files.some(({ path }) => path.startsWith(script(''))));
+    assert.equal(files.get(script('ifcfg-eth0')), 'DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=no\n');
+    assert.equal(files.get(script('ifcfg-eth0:1')), 'DEVICE=eth0:1\nIPADDR=192.0.2.77\nONBOOT=no\n');
+    assert.equal(files.get(script('ifcfg-eth1')), only[script('ifcfg-eth1')]);
+    const port = { ...only, [script('ifcfg-eth0')]: 'DEVICE=eth0\nBRIDGE=br0\n' };
+    assert.throws(
+      () => planned('networkmanager', { networking: ONE, only: port, present }),
+      /a port of br0 by \/etc\/sysconfig\/network-scripts\/ifcfg-eth0: it belongs on br0/,
+    );
   });
 
   test('7: on SUSE all routes of both families stand in ifroute, and no gateway in ifcfg', () => {

@@ -14,9 +14,9 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import { syntaxChecks } from '../syntax.js';
-import type { Argv, FileChange, Nic } from '../../../api/host.js';
+import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementLines, listenAsWanted } from './advertisements.js';
-import { bondOver, portOwner } from '../../owners/ifcfg.js';
+import { IFCFG_DIRECTORY as DIRECTORY, bondOver, definitions, isAlias, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
 import { IFCFG_ROUTES, readIfcfg } from '../../readers/ifcfg.js';
@@ -26,7 +26,6 @@ import { readShellFile, removeShellKeys, setShellKey } from '../../formats/shell
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
 import { mayStart, maskOf } from '../../units.js';
 
-const DIRECTORY = '/etc/sysconfig/network-scripts/';
 const GLOBAL = '/etc/sysconfig/network';
 const SYSCTL = '/etc/sysctl.d/60-guestwire.conf';
 const SCRIPT = `${DIRECTORY}ifup-eth`;
@@ -123,27 +122,6 @@ export const ifcfg: Renderer = {
   },
 };
 
-/** The files that define the interface, the one whose foreign keys are to be kept first; aliases come last. */
-function definitions(facts: NetworkFacts, { nic }: InterfaceConfig): readonly Ifcfg[] {
-  const others = facts.interfaces.map((other) => other.nic.name).filter((name) => name !== nic.name);
-  return ifcfgFiles(facts, DIRECTORY)
-    .map((file) => ({ file, order: match(nic, file) }))
-    .filter(({ file, order }) => order !== null && !others.includes(file.name))
-    .sort((a, b) => (a.order ?? 0) - (b.order ?? 0))
-    .map(({ file }) => file);
-}
-
-/** How well the file fits the device, best first; null when it defines another one. */
-function match({ name, mac }: Nic, file: Ifcfg): number | null {
-  const [device, alias] = (file.keys.get('DEVICE') ?? file.name).split(':');
-  if (file.name === name) return 0;
-  if (device === name) return alias === undefined && !file.name.includes(':') ? 1 : 3;
-  if (file.name.startsWith(`${name}:`) || file.name.startsWith(`${name}-range`)) return 3;
-  // VLANs and bridges borrow a MAC.
-  const plain = /^(ethernet)?$/i.test(file.keys.get('TYPE') ?? '') && !file.keys.has('VLAN') && !device?.includes('.');
-  return plain && file.keys.get('HWADDR')?.toLowerCase() === mac ? 2 : null;
-}
-
 function keysOf(facts: NetworkFacts): Keys {
   const resolving = serversOf(facts).length > 0;
   return {
@@ -155,7 +133,7 @@ function keysOf(facts: NetworkFacts): Keys {
 function configFiles(facts: NetworkFacts, config: InterfaceConfig): readonly FileChange[] {
   const path = `${DIRECTORY}ifcfg-${config.nic.name}`;
   const found = definitions(facts, config);
-  const base = found.find((file) => match(config.nic, file) !== 3);
+  const base = found.find((file) => !isAlias(config.nic, file));
   refusePort(facts, config, found);
   const values = valuesOf(facts, config, base);
   return [

@@ -12,6 +12,8 @@ import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import { type Family, familyOf } from '../../address.js';
 import { readSettings } from '../../formats/ini-file.js';
+import { setShellKey } from '../../formats/shell-file.js';
+import { IFCFG_DIRECTORY, definitions, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
 import {
   CONFIGURATION_FILES,
@@ -63,7 +65,7 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
+  reads: [`${IFCFG_DIRECTORY}ifcfg-*`, ...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
@@ -90,6 +92,7 @@ export const networkmanager: Renderer = {
     const paths = interfaces.map(({ nic }) => pathOf(nic));
     const gone = profiles(facts).filter(([path, text]) => isOurs(path, text) && !paths.includes(path));
     const others = changedOthers(facts);
+    const twins = withoutIfcfg(facts);
     const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
     const own = interfaces.flatMap((config) =>
       secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
@@ -100,11 +103,13 @@ export const networkmanager: Renderer = {
     const reload = run('report', 'connection', 'reload');
     return {
       before: [],
-      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...own, ...servers],
+      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...twins, ...own, ...servers],
       after: [
         ...reconfigure,
         // Takes the devices down whose profile is gone.
         ...(gone.length > 0 ? [reload] : []),
+        // Not every NetworkManager has the plugin for them.
+        ...(twins.length > 0 ? [run('ignore', 'connection', 'load', ...twins.map(({ path }) => path))] : []),
         run('report', 'connection', 'load', ...others.map(({ path }) => path), ...paths),
         ...interfaces.map(({ nic }) => up('report', uuidOf(nic), 'ifname', nic.name)),
       ],
@@ -188,6 +193,21 @@ function changedOthers(facts: NetworkFacts): readonly FileChange[] {
       const found = withParentsByName(path, text, all, facts);
       return secret(writeIfChanged(facts, path, isRival ? withoutAutoconnect(found) : found, 0o600));
     });
+}
+
+/** Red Hat's files of our devices, which its plugin takes for profiles and the initscripts, where they are, for theirs. */
+function withoutIfcfg(facts: NetworkFacts): readonly FileChange[] {
+  return facts.interfaces.flatMap(({ nic }) =>
+    definitions(facts, { nic }).flatMap(({ path, text, keys }) => {
+      const owner = portOwner(keys);
+      if (owner !== null) {
+        const why = `an address on ${nic.name}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+        throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+      }
+      if (/^no$/i.test(keys.get('ONBOOT') ?? '')) return [];
+      return writeIfChanged(facts, path, setShellKey(text, 'ONBOOT', 'no', 'none'), 0o644);
+    }),
+  );
 }
 
 /** The profile with the names of our devices for the UUIDs of the profiles that these have had. */
