@@ -33,7 +33,7 @@ function refused(renderer: Renderer, interfaces: readonly InterfaceConfig[], con
 
 suite('what a system cannot be told', () => {
   test('FreeBSD has no DHCPv6', () => {
-    assert.match(refused(rcconf, [{ ...FIRST, auto6: 'dhcp' }]) ?? '', /FreeBSD's rc\.conf cannot do DHCPv6/);
+    assert.match(refused(rcconf, [{ ...FIRST, auto6: 'dhcp' }]) ?? '', /Not possible with FreeBSD's rc\.conf: DHCPv6/);
     assert.equal(refused(rcconf, [{ ...FIRST, auto6: 'ra' }]), null);
   });
 
@@ -65,7 +65,7 @@ suite('what a system cannot be told', () => {
 
   test('Slackware up to 14.2 has no DHCPv6, later ones do', () => {
     const asked = [{ ...FIRST, auto6: 'dhcp' as const }];
-    assert.match(refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '', /Slackware 14 cannot do DHCPv6/);
+    assert.match(refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '', /Not possible with rc\.inet1 of Slackware 14: DHCPv6/);
     assert.equal(refused(slackware, asked, 'IPADDRS[0]=""\n'), null);
     assert.equal(refused(slackware, asked), null);
   });
