@@ -80,6 +80,8 @@ export interface NetworkFacts {
   readonly live?: readonly { readonly nic: string; readonly address: string }[];
   /** It is a copy of a system, where no program is run. */
   readonly copy?: true;
+  /** Whatever a plan's programs enable is enabled, or they have failed. */
+  readonly settled?: true;
   /** What the agent has set and remembers. None when absent. */
   readonly configured?: readonly InterfaceConfig[];
 }

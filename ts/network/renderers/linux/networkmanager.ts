@@ -116,11 +116,12 @@ export const networkmanager: Renderer = {
       restore: [
         ...reconfigure,
         reload,
-        ...interfaces.map(({ nic }) => {
-          const uuid = activeProfile(facts, nic);
+        ...interfaces.flatMap(({ nic }): readonly Action[] => {
           // Left to choose, NetworkManager may take another one than before.
-          if (uuid !== undefined) return up('report', uuid, 'ifname', nic.name);
-          return run('report', '--wait', WAIT_S, 'device', 'connect', nic.name);
+          const uuid = activeProfile(facts, nic) ?? (facts.files.has(pathOf(nic)) ? uuidOf(nic) : undefined);
+          // One that had none is down again, with the profile that is gone: `device connect` would take any profile,
+          // also one that is not to come up by itself, or make and keep one.
+          return uuid === undefined ? [] : [up('report', uuid, 'ifname', nic.name)];
         }),
         ...gone.flatMap(([, text]) => valueOf(text, 'connection', 'uuid') ?? []).map((uuid) => up('ignore', uuid)),
       ],
