@@ -63,11 +63,11 @@ export const netplan: Renderer = {
     const program = [CLI, ...GENERATORS].find((path) => present.has(path));
     const { definitions } = readNetplan(files);
     const taking = (nic: Nic): readonly Definition[] => definitions.filter((one) => takes(one, nic));
-    // What a package brings in /lib is no sign that anything of the machine is configured by netplan; what stands in for
-    // a file in /etc is.
+    // What a package brings in /lib is no sign that anything of the machine is configured by netplan, and no more is the
+    // mask of such a file; what stands in for a file in /etc is.
     const sources = netplanFiles(files).filter((path) => {
       return (
-        files.has(DIRECTORY + posix.basename(path)) ||
+        (files.get(path) !== '' && files.has(DIRECTORY + posix.basename(path))) ||
         interfaces.some(({ nic }) => taking(nic).some((one) => one.files.includes(path)))
       );
     });

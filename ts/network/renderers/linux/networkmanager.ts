@@ -26,6 +26,7 @@ import {
   secondariesOf,
   takes,
   unmanagedBy,
+  unreadableConfiguration,
   valueOf,
 } from '../../owners/networkmanager.js';
 import {
@@ -73,7 +74,9 @@ export const networkmanager: Renderer = {
     if (program === undefined) return null;
     const enabled = ENABLED.find((path) => facts.present.has(path));
     // What it is told to leave alone is more likely somebody else's.
-    const isFree = facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
+    const isFree =
+      unreadableConfiguration(facts) === null &&
+      facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
     if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
@@ -232,7 +235,13 @@ function refusePorts({ files, interfaces }: NetworkFacts): void {
   }
 }
 
-function refuseUnmanaged({ files, interfaces }: NetworkFacts): void {
+function refuseUnmanaged(facts: NetworkFacts): void {
+  const { files, interfaces } = facts;
+  const unreadable = unreadableConfiguration(facts);
+  if (unreadable !== null) {
+    const why = `a start with ${unreadable}, a link to /dev/null: to mask a file, it wants an empty one`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
   for (const { nic } of interfaces) {
     const path = unmanagedBy(files, nic);
     if (path === null) continue;
