@@ -166,7 +166,7 @@ export interface Standing {
 
 /** What the next boot brings on a device, as the files of its stack alone say it. */
 export interface Boot {
-  /** In the order in which the boot sets them; link-local ones do not count. */
+  /** In the order in which the boot sets them. */
   readonly addresses: readonly Address[];
   /** With the network's own address; of a default route 0.0.0.0 or ::. */
   readonly routes: readonly Route[];
