@@ -282,6 +282,8 @@ function withoutAutoconnect(text: string): string {
   const set = readSettings(text).findLast(({ section, key }) => section === 'connection' && key === 'autoconnect');
   if (set === undefined) {
     const header = lines.findIndex((line) => line.trim() === '[connection]');
+    // Without one, NetworkManager makes it up; what comes before any header is an error to it.
+    if (header < 0) return `[connection]\nautoconnect=false\n\n${text}`;
     return lines.toSpliced(header + 1, 0, 'autoconnect=false').join('\n');
   }
   return /^(false|0)$/.test(set.value) ? text : lines.with(set.line, 'autoconnect=false').join('\n');
