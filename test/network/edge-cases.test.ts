@@ -19,6 +19,7 @@ import { gather } from '../../ts/network/act/gather.js';
 import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
+import { compareBoot } from '../../ts/network/proof.js';
 import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1, nic, publishedBy, readInput } from './inputs.js';
@@ -626,6 +627,24 @@ suite('cases that real users hit', () => {
       message: /Unknown interface MAC 52:54:00:cc:00:01; .*Unknown interface MAC 52:54:00:cc:00:02/,
     });
   });
+});
+
+suite('addresses that only the link knows', () => {
+  for (const name of RENDERERS.map((renderer) => renderer.name)) {
+    test(`${name}: that of XenServer's management network is set as wanted, and one that nobody wants is no other network`, () => {
+      const both = [record(ETH0.mac, '192.0.2.4/24'), record(ETH1.mac, '169.254.0.9/255.255.0.0')];
+      const networking = { A: both[0], B: both[1] };
+      const setting = { networking, ...(name === 'direct' ? { present: ['/proc/sys/kernel/ostype'] } : {}) };
+      const { after } = name === 'direct' ? outcome(factsOf(setting, new Map()), name) : planned(name, setting);
+      const renderer = RENDERERS.find((one) => one.name === name)!;
+      assert.deepEqual(renderer.boot(after, ETH1)?.addresses, [{ address: '169.254.0.9', prefix: 16 }]);
+      assert.equal(compareBoot(after, renderer), null);
+      const [first, second] = after.interfaces;
+      const interfaces = [first!, { ...second!, ipv4: [{ address: '198.51.100.4', prefix: 24 }] }];
+      assert.match(compareBoot({ ...after, interfaces }, renderer)?.wanted ?? '', /^198\.51\.100\.4\/24 on eth1/);
+      assert.equal(compareBoot({ ...after, interfaces: [first!, { ...second!, ipv4: [] }] }, renderer), null);
+    });
+  }
 });
 
 suite('what the agent before this one got wrong', () => {

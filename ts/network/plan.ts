@@ -58,6 +58,9 @@ export interface ResolvConf {
   readonly sealed: string | null;
 }
 
+/** What besides its text decides whether a daemon reads a file. `mask`: it is a link to /dev/null. */
+export type FileAccess = 'mask' | { readonly mode: number; readonly uid: number };
+
 /** Everything that a decision may rest on. Gathered once; nothing is looked at while rendering. */
 export interface NetworkFacts {
   /** In the order of the interfaces' names, with those that are left alone as the agent has set them. */
@@ -71,6 +74,8 @@ export interface NetworkFacts {
   readonly currentHostname: string;
   /** Text of the files named by the renderers' `reads`; a path that is absent on disk is absent here. */
   readonly files: ReadonlyMap<string, string>;
+  /** Of those files; of one that is not named, nothing is known that is in its way. */
+  readonly access?: ReadonlyMap<string, FileAccess>;
   /** Of the paths that any renderer asks about, those that are there, and what they are links to. */
   readonly present: ReadonlySet<string>;
   readonly resolver: Resolver;
@@ -163,7 +168,7 @@ export interface Standing {
 
 /** What the next boot brings on a device, as the files of its stack alone say it. */
 export interface Boot {
-  /** In the order in which the boot sets them; link-local ones do not count. */
+  /** In the order in which the boot sets them. */
   readonly addresses: readonly Address[];
   /** With the network's own address; of a default route 0.0.0.0 or ::. */
   readonly routes: readonly Route[];

@@ -1,6 +1,6 @@
 /** The proof of a boot: what the files alone bring, held against what is wanted. Pure. */
 import { AgentError } from '../api/errors.js';
-import { type Address, familyOf } from './address.js';
+import { type Address, familyOf, isLinkLocal } from './address.js';
 import type { Mismatch } from './mismatch.js';
 import type { Boot, InterfaceConfig, NetworkFacts, Renderer, Route } from './plan.js';
 import { routesOf } from './routes.js';
@@ -33,10 +33,15 @@ function compareOne(config: InterfaceConfig, boot: Boot | null): Mismatch | null
 }
 
 function firstDifference(config: InterfaceConfig, boot: Boot): Mismatch | null {
-  const addresses = [...config.ipv4, ...config.ipv6];
+  const wantedAddresses = [...config.ipv4, ...config.ipv6];
+  // A link-local address is no way in: it counts only where the host wants it.
+  const addresses = boot.addresses.filter(({ address, prefix }) => {
+    const isWanted = wantedAddresses.some((one) => one.address === address && one.prefix === prefix);
+    return isWanted || !isLinkLocal(address);
+  });
   for (const family of [4, 6] as const) {
-    const wanted = ofFamily(addresses, family);
-    const got = ofFamily(boot.addresses, family);
+    const wanted = ofFamily(wantedAddresses, family);
+    const got = ofFamily(addresses, family);
     const shown = got.join(' ') || 'none';
     const missing = wanted.find((address) => !got.includes(address));
     if (missing !== undefined) return { wanted: missing, got: shown };
@@ -44,7 +49,7 @@ function firstDifference(config: InterfaceConfig, boot: Boot): Mismatch | null {
     if (foreign !== undefined) return { wanted: 'only its own addresses', got: `${foreign} too` };
   }
   const [primary] = config.ipv4;
-  const first = boot.addresses.find(({ address }) => familyOf(address) === 4);
+  const first = addresses.find(({ address }) => familyOf(address) === 4);
   if (primary !== undefined && first?.address !== primary.address) {
     return { wanted: `${primary.address} as the first address`, got: first?.address ?? 'none' };
   }

@@ -72,6 +72,13 @@ suite('what netctl brings at a boot', () => {
     assert.deepEqual(boot(`${text.join('\n')}\n`), ['2001:db8::7/64', '10.0.0.0/8 via 192.0.2.9', 'dhcp4', 'mtu 9000']);
   });
 
+  test('ip counts by any path, and its routes by their table', () => {
+    const custom = "IPCustom=('route add default via 192.0.2.9 dev eth0 table 7')\n";
+    const text = `IP=no\nIP6=no\n${custom}ExecUpPost='/usr/bin/ip addr add 192.0.2.5/24 dev eth0'\n`;
+    assert.deepEqual(boot(text), ['192.0.2.5/24']);
+    assert.deepEqual(boot(`IP=static\nIP6=no\nAddress=192.0.2.5/24\nExecUpPost='ip link set eth0 master br0'\n`), []);
+  });
+
   test('hooks come before a profile, and the file of its interface after it', () => {
     const more = { [`${D}hooks/a`]: 'IP=dhcp\nIP6=no\n', [`${D}interfaces/eth0`]: "Address=('192.0.2.9/24')\n" };
     assert.deepEqual(boot("IP=static\nAddress=('192.0.2.4/24')\n", more), ['192.0.2.9/24']);

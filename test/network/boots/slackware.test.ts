@@ -45,6 +45,8 @@ suite('what Slackware brings at a boot', () => {
       '/sbin/ip -4 addr add 192.0.2.9/24 dev eth0',
       'ip route add default via 192.0.2.1 dev eth0 metric 5',
       'ip route add 10.0.0.0/8 via 192.0.2.1 dev eth1',
+      'ip route add default via 192.0.2.9 dev eth0 table 7',
+      'ip link set eth1 master eth0 mtu 9000',
       'echo 1 > /proc/sys/net/ipv6/conf/eth1/accept_ra',
     ];
     assert.deepEqual(boot('IPADDRS[0]="192.0.2.4/24"\n', `${local.join('\n')}\n`), [

@@ -41,6 +41,22 @@ suite('ifupdown: which definition takes a device', () => {
     assert.equal(text.match(/^auto .*eth0/gm)?.length, 1);
   });
 
+  test('the way back by the docs brings the device up again, where it shared a line with others', () => {
+    const body = '    script /etc/network/where\n    map office\n';
+    const text =
+      'auto lo eth0\nallow-hotplug eth9 eth0:1\niface lo inet loopback\n' +
+      `mapping eth0 eth9\n${body}\niface eth0 ${STATIC}iface eth0:1 ${STATIC.replace('.10', '.11')}`;
+    const now = carriedOut(factsWith({ [MAIN]: text })).files.get(MAIN) ?? '';
+    const back = now.replace(/^# BEGIN guestwire[^]*?^# END guestwire\n?/m, '').replace(/^#guestwire# /gm, '');
+    const words = (keyword: string): readonly string[] =>
+      [...back.matchAll(new RegExp(`^${keyword} (.*)$`, 'gm'))].flatMap(([, names = '']) => names.split(' ')).sort();
+    assert.deepEqual(words('auto'), ['eth0', 'lo']);
+    assert.deepEqual(words('allow-hotplug'), ['eth0:1', 'eth9']);
+    assert.deepEqual(words('mapping'), ['eth0', 'eth9']);
+    assert.equal(back.split(body).length, 3);
+    assert.equal(carriedOut(factsWith({ [MAIN]: now })).files.get(MAIN), now);
+  });
+
   test('aliases of IPv6, with two digits, and in other files go, and the words of others stay', () => {
     const part = '/etc/network/interfaces.d/more';
     const files = {

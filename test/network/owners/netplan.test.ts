@@ -4,13 +4,17 @@ import { suite, test } from 'node:test';
 import type { Nic } from '../../../ts/api/host.js';
 import { readNetplan } from '../../../ts/network/owners/netplan.js';
 import { type NetworkFacts, withChanges } from '../../../ts/network/plan.js';
+import { netplan } from '../../../ts/network/renderers/linux/netplan.js';
 import { suites } from '../../support/debian-root.js';
 import { generated } from '../netplan-generate.js';
 import { factsOf, planOf } from '../cases.js';
 import { ETH0 } from '../inputs.js';
 
 const ADDRESS = '203.0.113.10';
-const NETWORKING = { a: { mac: ETH0.mac, ips: [{ ip: ADDRESS, netmask: '255.255.255.0', enabled: '1' }] } };
+const DHCP = 'network: {version: 2, ethernets: {eth0: {dhcp4: true';
+const NETWORKING = {
+  a: { mac: ETH0.mac, dns: ['192.0.2.53'], ips: [{ ip: ADDRESS, netmask: '255.255.255.0', enabled: '1' }] },
+};
 const STOCK = '/etc/netplan/90-default.yaml';
 const CLOUD = '/etc/netplan/50-cloud-init.yaml';
 const GLOB = 'network: {version: 2, ethernets: {all-eth: {match: {name: "eth*"}, dhcp4: true}}}\n';
@@ -191,4 +195,26 @@ suite('netplan: who takes a device', () => {
   test('a pattern on NetworkManager, which no name of ours comes before, is refused with its id and file', () => {
     refuses({ [STOCK]: GLOB.replace('version: 2', 'renderer: NetworkManager') }, 'all-eth', STOCK);
   });
+
+  test('a file with an alias of nothing is no YAML: it is refused by its name, and says nothing elsewhere', () => {
+    const broken = { '/etc/netplan/x.yaml': 'network:\n  version: 2\n  ethernets:\n    eth0: *nowhere\n' };
+    const message = /\/etc\/netplan\/x\.yaml is not YAML: .*nowhere/;
+    assert.throws(() => planOf(given(broken)), { code: 'GW_NETWORK_INVALID', message });
+    const files = { ...broken, '/etc/network/interfaces': 'auto eth0\niface eth0 inet dhcp\n' };
+    const facts = { ...given(files), present: new Set(['/sbin/ifup']) };
+    assert.equal(planOf(facts).renderer, 'ifupdown');
+  });
+
+  for (const [what, text, isTold] of [
+    ['all on one line', 'network: {version: 2, renderer: NetworkManager}', true],
+    ['of the definition that has the device', `${DHCP}, renderer: NetworkManager}}}`, true],
+    ['of the section', `${DHCP}}, renderer: NetworkManager}}`, true],
+    ['of a wireless device alone', `${DHCP}}}, wifis: {wlan0: {\n renderer: NetworkManager}}}`, false],
+    ['of what has another device', `${DHCP}}, eth9: {\n renderer: NetworkManager}}}`, false],
+  ] as const) {
+    test(`NetworkManager is told the servers ${isTold ? 'by' : 'not by'} a renderer ${what}`, () => {
+      const feeds = netplan.feeds(given({ [CLOUD]: `${text}\n` }));
+      assert.deepEqual(feeds, isTold ? ['resolved', 'networkmanager'] : ['resolved']);
+    });
+  }
 });

@@ -57,6 +57,13 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.equal(after({ [path]: text }).get(path), text);
   });
 
+  test('a profile without a section [connection] stays one that NetworkManager reads', () => {
+    const path = `${ETC}office.nmconnection`;
+    const text = `[ethernet]\nmac-address=${ETH0.mac.toUpperCase()}\n\n[ipv4]\nmethod=auto\n`;
+    const now = after({ [path]: text }).get(path);
+    assert.equal(now, `[connection]\nautoconnect=false\n\n${text}`);
+  });
+
   test('a profile that one of a folder before it shadows by its UUID does not count', () => {
     const vendor = { [`${VENDOR}a.nmconnection`]: profile('autoconnect-priority=400') };
     assert.equal(priority({ ...vendor, [`${ETC}a`]: profile('autoconnect-priority=200') }), '201');

@@ -281,4 +281,12 @@ suite('the order of the interfaces', () => {
       assert.deepEqual(errors, [`b: a second record for ${ETH0.mac}`]);
     }
   });
+
+  test('two records that say the same are no contradiction, though they ask for what cannot be had', () => {
+    const one = record({ mac: ETH0.mac, address: '192.0.2.4', gateway6: 'fe80::1' });
+    const { interfaces: configured } = readWanted(publishedBy({ networking: { a: one } }), [ETH0]);
+    const again = readWanted(publishedBy({ networking: { a: one, b: one } }), [ETH0], configured);
+    assert.deepEqual(again.interfaces, configured);
+    assert.deepEqual(again.leftAlone, []);
+  });
 });

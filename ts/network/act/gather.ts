@@ -5,7 +5,7 @@ import { CLOUD_FILES } from '../cloud-init.js';
 import { readConfigured } from './configured.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
-import type { InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
+import type { FileAccess, InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
 import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
 import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
@@ -14,6 +14,7 @@ const NETWORKING = 'vm-data/networking';
 const NETWORKS = 'vm-data/networks';
 const HOSTNAME = 'vm-data/hostname';
 const LOOK_EVERY_MS = 100;
+const NULL_DEVICE = '/dev/null';
 
 export interface Gathered {
   readonly facts: NetworkFacts;
@@ -63,12 +64,16 @@ export async function inspect(
   renderers: readonly Renderer[],
 ): Promise<Omit<NetworkFacts, 'interfaces' | 'hostname'>> {
   const files = new Map<string, string>();
+  const access = new Map<string, FileAccess>();
+  const read = async (path: string, pattern: string): Promise<void> => {
+    const found = files.has(path) ? null : await readFile(host, path, pattern);
+    if (found === null) return;
+    files.set(path, found.text);
+    access.set(path, found.access);
+  };
   const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLVER_READS, ...renderers.flatMap(({ reads }) => reads)];
   for (const pattern of new Set(patterns)) {
-    for (const path of await expand(host, pattern)) {
-      const text = await readFile(host, path);
-      if (text !== null) files.set(path, text);
-    }
+    for (const path of await expand(host, pattern)) await read(path, pattern);
   }
   const present = new Set<string>();
   for (const path of new Set([...RESOLVER_ASKS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
@@ -76,7 +81,7 @@ export async function inspect(
     if (target !== null) present.add(path).add(target);
   }
   for (const { follows } of renderers) {
-    if (follows !== undefined) await readFollowed(host, files, () => follows({ files, present }));
+    if (follows !== undefined) await readFollowed(host, () => follows({ files, present }), read);
   }
   const status = await host.files.status(RESOLV_CONF);
   const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
@@ -85,7 +90,7 @@ export async function inspect(
   const resolver = resolverOf({ target: status?.target ?? null, text, files, present });
   const resolvConf = await readResolvConf(host, text);
   const live = host.live ? (await host.network.live()).addresses : [];
-  const machine = { files, present, resolver, resolvConf, live, ...(host.live ? {} : { copy: true as const }) };
+  const machine = { files, access, present, resolver, resolvConf, live, ...(host.live ? {} : { copy: true as const }) };
   return { currentHostname: await host.network.hostname(), ...machine };
 }
 
@@ -128,26 +133,38 @@ async function withLateDevices(
   }
 }
 
-/** Null also for a directory, which a pattern may meet. A mask of systemd's reads as the empty file that it stands for. */
-async function readFile({ files }: Host, path: string): Promise<string | null> {
-  if (path.includes('/systemd/') && (await files.status(path))?.target === '/dev/null') return '';
+/**
+ * Null also for a directory, which a pattern may meet. Where files of several folders are merged by their names, a link to
+ * /dev/null masks one: it reads as the empty file that it stands for, also on a copy without that device.
+ */
+async function readFile(
+  { files }: Host,
+  path: string,
+  pattern: string,
+): Promise<{ readonly text: string; readonly access: FileAccess } | null> {
   const target = await files.resolve(path);
-  if (target === null || (await files.status(target))?.type !== 'file') return null;
-  return files.readText(target);
+  if (target === null || target === NULL_DEVICE) {
+    const isMask = target !== null || (await files.status(path))?.target === NULL_DEVICE;
+    return isMask && (isGlob(pattern) || path.includes('/systemd/')) ? { text: '', access: 'mask' } : null;
+  }
+  const status = await files.status(target);
+  const text = status?.type === 'file' ? await files.readText(target) : null;
+  return status === null || text === null ? null : { text, access: { mode: status.mode, uid: status.uid } };
 }
 
 /** Ends when there is nothing new: whoever names the patterns follows a limited number of files. */
-async function readFollowed(host: Host, files: Map<string, string>, patterns: () => readonly string[]): Promise<void> {
+async function readFollowed(
+  host: Host,
+  patterns: () => readonly string[],
+  read: (path: string, pattern: string) => Promise<void>,
+): Promise<void> {
   const done = new Set<string>();
   for (;;) {
     const more = patterns().filter((pattern) => !done.has(pattern));
     if (more.length === 0) return;
     for (const pattern of more) {
       done.add(pattern);
-      for (const path of await glob(host, pattern)) {
-        const text = files.has(path) ? null : await readFile(host, path);
-        if (text !== null) files.set(path, text);
-      }
+      for (const path of await glob(host, pattern)) await read(path, pattern);
     }
   }
 }

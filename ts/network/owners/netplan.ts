@@ -1,5 +1,5 @@
 /** Which netplan definition takes a device, by the rules of netplan(5) and of the daemon that it writes for. Pure. */
-import { parseDocument } from 'yaml';
+import { type Document, parseDocument } from 'yaml';
 import type { Nic } from '../../api/host.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
@@ -66,6 +66,26 @@ export function netplanFiles(files: ReadonlyMap<string, string>): readonly strin
   return effectivePaths(files, FOLDERS, '.yaml');
 }
 
+export interface Yaml {
+  /** Why it is no YAML; null when it is. */
+  readonly problem: string | null;
+  readonly document: Document;
+  /** null where it is no YAML. */
+  readonly value: unknown;
+}
+
+/** An alias without an anchor before it is an error only to whoever asks for its value, and no less one. */
+export function readYaml(source: string): Yaml {
+  const document = parseDocument(source);
+  const [error] = document.errors;
+  if (error !== undefined) return { problem: error.code, document, value: null };
+  try {
+    return { problem: null, document, value: document.toJS({ maxAliasCount: -1 }) };
+  } catch (thrown) {
+    return { problem: thrown instanceof Error ? thrown.message : String(thrown), document, value: null };
+  }
+}
+
 /** What all files together say. One that is not YAML says nothing. */
 export function readNetplan(files: ReadonlyMap<string, string>): Netplan {
   const definitions = new Map<string, Definition>();
@@ -73,9 +93,7 @@ export function readNetplan(files: ReadonlyMap<string, string>): Netplan {
   const ids = new Set<string>();
   let renderer = 'networkd';
   for (const file of netplanFiles(files)) {
-    const document = parseDocument(files.get(file) ?? '');
-    if (document.errors.length > 0) continue;
-    const network = mapping(mapping(document.toJS({ maxAliasCount: -1 }))['network']);
+    const network = mapping(mapping(readYaml(files.get(file) ?? '').value)['network']);
     renderer = text(network['renderer']) ?? renderer;
     for (const [kind, section] of Object.entries(network)) {
       const { renderer: shared, ...entries } = mapping(section);

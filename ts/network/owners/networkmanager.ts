@@ -6,6 +6,7 @@
 import type { Nic } from '../../api/host.js';
 import { fnmatch } from '../formats/glob.js';
 import { readSettings } from '../formats/ini-file.js';
+import type { NetworkFacts } from '../plan.js';
 
 /** Where a UUID stands in several, the first of these counts. In /etc the files have any name. */
 const FOLDERS = [
@@ -153,6 +154,14 @@ export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): strin
     }
   }
   return isSpecified(specs, nic) ? by : null;
+}
+
+/**
+ * A file of its configuration that keeps NetworkManager from starting; null when there is none. A link to /dev/null is no
+ * mask to it, but "Not a regular file"; an empty file is one.
+ */
+export function unreadableConfiguration({ files, access }: Pick<NetworkFacts, 'files' | 'access'>): string | null {
+  return configurationIn(files).find((path) => access?.get(path) === 'mask') ?? null;
 }
 
 /** In the order in which they are read. */

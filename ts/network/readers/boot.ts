@@ -2,7 +2,7 @@
  * What the next boot brings on a device, as the files of its stack alone say it: no kernel is asked. Each stack has a
  * reader of its own beside this file, written from the consumer's documentation, for any file and not just for ours.
  */
-import { type Address, type Family, contains, isLinkLocal, networkOf, parseAddress, parsePrefix } from '../address.js';
+import { type Address, type Family, contains, networkOf, parseAddress, parsePrefix } from '../address.js';
 import type { Boot, Route } from '../plan.js';
 
 /** While a reader goes through files: a {@link Boot} in the making. */
@@ -17,7 +17,7 @@ export class BootBuilder {
   addAddress(text: string, mask?: string): void {
     const [bare = '', length = mask] = text.split('/');
     const address = parseAddress(bare);
-    if (address === null || isLinkLocal(address)) return;
+    if (address === null) return;
     const family = address.includes(':') ? 6 : 4;
     const prefix = length === undefined ? fullLength(family) : parsePrefix(length, family);
     if (prefix === null || this.#addresses.some((one) => one.address === address && one.prefix === prefix)) return;

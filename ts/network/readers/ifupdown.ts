@@ -24,7 +24,8 @@ export function readIfupdown(texts: readonly (readonly [path: string, text: stri
     if (word === 'iface' || word === 'interface') {
       finish(stanza, nic.name, boot);
       const isOwn = own.has(name);
-      stanza = all.has(name) ? { isOwn, family, method, address: null, netmask: null, up: [] } : null;
+      const device = isOwn ? nic.name : deviceOf(name);
+      stanza = all.has(name) ? { device, isOwn, family, method, address: null, netmask: null, up: [] } : null;
       if (isOwn) by.add(path);
       if (stanza !== null) begin(stanza, boot);
     } else if (/^(auto|allow-.*|mapping|template|source.*|no-auto-down|no-scripts|rename)$/.test(word)) {
@@ -39,6 +40,8 @@ export function readIfupdown(texts: readonly (readonly [path: string, text: stri
 }
 
 interface Stanza {
+  /** Such as `eth0`, also of its aliases and logical names. */
+  readonly device: string;
   /** Otherwise only those of its commands count that name the device. */
   readonly isOwn: boolean;
   readonly family: string;
@@ -59,7 +62,7 @@ function begin({ isOwn, family, method }: Stanza, boot: KernelBoot): void {
 function finish(stanza: Stanza | null, name: string, boot: KernelBoot): void {
   if (stanza === null) return;
   setAddress(stanza, boot);
-  for (const command of stanza.up) obey(command, name, boot);
+  for (const command of stanza.up) obey(command, stanza, name, boot);
 }
 
 function setAddress({ method, address, netmask }: Stanza, boot: KernelBoot): void {
@@ -101,7 +104,7 @@ function take(stanza: Stanza, words: readonly string[], name: string, boot: Kern
       stanza.up.push(...commandsOf(rest));
       return;
     case 'pre-up':
-      for (const command of commandsOf(rest)) obey(command, name, boot);
+      for (const command of commandsOf(rest)) obey(command, stanza, name, boot);
       return;
     default:
   }
@@ -115,26 +118,12 @@ function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
     .map((command) => command.split(/\s+/).filter((word) => word !== ''));
 }
 
-function obey(command: readonly string[], name: string, boot: KernelBoot): void {
-  const words = command.map((word) => (/^\$\{?IFACE\}?$/.test(word) ? name : word));
+/** `device`: what `$IFACE` stands for. */
+function obey(command: readonly string[], { device }: Stanza, name: string, boot: KernelBoot): void {
+  const words = command.map((word) => (/^"?\$\{?IFACE\}?"?$/.test(word) ? device : word));
   const [program, ...rest] = words;
   if (program === 'echo') listen(rest, name, boot);
-  if (program !== 'ip') return;
-  const options = rest.filter((word) => word.startsWith('-'));
-  const [object = '', verb = '', ...args] = rest.filter((word) => !word.startsWith('-'));
-  const after = (key: string): string | null => args[args.indexOf(key, 1) + 1 || args.length] ?? null;
-  if ('address'.startsWith(object) && after('dev') === name) {
-    if (/^(add|replace|change)$/.test(verb)) boot.addAddress(args[0] ?? '');
-    if (verb === 'del' || verb === 'delete') boot.removeAddress(args[0] ?? '');
-  } else if ('route'.startsWith(object) && /^(add|replace|append|change)$/.test(verb)) {
-    if ((after('dev') ?? name) !== name) return;
-    const metric = after('metric');
-    const family = options.includes('-6') ? 6 : 4;
-    boot.addRoute(args[0] ?? '', after('via'), metric === null ? null : Number(metric), family);
-  } else if ('link'.startsWith(object) && verb === 'set' && args.includes(name)) {
-    const mtu = after('mtu');
-    if (mtu !== null) boot.mtu = Number(mtu);
-  }
+  boot.obeyIp(words, name);
 }
 
 /** Of `echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra`. */

@@ -18,6 +18,7 @@ export class KernelBoot extends BootBuilder {
   configuresItself = true;
   asksDhcp6 = false;
   hasIpv6 = true;
+  #isPort = false;
 
   /** As sysctl.d(5) sets them for the device. Returns the files that do. */
   obeySysctls(files: ReadonlyMap<string, string>, name: string): readonly string[] {
@@ -52,13 +53,70 @@ export class KernelBoot extends BootBuilder {
     this.addRoute(networkText(target, isSix ? 6 : 4), gateway, metric === null ? null : Number(metric), isSix ? 6 : 4);
   }
 
+  /**
+   * A command of iproute2's `ip`, wherever that lies, as far as it is about the device `name`: its addresses, routes, MTU,
+   * and what it is a port of. Another command does nothing here.
+   */
+  obeyIp([program = '', ...words]: readonly string[], name: string): void {
+    if (!/(^|\/)ip$/.test(program)) return;
+    const start = words.findIndex(
+      (word, index) => !word.startsWith('-') && !/^-f(amily)?$/.test(words[index - 1] ?? ''),
+    );
+    const options = words.slice(0, Math.max(start, 0));
+    const family = options.some((word) => word === '-6' || word === 'inet6') ? 6 : null;
+    const [object = '', verb = '', ...rest] = words.slice(Math.max(start, 0));
+    const isAdding = /^(add|replace|append|prepend|change|chg)$/.test(verb);
+    if (object === '') return;
+    if ('address'.startsWith(object)) {
+      const { address, device } = ipAddress(rest);
+      if (device !== name || address === null) return;
+      if (isAdding) this.addAddress(address);
+      else if (verb.startsWith('del')) this.removeAddress(address);
+    } else if ('route'.startsWith(object) && isAdding) this.addIpRoute(rest, name, family);
+    else if ('link'.startsWith(object) && verb === 'set') this.#setLink(rest, name);
+  }
+
+  #setLink(words: readonly string[], name: string): void {
+    const after = (key: string): string | undefined =>
+      words.includes(key) ? words[words.indexOf(key) + 1] : undefined;
+    const device = after('dev') ?? words.find((word) => !/^(up|down)$/.test(word));
+    if (device !== name) return;
+    const mtu = after('mtu');
+    if (mtu !== undefined) this.mtu = Number(mtu);
+    if (after('master') !== undefined) this.#isPort = true;
+    if (words.includes('nomaster')) this.#isPort = false;
+  }
+
   override done(by: string): Boot {
     this.auto6 = this.asksDhcp6 ? 'dhcp' : this.acceptsAdvertisements && this.configuresItself ? 'ra' : null;
     const boot = super.done(by);
+    // What stands on a port is no way into the machine.
+    if (this.#isPort) return { ...boot, addresses: [], routes: [], dhcp4: false, auto6: null };
     if (this.hasIpv6) return boot;
     const isFour = ({ address }: { readonly address: string }): boolean => !address.includes(':');
     return { ...boot, addresses: boot.addresses.filter(isFour), routes: boot.routes.filter(isFour), auto6: null };
   }
+}
+
+/** Keys of `ip address add` that a value follows; one alone is a flag, or the address. */
+const WITH_VALUE = /^(label|brd|broadcast|scope|anycast|any|valid_lft|preferred_lft|metric|priority|preference|proto)$/;
+
+/** Of the arguments of `ip address add`: the address with its network, which is the peer's where it has one, and the device. */
+function ipAddress(words: readonly string[]): { readonly address: string | null; readonly device: string | null } {
+  let [address, peer, device]: (string | null)[] = [null, null, null];
+  for (let index = 0; index < words.length; index += 1) {
+    const [word = '', next = null] = words.slice(index, index + 2);
+    if (word === 'dev') device = next;
+    else if (word === 'local') address = next;
+    else if (word === 'peer' || word === 'remote') peer = next;
+    else if (!WITH_VALUE.test(word)) {
+      if (/[.:]/.test(word)) address = word;
+      continue;
+    }
+    index += 1;
+  }
+  const length = peer === null ? undefined : peer.split('/')[1];
+  return { address: length === undefined ? address : `${address?.split('/')[0] ?? ''}/${length}`, device };
 }
 
 /** Of routes in another table nobody knows without the rules. */

@@ -55,11 +55,13 @@ function setUp(keys: Keys, name: string, boot: KernelBoot): void {
     const gateway6 = keys.get('Gateway6') ?? '';
     if (isStatic && gateway6 !== '') boot.addRoute('default', gateway6);
   }
-  for (const command of list('IPCustom')) obey(command.trim().split(/\s+/), name, boot);
+  for (const command of list('IPCustom')) boot.obeyIp(['ip', ...command.trim().split(/\s+/)], name);
   for (const command of (keys.get('ExecUpPost') ?? '').split(/\s*(?:&&|\|\||;|\n)\s*/)) {
-    const [program, ...words] = command.trim().split(/\s+/);
-    const own = words.map((word) => (/^"?\$\{?Interface\}?"?$/.test(word) ? name : word));
-    if (program === 'ip') obey(own, name, boot);
+    const words = command.trim().split(/\s+/);
+    boot.obeyIp(
+      words.map((word) => (/^"?\$\{?Interface\}?"?$/.test(word) ? name : word)),
+      name,
+    );
   }
 }
 
@@ -69,20 +71,4 @@ function listen(ip6: string, boot: KernelBoot): void {
   boot.hasIpv6 = ip6 !== 'no';
   boot.acceptsAdvertisements = ip6 !== 'static' && ip6 !== 'no';
   boot.asksDhcp6 = ip6 === 'dhcp';
-}
-
-/** The arguments of `ip`. */
-function obey(words: readonly string[], name: string, boot: KernelBoot): void {
-  const family = words.includes('-6') ? 6 : 4;
-  const [object = '', verb = '', ...rest] = words.filter((word) => !word.startsWith('-'));
-  const isAdding = /^(add|replace|append|change)$/.test(verb);
-  const at = rest.indexOf('dev');
-  const isOwn = at < 0 || rest[at + 1] === name;
-  if (object === '' || !isOwn) return;
-  if ('address'.startsWith(object) && isAdding) boot.addAddress(rest[0] ?? '');
-  else if ('address'.startsWith(object) && verb.startsWith('del')) boot.removeAddress(rest[0] ?? '');
-  else if ('route'.startsWith(object) && isAdding) boot.addIpRoute(rest, name, family);
-  else if ('link'.startsWith(object) && verb === 'set' && rest.includes(name) && rest.includes('mtu')) {
-    boot.mtu = Number(rest[rest.indexOf('mtu') + 1]);
-  }
 }

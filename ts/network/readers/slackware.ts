@@ -72,12 +72,6 @@ function obey(words: readonly string[], name: string, boot: KernelBoot): boolean
     return true;
   }
   if (!/(^|\/)ip$/.test(program) || !all.includes(name)) return false;
-  const family = all.includes('-6') ? 6 : 4;
-  const [object = '', verb = '', ...rest] = all.filter((word) => !word.startsWith('-'));
-  const isAdding = /^(add|replace|append|change)$/.test(verb);
-  if ('address'.startsWith(object) && isAdding) boot.addAddress(rest[0] ?? '');
-  else if ('address'.startsWith(object) && verb.startsWith('del')) boot.removeAddress(rest[0] ?? '');
-  else if ('route'.startsWith(object) && isAdding) boot.addIpRoute(rest, name, family);
-  else if ('link'.startsWith(object) && rest.includes('mtu')) boot.mtu = Number(rest[rest.indexOf('mtu') + 1]);
+  boot.obeyIp(words, name);
   return true;
 }

@@ -40,7 +40,7 @@ export function readWanted(
   nics: readonly Nic[],
   configured: readonly InterfaceConfig[] = [],
 ): Wanted {
-  const good = new Map<string, { readonly id: string; readonly config: InterfaceConfig }>();
+  const good: Good = new Map();
   const unusable = new UnusableRecords(nics, configured);
   const errors: string[] = [];
   const disabled: string[] = [];
@@ -54,10 +54,10 @@ export function readWanted(
       const first = good.get(mac);
       if (first !== undefined) {
         // Which of the two the host means cannot be told, and what is there is known to work.
-        if (text(first.config) !== text(config)) unusable.contradicted(mac);
+        if (text(first.asked) !== text(config)) unusable.contradicted(mac);
         throw new RecordError(`a second record for ${mac}`);
       }
-      good.set(mac, { id, config: checked(config, [...good.values()]) });
+      good.set(mac, { id, asked: config, config: checked(config, [...good.values()]) });
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       if (error instanceof AllDisabled) {
@@ -105,7 +105,8 @@ interface Source {
   readonly text: string;
 }
 
-type Good = Map<string, { readonly id: string; readonly config: InterfaceConfig }>;
+/** By MAC. `asked`: as the record says it; `config`: what can be had of that. */
+type Good = Map<string, { readonly id: string; readonly asked: InterfaceConfig; readonly config: InterfaceConfig }>;
 
 /** Whose the records are that cannot be used. */
 class UnusableRecords {

@@ -235,14 +235,18 @@ function definedIn(text: string): readonly string[] {
   return [...new Set(names)].filter((name) => name !== 'lo');
 }
 
-/** Comments out what `text` says of the interfaces `names` and of their aliases. */
+/**
+ * Comments out what `text` says of the interfaces `names` and of their aliases. Of a line that names others too, ours get
+ * one of their own: without it, who takes the marks off would have the stanza and nothing that brings it up.
+ */
 function retire(text: string, names: readonly string[]): string {
   const isOurs = (word: string): boolean => names.includes(deviceOf(word));
+  const all = joinedLines(text);
   let inOurs = false;
-  return joinedLines(text)
-    .flatMap((lines) => {
+  return all
+    .flatMap((lines, index) => {
       const [first = ''] = lines;
-      const retired = lines.map((line) => (line.trim() === '' ? line : RETIRED + line));
+      const retired = commentedOut(lines);
       if (!KEYWORD.test(first)) return inOurs && !first.trimStart().startsWith('#') ? retired : lines;
       const [word = '', ...rest] = lines
         .map((line) => line.replace(/\\$/, ''))
@@ -255,9 +259,22 @@ function retire(text: string, names: readonly string[]): string {
       inOurs = isStanza || isUp(word) ? isOurs(rest[0] ?? '') : word === 'mapping' && others.length === 0;
       if (isStanza) return inOurs ? retired : lines;
       if ((word !== 'mapping' && !isUp(word)) || others.length === rest.length) return lines;
-      return others.length === 0 ? retired : [`${word} ${others.join(' ')}`];
+      if (others.length === 0) return retired;
+      const own = [`${word} ${rest.filter(isOurs).join(' ')}`, ...(word === 'mapping' ? bodyAfter(all, index) : [])];
+      return [...commentedOut(own), `${word} ${others.join(' ')}`];
     })
     .join('\n');
+}
+
+function commentedOut(lines: readonly string[]): readonly string[] {
+  return lines.map((line) => (line.trim() === '' ? line : RETIRED + line));
+}
+
+/** The lines of the stanza whose first one has that index. */
+function bodyAfter(all: readonly (readonly string[])[], index: number): readonly string[] {
+  const next = all.findIndex(([first = ''], at) => at > index && KEYWORD.test(first));
+  const body = all.slice(index + 1, next < 0 ? undefined : next).flat();
+  return body.filter((line) => line.trim() !== '' && !line.trimStart().startsWith('#'));
 }
 
 /** The lines of `text`, each with those that a backslash joins to it; a comment goes on in none. */

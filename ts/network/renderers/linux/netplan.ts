@@ -6,7 +6,7 @@
  * therefore taken out of other files, with everything else in them kept; an id that others stand on stays ours. Defaults are written `0.0.0.0/0` and `::/0`: netplan 0.101 rejects `default`.
  */
 import { posix } from 'node:path';
-import { type Alias, type Document, type Node, isAlias, isMap, parseDocument, visit } from 'yaml';
+import { type Alias, type Document, type Node, isAlias, isMap, visit } from 'yaml';
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import {
@@ -18,6 +18,7 @@ import {
   isProfileOf,
   netplanFiles,
   readNetplan,
+  readYaml,
   takes,
 } from '../../owners/netplan.js';
 import { NETWORKD_FILES } from '../../owners/networkd.js';
@@ -51,11 +52,12 @@ export const netplan: Renderer = {
   reads: [...NETPLAN_FILES, ...NETWORKD_FILES, ...PROFILE_FILES, `${PROFILES}*`, ...OWNER_FILES],
   asks: [CLI, ...GENERATORS, CONFIGURE],
   // What it makes for them, resolved and NetworkManager carry to resolv.conf.
-  feeds: ({ files }) => {
-    const managed = netplanFiles(files).some((path) =>
-      /^\s*renderer:\s*["']?NetworkManager/m.test(files.get(path) ?? ''),
-    );
-    return managed ? ['resolved', 'networkmanager'] : ['resolved'];
+  feeds: ({ files, interfaces }) => {
+    const plan = readNetplan(files);
+    // What others have on NetworkManager does not tell it the servers of ours.
+    const telling = interfaces.filter(({ dns }) => dns.length > 0);
+    const isManaged = telling.length > 0 && telling.every(({ nic }) => daemonOf(nic, plan) === 'NetworkManager');
+    return isManaged ? ['resolved', 'networkmanager'] : ['resolved'];
   },
 
   detect(facts) {
@@ -63,11 +65,11 @@ export const netplan: Renderer = {
     const program = [CLI, ...GENERATORS].find((path) => present.has(path));
     const { definitions } = readNetplan(files);
     const taking = (nic: Nic): readonly Definition[] => definitions.filter((one) => takes(one, nic));
-    // What a package brings in /lib is no sign that anything of the machine is configured by netplan; what stands in for
-    // a file in /etc is.
+    // What a package brings in /lib is no sign that anything of the machine is configured by netplan, and no more is the
+    // mask of such a file; what stands in for a file in /etc is.
     const sources = netplanFiles(files).filter((path) => {
       return (
-        files.has(DIRECTORY + posix.basename(path)) ||
+        (files.get(path) !== '' && files.has(DIRECTORY + posix.basename(path))) ||
         interfaces.some(({ nic }) => taking(nic).some((one) => one.files.includes(path)))
       );
     });
@@ -135,9 +137,9 @@ function applying({ present, interfaces }: NetworkFacts): readonly Action[] {
  */
 function plannedFiles(facts: NetworkFacts): readonly FileChange[] {
   for (const path of netplanFiles(facts.files)) {
-    const [error] = parseDocument(facts.files.get(path) ?? '').errors;
+    const { problem } = readYaml(facts.files.get(path) ?? '');
     // netplan reads all files or none: a broken one is to be mended by whoever wrote it.
-    if (error !== undefined) throw new AgentError('GW_NETWORK_INVALID', [`${path} is not YAML: ${error.code}`]);
+    if (problem !== null) throw new AgentError('GW_NETWORK_INVALID', [`${path} is not YAML: ${problem}`]);
   }
   const old = readNetplan(facts.files);
   for (const { nic } of facts.interfaces) refusePort(old, nic);
@@ -210,6 +212,11 @@ function placeOf(
   return { id, mac: isCopy || nic.permanentMac === nic.mac ? nic.mac : null, renderer, functions, isManager };
 }
 
+/** By the definition that counts, or else by what counts for all. */
+function daemonOf(nic: Nic, { definitions, renderer }: Netplan): string {
+  return inOrder(definitions.filter((one) => takes(one, nic)))[0]?.renderer ?? renderer;
+}
+
 function inOrder(definitions: readonly Definition[]): readonly Definition[] {
   return definitions.toSorted((one, other) => (comesBefore(one.id, other.id) ? -1 : 1));
 }
@@ -267,7 +274,7 @@ function withoutOurs(facts: NetworkFacts, old: Netplan): readonly FileChange[] {
   return netplanFiles(facts.files)
     .filter((path) => path !== OURS && !path.startsWith('/run/'))
     .flatMap((path) => {
-      const document = parseDocument(facts.files.get(path) ?? '');
+      const { document } = readYaml(facts.files.get(path) ?? '');
       if (!removeDefinitions(document, ids, old)) return [];
       const own = `${DIRECTORY}${path.slice(path.lastIndexOf('/') + 1)}`;
       return writeIfChanged(facts, own, document.toString({ lineWidth: 0 }), 0o600);

@@ -28,6 +28,7 @@ import {
   secondariesOf,
   takes,
   unmanagedBy,
+  unreadableConfiguration,
   valueOf,
 } from '../../owners/networkmanager.js';
 import {
@@ -77,7 +78,9 @@ export const networkmanager: Renderer = {
     if (program === undefined) return null;
     const enabled = ENABLED.find((path) => facts.present.has(path));
     // What it is told to leave alone is more likely somebody else's.
-    const isFree = facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
+    const isFree =
+      unreadableConfiguration(facts) === null &&
+      facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
     if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
@@ -257,7 +260,13 @@ function refusePorts({ files, interfaces }: NetworkFacts): void {
   }
 }
 
-function refuseUnmanaged({ files, interfaces }: NetworkFacts): void {
+function refuseUnmanaged(facts: NetworkFacts): void {
+  const { files, interfaces } = facts;
+  const unreadable = unreadableConfiguration(facts);
+  if (unreadable !== null) {
+    const why = `a start with ${unreadable}, a link to /dev/null: to mask a file, it wants an empty one`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
   for (const { nic } of interfaces) {
     const path = unmanagedBy(files, nic);
     if (path === null) continue;
@@ -298,6 +307,8 @@ function withoutAutoconnect(text: string): string {
   const set = readSettings(text).findLast(({ section, key }) => section === 'connection' && key === 'autoconnect');
   if (set === undefined) {
     const header = lines.findIndex((line) => line.trim() === '[connection]');
+    // Without one, NetworkManager makes it up; what comes before any header is an error to it.
+    if (header < 0) return `[connection]\nautoconnect=false\n\n${text}`;
     return lines.toSpliced(header + 1, 0, 'autoconnect=false').join('\n');
   }
   return /^(false|0)$/.test(set.value) ? text : lines.with(set.line, 'autoconnect=false').join('\n');

@@ -1,0 +1,61 @@
+/** What ifup brings at a boot by the `ip` commands in stanzas: of the device, and of others. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { ifupdown } from '../../../ts/network/renderers/linux/ifupdown.js';
+import { brought, refused } from './table.js';
+
+const MAIN = '/etc/network/interfaces';
+const OWN = 'auto eth0\niface eth0 inet static\n    address 192.0.2.4/24\n    gateway 192.0.2.1\n';
+const own = ['192.0.2.4/24', 'default via 192.0.2.1'];
+
+/** A stanza of another device with a line of its own. */
+function other(line: string, device = 'eth1'): string {
+  return `auto ${device}\niface ${device} inet manual\n    ${line}\n`;
+}
+
+/** Without what the kernel does of itself. */
+function boot(text: string): readonly string[] | undefined {
+  return brought(ifupdown, { [MAIN]: text })?.filter((one) => one !== 'auto6 ra');
+}
+
+suite('ip commands in stanzas', () => {
+  for (const ip of ['ip', '/sbin/ip', '/usr/sbin/ip', '/bin/ip -4']) {
+    test(`${ip} of another stanza gives the device an address`, () => {
+      assert.deepEqual(boot(other(`up ${ip} addr add 10.0.0.9/24 dev eth0`, 'lo') + OWN), ['10.0.0.9/24', ...own]);
+    });
+  }
+
+  for (const [what, command, brings] of [
+    ['a label and a broadcast address', 'ip a add 10.0.0.9/24 brd + dev eth0 label eth0:1', ['10.0.0.9/24']],
+    ['the device first', 'ip addr add dev eth0 10.0.0.9/24', ['10.0.0.9/24']],
+    ['a peer with the network', 'ip addr add local 10.0.0.9 peer 10.0.0.1/24 dev eth0', ['10.0.0.9/24']],
+    ['a device of that name as the label only', 'ip addr add 10.0.0.9/24 label eth0 dev eth1', []],
+    ['a family in words', 'ip -family inet6 addr add 2001:db8::9/64 dev eth0', ['2001:db8::9/64']],
+  ] as const) {
+    test(`an address with ${what}`, () => {
+      assert.deepEqual(boot(OWN + other(`up ${command}`))?.toSorted(), [...own, ...brings].toSorted());
+    });
+  }
+
+  test('a route of another table is none of the main one', () => {
+    assert.deepEqual(boot(OWN + other('up ip route add default via 198.51.100.254 dev eth0 table 7')), own);
+    assert.deepEqual(boot(OWN + other('up ip route add default via 198.51.100.254 dev eth0 table main')), [
+      ...own,
+      'default via 198.51.100.254',
+    ]);
+    assert.deepEqual(boot(OWN + other('up ip route add blackhole 10.0.0.0/8')), own);
+  });
+
+  for (const line of ['pre-up ip link set eth0 master br0', 'up /sbin/ip link set dev eth0 master $IFACE']) {
+    test(`a port has no addresses (${line})`, () => {
+      assert.deepEqual(boot(OWN + other(line, 'br0')), []);
+      assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'br0') }, { present: ['/sbin/ifup'] }), /BOOT/);
+    });
+  }
+
+  test('a port of our device, or one that is taken out of its bridge, says nothing of ours', () => {
+    assert.deepEqual(boot(OWN + other('up ip link set $IFACE master eth0')), own);
+    assert.deepEqual(boot(OWN + other('up ip link set eth1 master eth0 mtu 9000')), own);
+    assert.deepEqual(boot(`${OWN}    pre-up ip link set $IFACE master br0\n    up ip link set $IFACE nomaster\n`), own);
+  });
+});

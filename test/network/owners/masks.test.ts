@@ -1,0 +1,73 @@
+/** Links to /dev/null, which mask a file of the same name in another folder: as a machine has them, on disk. */
+import assert from 'node:assert/strict';
+import { mkdir, symlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { inspect } from '../../../ts/network/act/gather.js';
+import type { NetworkFacts } from '../../../ts/network/plan.js';
+import { RENDERERS } from '../../../ts/network/renderers/index.js';
+import { createScratch } from '../../support/scratch.js';
+import { createScratchHost } from '../../support/scratch-host.js';
+import { factsOf, planOf } from '../cases.js';
+import { ETH0 } from '../inputs.js';
+
+const ips = [{ ip: '203.0.113.10', netmask: '255.255.255.0', enabled: '1' }];
+const WANTED = factsOf({ networking: { A: { mac: ETH0.mac, ips } } }, new Map());
+
+async function factsWith(
+  files: Readonly<Record<string, string>>,
+  masked: readonly string[] = [],
+): Promise<NetworkFacts> {
+  await using scratch = await createScratch();
+  for (const [path, text] of Object.entries(files)) await scratch.write(path, text);
+  for (const path of masked) {
+    await mkdir(dirname(join(scratch.root, path)), { recursive: true });
+    await symlink('/dev/null', join(scratch.root, path));
+  }
+  const host = createScratchHost(scratch);
+  const named = { ...host, network: { ...host.network, hostname: () => Promise.resolve('old') } };
+  return { ...WANTED, ...(await inspect(named, RENDERERS)) };
+}
+
+suite('a link to /dev/null', () => {
+  const netplan = {
+    '/usr/sbin/netplan': '',
+    '/lib/netplan/00-network-manager-all.yaml': 'network:\n  version: 2\n  renderer: NetworkManager\n',
+    '/etc/netplan/a.yaml': 'network:\n  version: 2\n  ethernets:\n    eth0: {dhcp4: true}\n',
+  };
+  const mask = '/etc/netplan/00-network-manager-all.yaml';
+
+  test("masks a file of netplan's", async () => {
+    const plan = planOf(await factsWith(netplan, [mask]));
+    assert.equal(plan.renderer, 'netplan');
+    assert.doesNotMatch(JSON.stringify(plan.files), /networkmanager/i);
+  });
+
+  test('is no sign that netplan configures the machine', async () => {
+    const { '/etc/netplan/a.yaml': own, ...others } = netplan;
+    assert.notEqual(own, '');
+    const files = { ...others, '/sbin/ifup': '', '/etc/network/interfaces': 'auto eth0\niface eth0 inet dhcp\n' };
+    assert.equal(planOf(await factsWith(files, [mask])).renderer, 'ifupdown');
+  });
+
+  test('masks a file of sysctl.d', async () => {
+    const files = {
+      '/etc/rc.d/rc.inet1': '',
+      '/usr/lib/sysctl.d/50-six.conf': 'net.ipv6.conf.all.disable_ipv6 = 1\n',
+    };
+    const facts = await factsWith(files, ['/etc/sysctl.d/50-six.conf']);
+    const six = { ...WANTED.interfaces[0]!, ipv6: [{ address: '2001:db8::4', prefix: 64 }] };
+    assert.equal(planOf({ ...facts, interfaces: [six] }).renderer, 'slackware');
+  });
+
+  test('in conf.d keeps NetworkManager from starting: it is refused by its name', async () => {
+    const files = {
+      '/usr/sbin/NetworkManager': '',
+      '/usr/lib/NetworkManager/conf.d/10-globally-managed-devices.conf': '[keyfile]\nunmanaged-devices=*\n',
+    };
+    const path = '/etc/NetworkManager/conf.d/10-globally-managed-devices.conf';
+    const facts = await factsWith(files, [path]);
+    assert.throws(() => planOf(facts), { code: 'GW_NETWORK_IMPOSSIBLE', message: new RegExp(`${path}, a link to`) });
+    assert.equal(planOf(await factsWith({ ...files, [path]: '' })).renderer, 'networkmanager');
+  });
+});
