@@ -38,7 +38,7 @@ const OLD_SHOWN = normal({ eth0: { addresses: ['198.51.100.250/24'], routes: [] 
 const SEED = Number(process.env['GUESTWIRE_SEED'] ?? (FULL ? Date.now() % 0x7fffffff : 1117));
 const ALL = NETWORKS_OF_HOSTS.length;
 /** By stack, of a short run; each has others. */
-const EACH = 2;
+const EACH = 1;
 const CHAIN = 6;
 /** In the guest of all. */
 const POWER_CYCLE_AFTER = 10;

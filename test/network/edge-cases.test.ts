@@ -520,6 +520,19 @@ suite('cases that real users hit', () => {
     B: record(ETH1.mac, '192.0.2.4/24', { gateway: '192.0.2.1', label: 'public' }),
   };
 
+  for (const [name, without] of [
+    ['networkd', /^LinkLocalAddressing=no$/m],
+    ['netplan', /^      link-local: \[\]$/m],
+    ['networkmanager', /^\[ipv6\]\n[^[]*^method=disabled$/m],
+  ] as const) {
+    test(`${name} is to have no IPv6 where the MTU is too small for it, which would raise the MTU`, () => {
+      for (const mtu of [1279, 1280]) {
+        const text = written(planned(name, { networking: { A: record(ETH0.mac, '192.0.2.4/24', { mtu }) } }));
+        assert.equal(without.test(text), mtu === 1279, text);
+      }
+    });
+  }
+
   test("19: of two gateways the public one's is the default, and the other is used by its routes only", () => {
     for (const name of BIG) {
       const { files } = planned(name, { networking: TWO_GATEWAYS });

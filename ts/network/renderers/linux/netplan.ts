@@ -29,6 +29,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
@@ -349,7 +350,7 @@ function definition(
     `      dhcp4: ${config.dhcp4}`,
     `      dhcp6: ${auto6 === 'dhcp'}`,
     `      accept-ra: ${auto6 !== null}`,
-    ...(isManager ? method6Of(config) : []),
+    ...(isManager ? method6Of(config) : isTooSmallForIpv6(config) ? ['      link-local: []'] : []),
     ...(config.mtu === null ? [] : [`      mtu: ${config.mtu}`]),
     ...section('addresses', addresses),
     ...(config.dns.length === 0
@@ -366,8 +367,10 @@ function matchOf({ name }: Nic, id: string, mac: string | null): readonly string
 }
 
 /** netplan tells NetworkManager nothing of `accept-ra`, and without addresses to leave IPv6 to the kernel, which listens. */
-function method6Of({ ipv6, auto6 }: InterfaceConfig): readonly string[] {
-  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? 'link-local' : null;
+function method6Of(config: InterfaceConfig): readonly string[] {
+  const { ipv6, auto6 } = config;
+  const without = isTooSmallForIpv6(config) ? 'disabled' : 'link-local';
+  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? without : null;
   return method === null ? [] : ['      networkmanager:', `        passthrough: {ipv6.method: ${quoted(method)}}`];
 }
 

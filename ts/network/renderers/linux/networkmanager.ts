@@ -35,6 +35,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   textOf,
   withChanges,
   writeIfChanged,
@@ -314,10 +315,12 @@ function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly st
   return `${lines.join('\n')}\n`;
 }
 
-function methodOf({ ipv4, ipv6, dhcp4, auto6 }: InterfaceConfig, family: Family): string {
+function methodOf(config: InterfaceConfig, family: Family): string {
+  const { ipv4, ipv6, dhcp4, auto6 } = config;
   if (family === 4) return dhcp4 ? 'auto' : ipv4.length > 0 ? 'manual' : 'disabled';
   // The advertisements tell whether there is a DHCPv6 server to be asked; without them it would give no routes.
-  return auto6 !== null ? 'auto' : ipv6.length > 0 ? 'manual' : 'link-local';
+  if (auto6 !== null) return 'auto';
+  return ipv6.length > 0 ? 'manual' : isTooSmallForIpv6(config) ? 'disabled' : 'link-local';
 }
 
 function hasServers(config: InterfaceConfig, family: Family): boolean {
