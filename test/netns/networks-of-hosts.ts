@@ -42,9 +42,10 @@ function shows(addresses: string, ...routes: readonly string[]): Described {
   return { addresses: addresses.split(' '), routes };
 }
 
-/** An address of eth0 that no other entry has, and so nobody else when it is left alone. */
-const GOOD = { networking: eth0({ gateway: '192.0.2.65', ips: [ip('192.0.2.77/26')] }), shown: '192.0.2.77/26' };
-const GOOD_SHOWN = { eth0: shows(GOOD.shown, 'default via 192.0.2.65') };
+/** Beside a record that cannot be used. No other entry has its address, which a device that is left alone would keep. */
+const GOOD_ADDRESS = '192.0.2.77/26';
+const GOOD = { gateway: '192.0.2.65', ips: [ip(GOOD_ADDRESS)] };
+const GOOD_SHOWN = shows(GOOD_ADDRESS, 'default via 192.0.2.65');
 
 const MORE: readonly HostNetwork[] = [
   // Addresses.
@@ -580,51 +581,54 @@ const MORE: readonly HostNetwork[] = [
   // One of the records cannot be used.
   {
     what: 'A mask with a hole for the second interface.',
-    networking: { ...GOOD.networking, ...eth1({ ips: [ip('10.100.0.4/24', { netmask: '255.0.255.0' })] }) },
+    networking: { ...eth0(GOOD), ...eth1({ ips: [ip('10.100.0.4/24', { netmask: '255.0.255.0' })] }) },
     unusable: "525400AA0002: 'netmask': expected a mask of IPv4 or a prefix length, got '255.0.255.0'",
     leftAlone: ['eth1'],
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
   {
     what: 'Quotes in the label of the second interface that lost their escapes.',
-    networking: { ...GOOD.networking, '525400AA0002': `{"label": "my "own" net", "mac": "${ETH1}", "ips": []}` },
+    networking: { ...eth0(GOOD), '525400AA0002': `{"label": "my "own" net", "mac": "${ETH1}", "ips": []}` },
     unusable: '525400AA0002: not JSON',
     leftAlone: ['eth1'],
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
   {
     what: 'The address of the network itself for the second interface, from Ansible.',
-    networking: GOOD.networking,
+    networking: eth0(GOOD),
     networks: { '1': { mac: ETH1, type: 'static', ip: '10.101.0.0', prefix: '24', type6: 'none' } },
     unusable: 'networks/1: 10.101.0.0/24 is the address of its network itself',
     leftAlone: ['eth1'],
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
   {
     what: 'The second interface is to have the address of the first.',
-    networking: { ...GOOD.networking, ...eth1({ ips: [ip(GOOD.shown)] }) },
+    networking: { ...eth0(GOOD), ...eth1({ ips: [ip(GOOD_ADDRESS)] }) },
     unusable: `525400AA0002: 192.0.2.77 belongs to ${ETH0} already`,
     leftAlone: ['eth1'],
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
   {
     what: 'No addresses at all for the first interface; the second would lead out.',
-    networking: { ...eth0({ gateway: '203.0.113.1' }), ...eth1({ gateway: '192.0.2.65', ips: [ip(GOOD.shown)] }) },
+    networking: {
+      ...eth0({ gateway: '203.0.113.1' }),
+      ...eth1({ gateway: '192.0.2.129', ips: [ip('192.0.2.144/26')] }),
+    },
     unusable: "525400AA0001: No IPs found for interface: expected 'ips' or 'ip6s'",
     leftAlone: ['eth0'],
-    wanted: { eth1: GOOD_SHOWN.eth0 },
+    wanted: { eth1: shows('192.0.2.144/26', 'default via 192.0.2.129') },
   },
   {
     what: 'The same record twice.',
-    networking: { ...GOOD.networking, copy: GOOD.networking['525400AA0001'] },
+    networking: { ...eth0(GOOD), copy: Object.values(eth0(GOOD))[0] },
     unusable: `copy: a second record for ${ETH0}`,
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
   {
     what: 'A record of an interface that is not there.',
-    networking: { ...GOOD.networking, '525400AA0003': { mac: '52:54:00:AA:00:03', ips: [ip('10.103.0.4/24')] } },
+    networking: { ...eth0(GOOD), '525400AA0003': { mac: '52:54:00:AA:00:03', ips: [ip('10.103.0.4/24')] } },
     unusable: '525400AA0003: Unknown interface MAC 52:54:00:aa:00:03',
-    wanted: GOOD_SHOWN,
+    wanted: { eth0: GOOD_SHOWN },
   },
 ];
 

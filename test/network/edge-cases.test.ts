@@ -16,7 +16,7 @@ import { AgentError } from '../../ts/api/errors.js';
 import type { FileStatus, Host, Nic } from '../../ts/api/host.js';
 import { decide } from '../../ts/network/decide.js';
 import { gather } from '../../ts/network/act/gather.js';
-import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
+import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
 import { NO_UPDATES } from '../../ts/testing/no-updates.js';
@@ -587,6 +587,29 @@ suite('cases that real users hit', () => {
     const more =
       planned('networkmanager', { networking: both, resolver: 'networkmanager' }).files.get(profile('eth0')) ?? '';
     assert.match(more, /\[ipv4\][^[]*\ndns=192\.0\.2\.53;\n[^[]*\[ipv6\][^[]*\ndns=2001:db8:53::53;\n/);
+  });
+
+  test('a plain resolv.conf has the servers first to which a way leads, as it has no room for all', () => {
+    const networking = {
+      A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['2001:db8::53', '192.0.2.51', '192.0.2.52'] }),
+      B: record(ETH1.mac, '10.1.0.4/24', { dns: ['192.0.2.53'] }),
+    };
+    const text = planned('ifupdown', { networking, resolver: 'file' }).files.get('/etc/resolv.conf') ?? '';
+    assert.match(text, /^nameserver 192\.0\.2\.51\nnameserver 192\.0\.2\.52\nnameserver 192\.0\.2\.53\n$/m);
+  });
+
+  test("NetworkManager gives systemd-resolved an interface's own servers, also where it does not lead out", () => {
+    const domains = (resolver: Resolver, ...dns: readonly string[]): readonly boolean[] => {
+      const networking = {
+        A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['192.0.2.51'] }),
+        B: record(ETH1.mac, '10.1.0.4/24', { dns }),
+      };
+      const { files } = planned('networkmanager', { networking, resolver });
+      return ['eth0', 'eth1'].map((name) => /^dns-search=~\.;$/m.test(files.get(profile(name)) ?? ''));
+    };
+    assert.deepEqual(domains('resolved', '192.0.2.51', '192.0.2.53'), [true, true]);
+    assert.deepEqual(domains('resolved', '192.0.2.51'), [false, false], 'which the other one has, too');
+    assert.deepEqual(domains('networkmanager', '192.0.2.53'), [false, false], 'where it writes resolv.conf itself');
   });
 
   test('23: no backup is left where it would be read, and backups of others are not edited', async () => {
