@@ -154,8 +154,8 @@ suite('what hosts publish, by booted stacks', { concurrency: 2 }, () => {
             await guest.take(input);
             if ((number + 1) % POWER_CYCLE_AFTER === 0 || number === chain.length - 1) await guest.powerCycle();
           } catch (error) {
-            const before = chain.slice(0, number).map(({ what }) => what);
-            throw new Error(`number ${number + 1}, ${input.what} Before: ${before.join(' ')}`, { cause: error });
+            const why = error instanceof Error ? error.message : String(error);
+            throw new Error(`number ${number + 1}, ${input.what} ${why}`, { cause: error });
           }
         }
       });

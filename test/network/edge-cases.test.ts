@@ -522,7 +522,7 @@ suite('cases that real users hit', () => {
 
   for (const [name, without] of [
     ['networkd', /^LinkLocalAddressing=no$/m],
-    ['netplan', /^      link-local: \[\]$/m],
+    ['netplan', /^ {6}link-local: \[\]$/m],
     ['networkmanager', /^\[ipv6\]\n[^[]*^method=disabled$/m],
   ] as const) {
     test(`${name} is to have no IPv6 where the MTU is too small for it, which would raise the MTU`, () => {
@@ -530,6 +530,30 @@ suite('cases that real users hit', () => {
         const text = written(planned(name, { networking: { A: record(ETH0.mac, '192.0.2.4/24', { mtu }) } }));
         assert.equal(without.test(text), mtu === 1279, text);
       }
+    });
+  }
+
+  for (const name of ['ifupdown', 'netplan', 'networkd', 'networkmanager']) {
+    test(`${name}: an MTU goes from a device that is to have none, or is taken down, whatever the other one has`, () => {
+      const networkOf = (mtu0: number | null, mtu1: number | null): Record<string, unknown> => ({
+        A: record(ETH0.mac, '192.0.2.4/24', { mtu: mtu0 }),
+        B: record(ETH1.mac, '10.1.0.4/24', { mtu: mtu1 }),
+      });
+      const { facts: old, files } = planned(name, { networking: networkOf(null, 9000) });
+      const restored = (networking: Record<string, unknown>, ...live: readonly string[]): readonly string[] => {
+        const now = {
+          ...factsOf({ networking, nics: [ETH0, { ...ETH1, mtu: 9000 }], present: [...old.present] }, files),
+          configured: old.interfaces,
+          live: live.map((nic) => ({ nic, address: '10.1.0.4' })),
+        };
+        return decide(now, RENDERERS).after.flatMap((action) =>
+          action.type === 'mtu' ? [`${action.nic} ${action.mtu}`] : [],
+        );
+      };
+      const { A, B } = networkOf(9000, null);
+      assert.deepEqual(restored({ A, B }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0'), [], 'a device that is away');
     });
   }
 
