@@ -46,6 +46,9 @@ const CONFIGURE = '/usr/libexec/netplan/configure';
 const EARLY = ['0-guestwire-', '00-guestwire-', '-guestwire-'] as const;
 const PROFILES = '/run/NetworkManager/system-connections/netplan-';
 
+/** Its generator prints a metric as a signed number (0.106 does): a higher one comes out as one below 0. */
+const HIGHEST_METRIC = 0x7fffffff;
+
 export const netplan: Renderer = {
   name: 'netplan',
   looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI} or its generator)`,
@@ -390,6 +393,10 @@ function hostRoutes(routes: readonly PlannedRoute[]): readonly string[] {
 
 function route(planned: PlannedRoute): readonly string[] {
   const { gateway, metric } = planned;
+  if (metric !== null && metric > HIGHEST_METRIC) {
+    const what = `a metric of ${metric}, above ${HIGHEST_METRIC}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netplan', what]);
+  }
   return [
     `- to: ${quoted(destination(planned))}`,
     gateway === null ? '  scope: link' : `  via: ${quoted(gateway)}`,
