@@ -16,7 +16,7 @@ import { AgentError } from '../../ts/api/errors.js';
 import type { FileStatus, Host, Nic } from '../../ts/api/host.js';
 import { decide } from '../../ts/network/decide.js';
 import { gather } from '../../ts/network/act/gather.js';
-import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
+import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
 import { compareBoot } from '../../ts/network/proof.js';
@@ -538,6 +538,43 @@ suite('cases that real users hit', () => {
     B: record(ETH1.mac, '192.0.2.4/24', { gateway: '192.0.2.1', label: 'public' }),
   };
 
+  for (const [name, without] of [
+    ['networkd', /^LinkLocalAddressing=no$/m],
+    ['netplan', /^ {6}link-local: \[\]$/m],
+    ['networkmanager', /^\[ipv6\]\n[^[]*^method=disabled$/m],
+  ] as const) {
+    test(`${name} is to have no IPv6 where the MTU is too small for it, which would raise the MTU`, () => {
+      for (const mtu of [1279, 1280]) {
+        const text = written(planned(name, { networking: { A: record(ETH0.mac, '192.0.2.4/24', { mtu }) } }));
+        assert.equal(without.test(text), mtu === 1279, text);
+      }
+    });
+  }
+
+  for (const name of ['ifupdown', 'netplan', 'networkd', 'networkmanager']) {
+    test(`${name}: an MTU goes from a device that is to have none, or is taken down, whatever the other one has`, () => {
+      const networkOf = (mtu0: number | null, mtu1: number | null): Record<string, unknown> => ({
+        A: record(ETH0.mac, '192.0.2.4/24', { mtu: mtu0 }),
+        B: record(ETH1.mac, '10.1.0.4/24', { mtu: mtu1 }),
+      });
+      const { facts: old, files } = planned(name, { networking: networkOf(null, 9000) });
+      const restored = (networking: Record<string, unknown>, ...live: readonly string[]): readonly string[] => {
+        const now = {
+          ...factsOf({ networking, nics: [ETH0, { ...ETH1, mtu: 9000 }], present: [...old.present] }, files),
+          configured: old.interfaces,
+          live: live.map((nic) => ({ nic, address: '10.1.0.4' })),
+        };
+        return decide(now, RENDERERS).after.flatMap((action) =>
+          action.type === 'mtu' ? [`${action.nic} ${action.mtu}`] : [],
+        );
+      };
+      const { A, B } = networkOf(9000, null);
+      assert.deepEqual(restored({ A, B }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0'), [], 'a device that is away');
+    });
+  }
+
   test("19: of two gateways the public one's is the default, and the other is used by its routes only", () => {
     for (const name of BIG) {
       const { files } = planned(name, { networking: TWO_GATEWAYS });
@@ -592,6 +629,29 @@ suite('cases that real users hit', () => {
     const more =
       planned('networkmanager', { networking: both, resolver: 'networkmanager' }).files.get(profile('eth0')) ?? '';
     assert.match(more, /\[ipv4\][^[]*\ndns=192\.0\.2\.53;\n[^[]*\[ipv6\][^[]*\ndns=2001:db8:53::53;\n/);
+  });
+
+  test('a plain resolv.conf has the servers first to which a way leads, as it has no room for all', () => {
+    const networking = {
+      A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['2001:db8::53', '192.0.2.51', '192.0.2.52'] }),
+      B: record(ETH1.mac, '10.1.0.4/24', { dns: ['192.0.2.53'] }),
+    };
+    const text = planned('ifupdown', { networking, resolver: 'file' }).files.get('/etc/resolv.conf') ?? '';
+    assert.match(text, /^nameserver 192\.0\.2\.51\nnameserver 192\.0\.2\.52\nnameserver 192\.0\.2\.53\n$/m);
+  });
+
+  test("NetworkManager gives systemd-resolved an interface's own servers, also where it does not lead out", () => {
+    const domains = (resolver: Resolver, ...dns: readonly string[]): readonly boolean[] => {
+      const networking = {
+        A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['192.0.2.51'] }),
+        B: record(ETH1.mac, '10.1.0.4/24', { dns }),
+      };
+      const { files } = planned('networkmanager', { networking, resolver });
+      return ['eth0', 'eth1'].map((name) => /^dns-search=~\.;$/m.test(files.get(profile(name)) ?? ''));
+    };
+    assert.deepEqual(domains('resolved', '192.0.2.51', '192.0.2.53'), [true, true]);
+    assert.deepEqual(domains('resolved', '192.0.2.51'), [false, false], 'which the other one has, too');
+    assert.deepEqual(domains('networkmanager', '192.0.2.53'), [false, false], 'where it writes resolv.conf itself');
   });
 
   test('23: no backup is left where it would be read, and backups of others are not edited', async () => {

@@ -1,8 +1,9 @@
-/** What FreeBSD and Slackware cannot be told is refused before anything is changed. */
+/** What FreeBSD, Slackware and netplan cannot be told is refused before anything is changed. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
 import type { InterfaceConfig, NetworkFacts, Renderer } from '../../ts/network/plan.js';
+import { netplan } from '../../ts/network/renderers/linux/netplan.js';
 import { rcconf } from '../../ts/network/renderers/freebsd/rcconf.js';
 import { slackware } from '../../ts/network/renderers/linux/slackware.js';
 import { ETH0, ETH1 } from './inputs.js';
@@ -61,6 +62,17 @@ suite('what a system cannot be told', () => {
       ]),
       null,
     );
+  });
+
+  test('netplan prints a metric above 2147483647 as one below 0', () => {
+    const by = (metric: number): InterfaceConfig => {
+      return { ...FIRST, routes: [{ address: '10.0.0.0', prefix: 8, gateway: '192.0.2.1', metric }] };
+    };
+    assert.match(
+      refused(netplan, [by(0x80000000)]) ?? '',
+      /netplan cannot do a metric of 2147483648, above 2147483647/,
+    );
+    assert.equal(refused(netplan, [by(0x7fffffff)]), null);
   });
 
   test('Slackware up to 14.2 has no DHCPv6, later ones do', () => {

@@ -29,6 +29,17 @@ export interface InterfaceConfig {
   readonly mtu: number | null;
 }
 
+/** Bytes: the least that IPv6 needs of a link (RFC 8200 section 5). */
+export const IPV6_MTU = 1280;
+
+/**
+ * Below that the kernel has no IPv6 on the device; systemd-networkd and NetworkManager raise it to that where they are to
+ * have any, if only a link-local address.
+ */
+export function isTooSmallForIpv6({ mtu }: InterfaceConfig): boolean {
+  return mtu !== null && mtu < IPV6_MTU;
+}
+
 /** A device of which nothing is wanted, to ask for its owner or to start from. */
 export function unconfigured(nic: Nic): InterfaceConfig {
   return {

@@ -19,6 +19,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   withChanges,
   writeIfChanged,
 } from '../../plan.js';
@@ -236,12 +237,13 @@ function matches({ name, mac, permanentMac }: Nic): readonly string[] {
   return permanentMac === mac ? [`MACAddress=${mac}`, 'Type=ether'] : [`Name=${name}`];
 }
 
-function network({ ipv4, ipv6, dhcp4, auto6, dns }: InterfaceConfig): readonly string[] {
+function network(config: InterfaceConfig): readonly string[] {
+  const { ipv4, ipv6, dhcp4, auto6, dns } = config;
   const dhcp6 = auto6 === 'dhcp';
   return [
     `DHCP=${dhcp4 && dhcp6 ? 'yes' : dhcp4 ? 'ipv4' : dhcp6 ? 'ipv6' : 'no'}`,
     `IPv6AcceptRA=${auto6 === null ? 'no' : 'yes'}`,
-    'LinkLocalAddressing=ipv6',
+    `LinkLocalAddressing=${isTooSmallForIpv6(config) ? 'no' : 'ipv6'}`,
     ...[...ipv4, ...ipv6].map(({ address, prefix }) => `Address=${address}/${prefix}`),
     ...dns.map((server) => `DNS=${server}`),
   ];

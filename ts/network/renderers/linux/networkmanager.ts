@@ -38,6 +38,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   textOf,
   withChanges,
   writeIfChanged,
@@ -339,21 +340,23 @@ function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly st
     ...(mtu === null ? [] : [`mtu=${mtu}`]),
     '',
     '[ipv4]',
-    ...ipLines(config, 4, serversFor(config, 4, facts)),
+    ...ipLines(config, 4, facts),
     '',
     '[ipv6]',
     // As the kernel makes link-local addresses, and without temporary ones, whatever NetworkManager's defaults.
     'addr-gen-mode=eui64',
     'ip6-privacy=0',
-    ...ipLines(config, 6, serversFor(config, 6, facts)),
+    ...ipLines(config, 6, facts),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function methodOf({ ipv4, ipv6, dhcp4, auto6 }: InterfaceConfig, family: Family): string {
+function methodOf(config: InterfaceConfig, family: Family): string {
+  const { ipv4, ipv6, dhcp4, auto6 } = config;
   if (family === 4) return dhcp4 ? 'auto' : ipv4.length > 0 ? 'manual' : 'disabled';
   // The advertisements tell whether there is a DHCPv6 server to be asked; without them it would give no routes.
-  return auto6 !== null ? 'auto' : ipv6.length > 0 ? 'manual' : 'link-local';
+  if (auto6 !== null) return 'auto';
+  return ipv6.length > 0 ? 'manual' : isTooSmallForIpv6(config) ? 'disabled' : 'link-local';
 }
 
 function hasServers(config: InterfaceConfig, family: Family): boolean {
@@ -372,7 +375,27 @@ function serversFor(config: InterfaceConfig, family: Family, { interfaces }: Net
   return [...new Set(servers)];
 }
 
-function ipLines(config: InterfaceConfig, family: Family, servers: readonly string[]): readonly string[] {
+function leadsOut(config: InterfaceConfig, family: Family): boolean {
+  if (family === 4) return config.dhcp4 || config.gateway4 !== null;
+  return config.auto6 !== null || config.gateway6 !== null;
+}
+
+/**
+ * Whether each interface with servers is to be asked for every name (`~.`). NetworkManager keeps from systemd-resolved the
+ * servers of one that does not lead out, unless a domain leads to them, and resolved asks those alone that have it.
+ */
+function asksAll(facts: NetworkFacts): boolean {
+  if (facts.resolver !== 'resolved') return false;
+  const told = ([4, 6] as const).flatMap((family) =>
+    facts.interfaces.flatMap((config) =>
+      serversFor(config, family, facts).map((server) => ({ server, leads: leadsOut(config, family) })),
+    ),
+  );
+  return told.some(({ server }) => !told.some((other) => other.leads && other.server === server));
+}
+
+function ipLines(config: InterfaceConfig, family: Family, facts: NetworkFacts): readonly string[] {
+  const servers = serversFor(config, family, facts);
   const method = methodOf(config, family);
   const addresses = family === 4 ? config.ipv4 : config.ipv6;
   const routes = routesOf(config).filter((route) => route.family === family);
@@ -391,6 +414,7 @@ function ipLines(config: InterfaceConfig, family: Family, servers: readonly stri
     ...(gateway === null ? [] : [`gateway=${gateway}`]),
     ...[...hosts, ...others.map(routeText)].map((text, index) => `route${index + 1}=${text}`),
     ...(servers.length === 0 ? [] : [`dns=${servers.map((server) => `${server};`).join('')}`]),
+    ...(servers.length > 0 && asksAll(facts) ? ['dns-search=~.;'] : []),
   ];
 }
 
