@@ -103,7 +103,9 @@ const WITH_VALUE = /^(label|brd|broadcast|scope|anycast|any|valid_lft|preferred_
 
 /** Of the arguments of `ip address add`: the address with its network, which is the peer's where it has one, and the device. */
 function ipAddress(words: readonly string[]): { readonly address: string | null; readonly device: string | null } {
-  let [address, peer, device]: (string | null)[] = [null, null, null];
+  let address: string | null = null;
+  let peer: string | null = null;
+  let device: string | null = null;
   for (let index = 0; index < words.length; index += 1) {
     const [word = '', next = null] = words.slice(index, index + 2);
     if (word === 'dev') device = next;
@@ -115,7 +117,7 @@ function ipAddress(words: readonly string[]): { readonly address: string | null;
     }
     index += 1;
   }
-  const length = peer === null ? undefined : peer.split('/')[1];
+  const length = peer?.split('/')[1];
   return { address: length === undefined ? address : `${address?.split('/')[0] ?? ''}/${length}`, device };
 }
 

@@ -31,6 +31,7 @@ import {
   type Renderer,
   commentText,
   withChanges,
+  writeExactly,
   writeIfChanged,
 } from '../../plan.js';
 import { readNetplanBoot } from '../../readers/netplan.js';
@@ -107,8 +108,8 @@ export const netplan: Renderer = {
     return [{ argv: [generator, '--root-dir', '{folder}'], files: new Map(texts) }];
   },
 
-  boot({ files }, nic) {
-    return readNetplanBoot(files, nic);
+  boot(facts, nic) {
+    return readNetplanBoot(facts, nic);
   },
 };
 
@@ -260,7 +261,7 @@ function ourFile(
     ...ours.flatMap(({ config, ...place }) => definition(config, place, facts.interfaces)),
     ...more,
   ];
-  return writeIfChanged(facts, OURS, `${lines.join('\n')}\n`, 0o600).map((change) => ({ ...change, exactMode: true }));
+  return writeExactly(facts, OURS, `${lines.join('\n')}\n`, 0o600);
 }
 
 /** A file below /lib gives way to one of its name in /etc; one below /run to none. */
