@@ -69,7 +69,10 @@ export interface ResolvConf {
   readonly sealed: string | null;
 }
 
-/** What besides its text decides whether a daemon reads a file. `mask`: it is a link to /dev/null. */
+/**
+ * What besides its text decides whether a daemon reads a file. `mask`: it is a link to /dev/null. Of a copy, whose files
+ * are whoever's who has unpacked it, they count as root's.
+ */
 export type FileAccess = 'mask' | { readonly mode: number; readonly uid: number };
 
 /** Everything that a decision may rest on. Gathered once; nothing is looked at while rendering. */
@@ -224,14 +227,33 @@ export function writeIfChanged(facts: NetworkFacts, path: string, text: string, 
   return facts.files.get(path) === text ? [] : [{ type: 'write', path, content: text, mode }];
 }
 
+/** As `writeIfChanged`, for a file that its daemon reads only with this mode, and as root's: a wrong one is a change, too. */
+export function writeExactly(facts: NetworkFacts, path: string, text: string, mode: number): readonly FileChange[] {
+  const access = facts.access?.get(path);
+  const isAsked = access !== undefined && access !== 'mask';
+  const isOthers = isAsked && access.uid !== 0;
+  if (facts.files.get(path) === text && !isOthers && (!isAsked || access.mode === mode)) return [];
+  const owner = isOthers ? { owner: { uid: 0, gid: 0 } } : {};
+  return [{ type: 'write', path, content: text, mode, exactMode: true, ...owner }];
+}
+
 /** The facts as they are once `changes` were made: for whoever changes the same files next. */
 export function withChanges(facts: NetworkFacts, changes: readonly FileChange[]): NetworkFacts {
   const files = new Map(facts.files);
+  const access = facts.access === undefined ? undefined : new Map(facts.access);
   for (const change of changes) {
-    if (change.type === 'remove') files.delete(change.path);
-    else files.set(change.path, textOf(change));
+    const { path } = change;
+    if (change.type === 'remove') {
+      files.delete(path);
+      access?.delete(path);
+      continue;
+    }
+    files.set(path, textOf(change));
+    const before = access?.get(path);
+    const { mode, uid } = before === undefined || before === 'mask' ? { mode: change.mode, uid: 0 } : before;
+    access?.set(path, { mode: change.exactMode === true ? change.mode : mode, uid: change.owner?.uid ?? uid });
   }
-  return { ...facts, files };
+  return { ...facts, files, ...(access === undefined ? {} : { access }) };
 }
 
 export function textOf({ content }: Extract<FileChange, { type: 'write' }>): string {

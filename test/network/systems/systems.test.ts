@@ -33,7 +33,8 @@ function make(root: string, { present }: Grammar, { files }: System): void {
   for (const [path, text] of Object.entries(all)) {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     if (text === '') symlinkSync('/dev/null', join(root, path));
-    else writeFileSync(join(root, path), text);
+    // NetworkManager reads no other profile.
+    else writeFileSync(join(root, path), text, { mode: path.includes('/system-connections/') ? 0o600 : 0o644 });
   }
 }
 

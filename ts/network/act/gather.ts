@@ -138,7 +138,7 @@ async function withLateDevices(
  * /dev/null masks one: it reads as the empty file that it stands for, also on a copy without that device.
  */
 async function readFile(
-  { files }: Host,
+  { files, live }: Host,
   path: string,
   pattern: string,
 ): Promise<{ readonly text: string; readonly access: FileAccess } | null> {
@@ -149,7 +149,7 @@ async function readFile(
   }
   const status = await files.status(target);
   const text = status?.type === 'file' ? await files.readText(target) : null;
-  return status === null || text === null ? null : { text, access: { mode: status.mode, uid: status.uid } };
+  return status === null || text === null ? null : { text, access: { mode: status.mode, uid: live ? status.uid : 0 } };
 }
 
 /** Ends when there is nothing new: whoever names the patterns follows a limited number of files. */

@@ -6,7 +6,7 @@
 import type { Nic } from '../../api/host.js';
 import { fnmatch } from '../formats/glob.js';
 import { readSettings } from '../formats/ini-file.js';
-import type { NetworkFacts } from '../plan.js';
+import type { FileAccess, NetworkFacts } from '../plan.js';
 
 /** Where a UUID stands in several, the first of these counts. In /etc the files have any name. */
 const FOLDERS = [
@@ -35,17 +35,24 @@ export interface Profile {
   readonly name: string;
 }
 
+type Machine = Pick<NetworkFacts, 'files' | 'access'>;
+
 /** Those that NetworkManager loads: of several with one UUID, that of the first folder. */
-export function profilesIn(files: ReadonlyMap<string, string>): readonly Profile[] {
+export function profilesIn({ files, access }: Machine): readonly Profile[] {
   const all = FOLDERS.flatMap(({ folder, suffix }) =>
     [...files]
-      .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix))
+      .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix) && isPrivate(access?.get(path)))
       .map(([path, text]): Profile => {
         const name = valueOf(text, 'connection', 'id') ?? path.slice(folder.length);
         return { path, text, uuid: valueOf(text, 'connection', 'uuid') ?? null, name };
       }),
   );
   return all.filter(({ uuid }, index) => uuid === null || all.findIndex((other) => other.uuid === uuid) === index);
+}
+
+/** NetworkManager passes over a profile that is not root's, or that others may read or write, in any folder. */
+export function isPrivate(access: FileAccess | undefined): boolean {
+  return access === undefined || (access !== 'mask' && access.uid === 0 && (access.mode & 0o077) === 0);
 }
 
 /** Where a key comes twice, the last one counts. */
@@ -160,7 +167,7 @@ export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): strin
  * A file of its configuration that keeps NetworkManager from starting; null when there is none. A link to /dev/null is no
  * mask to it, but "Not a regular file"; an empty file is one.
  */
-export function unreadableConfiguration({ files, access }: Pick<NetworkFacts, 'files' | 'access'>): string | null {
+export function unreadableConfiguration({ files, access }: Machine): string | null {
   return configurationIn(files).find((path) => access?.get(path) === 'mask') ?? null;
 }
 

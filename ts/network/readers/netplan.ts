@@ -7,17 +7,17 @@ import { familyOf, parseAddress } from '../address.js';
 import { type Definition, type Mapping, escaped, mapping, readNetplan, takes, text } from '../owners/netplan.js';
 import { takersOf } from '../owners/networkd.js';
 import { profilesIn } from '../owners/networkmanager.js';
-import type { Boot } from '../plan.js';
+import type { Boot, NetworkFacts } from '../plan.js';
 import { readNetworkd } from './networkd.js';
 import { readNetworkManager } from './networkmanager.js';
 
-type Files = ReadonlyMap<string, string>;
+type Machine = Pick<NetworkFacts, 'files' | 'access'>;
 
 const NETWORKD = '/run/systemd/network/10-netplan-';
 const PROFILES = '/run/NetworkManager/system-connections/netplan-';
 
 /** Null when no definition takes the device. */
-export function readNetplanBoot(files: Files, nic: Nic): Boot | null {
+export function readNetplanBoot({ files, access }: Machine, nic: Nic): Boot | null {
   const plan = readNetplan(files);
   const taking = plan.definitions.filter((one) => takes(one, nic));
   const isManaged = ({ renderer }: Definition): boolean => (renderer ?? plan.renderer) === 'NetworkManager';
@@ -33,11 +33,13 @@ export function readNetplanBoot(files: Files, nic: Nic): Boot | null {
     made.set(path, one);
     all.set(path, isManaged(one) ? profile(one, nic) : networkFile(one, nic, ports.has(one.id)));
   }
+  // With the mode that it has to have.
+  const withAccess = { files: all, access: new Map([...(access ?? [])].filter(([path]) => !made.has(path))) };
   const named = <T extends { readonly path: string }>(one: T): T => {
     return { ...one, path: made.get(one.path)?.files.join(', ') ?? one.path };
   };
   if (taking.some((one) => !isManaged(one))) return readNetworkd(takersOf(all, nic).map(named));
-  return taking.length === 0 ? null : readNetworkManager(profilesIn(all).map(named), nic);
+  return taking.length === 0 ? null : readNetworkManager(profilesIn(withAccess).map(named), nic);
 }
 
 /** That the definition takes the device is known: by its name here. */

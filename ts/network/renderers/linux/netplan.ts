@@ -32,6 +32,7 @@ import {
   commentText,
   isTooSmallForIpv6,
   withChanges,
+  writeExactly,
   writeIfChanged,
 } from '../../plan.js';
 import { readNetplanBoot } from '../../readers/netplan.js';
@@ -114,8 +115,8 @@ export const netplan: Renderer = {
     return [{ argv: [generator, '--root-dir', '{folder}'], files: new Map(texts) }];
   },
 
-  boot({ files }, nic) {
-    return readNetplanBoot(files, nic);
+  boot(facts, nic) {
+    return readNetplanBoot(facts, nic);
   },
 };
 
@@ -267,7 +268,7 @@ function ourFile(
     ...ours.flatMap(({ config, ...place }) => definition(config, place, facts.interfaces)),
     ...more,
   ];
-  return writeIfChanged(facts, OURS, `${lines.join('\n')}\n`, 0o600).map((change) => ({ ...change, exactMode: true }));
+  return writeExactly(facts, OURS, `${lines.join('\n')}\n`, 0o600);
 }
 
 /** A file below /lib gives way to one of its name in /etc; one below /run to none. */

@@ -21,6 +21,7 @@ import {
   commentText,
   isTooSmallForIpv6,
   withChanges,
+  writeExactly,
   writeIfChanged,
 } from '../../plan.js';
 import { readNetworkd } from '../../readers/networkd.js';
@@ -77,7 +78,7 @@ export const networkd: Renderer = {
     const bare = withChanges(facts, [...former.map(([path]) => ({ type: 'remove', path }) as const), ...retired]);
     const wanted = new Map(interfaces.map((config) => chosenFile(facts, bare, config)));
     const gone = former.filter(([path]) => !wanted.has(path));
-    const written = [...wanted].flatMap(([path, text]) => readable(writeIfChanged(facts, path, text, 0o644)));
+    const written = [...wanted].flatMap(([path, text]) => writeExactly(facts, path, text, 0o644));
     // Interfaces with a new, changed or removed file are taken up by the reload. To ask for them once more would flush
     // them while they are being set up, and systemd 252 then loses routes; the others may have been changed live.
     const kept = interfaces
@@ -173,10 +174,6 @@ function childrenOf(settings: readonly Setting[]): readonly string[] {
 /** An empty value takes the ones before it back. */
 function lastOf(settings: readonly Setting[], name: string): string {
   return settings.findLast(({ section, key }) => section === 'Network' && key === name)?.value ?? '';
-}
-
-function readable(changes: readonly FileChange[]): readonly FileChange[] {
-  return changes.map((change) => ({ ...change, exactMode: true }));
 }
 
 /** Comments out what would win against our files and is about nothing else. */

@@ -22,6 +22,7 @@ import {
   type Profile,
   contenders,
   isFor,
+  isPrivate,
   portOf,
   priorityOf,
   profilesIn,
@@ -42,6 +43,7 @@ import {
   textOf,
   withChanges,
   writeIfChanged,
+  writeExactly,
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
@@ -99,7 +101,7 @@ export const networkmanager: Renderer = {
     const twins = withoutIfcfg(facts);
     const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
     const own = interfaces.flatMap((config) =>
-      secret(writeIfChanged(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
+      secret(writeExactly(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
     );
     refuseRivals(withChanges(quiet, own));
     const servers = dnsFixes(facts);
@@ -144,8 +146,8 @@ export const networkmanager: Renderer = {
     });
   },
 
-  boot({ files }, nic) {
-    return readNetworkManager(profilesIn(files), nic);
+  boot(facts, nic) {
+    return readNetworkManager(profilesIn(facts), nic);
   },
 };
 
@@ -171,7 +173,7 @@ function pathOf(nic: Nic): string {
 }
 
 function secret(changes: readonly FileChange[]): readonly FileChange[] {
-  return changes.map((change) => ({ ...change, exactMode: true, directoryMode: 0o700 }));
+  return changes.map((change) => ({ ...change, directoryMode: 0o700 }));
 }
 
 const UUID_PREFIX = '67756573-7477-8972-a500-';
@@ -190,14 +192,18 @@ function isOurs(path: string, text: string): boolean {
 
 /** Profiles of others for our devices are no longer activated by themselves, and what is above our devices finds them. */
 function changedOthers(facts: NetworkFacts): readonly FileChange[] {
-  const all = profilesIn(facts.files);
-  return profiles(facts)
-    .filter(([path, text]) => !isOurs(path, text))
-    .flatMap(([path, text]) => {
-      const isRival = facts.interfaces.some(({ nic }) => isFor(text, nic));
-      const found = withParentsByName(path, text, all, facts);
-      return secret(writeIfChanged(facts, path, isRival ? withoutAutoconnect(found) : found, 0o600));
-    });
+  const all = profilesIn(facts);
+  return (
+    profiles(facts)
+      // One that it passes over stays so: with the mode that ours have, it would be read.
+      .filter(([path, text]) => !isOurs(path, text) && isPrivate(facts.access?.get(path)))
+      .flatMap(([path, text]) => {
+        const isRival = facts.interfaces.some(({ nic }) => isFor(text, nic));
+        const found = withParentsByName(path, text, all, facts);
+        const now = isRival ? withoutAutoconnect(found) : found;
+        return now === text ? [] : secret(writeExactly(facts, path, now, 0o600));
+      })
+  );
 }
 
 /** Red Hat's files of our devices, which its plugin takes for profiles and the initscripts, where they are, for theirs. */
@@ -234,7 +240,7 @@ function withParentsByName(path: string, text: string, all: readonly Profile[], 
 
 /** Only what is in /etc is an administrator's to change. */
 function refuseParents(facts: NetworkFacts): void {
-  const all = profilesIn(facts.files);
+  const all = profilesIn(facts);
   for (const { path, text } of all.filter((one) => !one.path.startsWith(PROFILES))) {
     const found = withParentsByName(path, text, all, facts);
     if (found === text) continue;
@@ -251,9 +257,9 @@ function devicesOf(profile: Profile, facts: NetworkFacts): readonly Nic[] {
   return active.length > 0 ? active : nics.filter((nic) => takes(profile.text, nic));
 }
 
-function refusePorts({ files, interfaces }: NetworkFacts): void {
-  for (const { nic } of interfaces) {
-    const port = portOf(profilesIn(files), nic);
+function refusePorts(facts: NetworkFacts): void {
+  for (const { nic } of facts.interfaces) {
+    const port = portOf(profilesIn(facts), nic);
     if (port === null) continue;
     const { owner, profile } = port;
     const why = `an address on ${nic.name}, a port of ${owner} by ${profile.path}: it belongs on ${owner}`;
@@ -277,9 +283,9 @@ function refuseUnmanaged(facts: NetworkFacts): void {
 }
 
 /** What the next boot takes, by the files as they will be, is ours. */
-function refuseRivals({ files, interfaces }: NetworkFacts): void {
-  for (const { nic } of interfaces) {
-    const all = contenders(profilesIn(files), nic);
+function refuseRivals(facts: NetworkFacts): void {
+  for (const { nic } of facts.interfaces) {
+    const all = contenders(profilesIn(facts), nic);
     const own = all.find(({ path }) => path === pathOf(nic));
     const rival = all.find((other) => other !== own && (own === undefined || priorityOf(other) >= priorityOf(own)));
     if (own !== undefined && rival === undefined) continue;
@@ -291,15 +297,15 @@ function refuseRivals({ files, interfaces }: NetworkFacts): void {
 
 /** Of the profile that the device has: with another one, these would not come up any more. */
 function secondaries(nic: Nic, facts: NetworkFacts): readonly string[] {
-  const all = profilesIn(facts.files);
+  const all = profilesIn(facts);
   const active = activeProfile(facts, nic);
   const old = all.find(({ uuid }) => uuid !== null && uuid === active) ?? contenders(all, nic)[0];
   return secondariesOf(facts.files.get(pathOf(nic)) ?? old?.text ?? '', all);
 }
 
 /** Above every profile that a boot may give the device instead. */
-function priorityFor(nic: Nic, files: NetworkFacts['files']): number {
-  const [highest] = contenders(profilesIn(files), nic).filter(({ path, text }) => !isOurs(path, text));
+function priorityFor(nic: Nic, facts: NetworkFacts): number {
+  const [highest] = contenders(profilesIn(facts), nic).filter(({ path, text }) => !isOurs(path, text));
   return Math.min(HIGHEST_PRIORITY, Math.max(PRIORITY, highest === undefined ? PRIORITY : priorityOf(highest) + 1));
 }
 
@@ -332,7 +338,7 @@ function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly st
     `uuid=${uuidOf(nic)}`,
     'type=ethernet',
     ...(byMac ? [] : [`interface-name=${nic.name}`]),
-    `autoconnect-priority=${priorityFor(nic, facts.files)}`,
+    `autoconnect-priority=${priorityFor(nic, facts)}`,
     ...(vpns.length === 0 ? [] : [`secondaries=${vpns.map((uuid) => `${uuid};`).join('')}`]),
     '',
     '[ethernet]',

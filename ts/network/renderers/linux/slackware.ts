@@ -33,6 +33,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  writeExactly,
   writeIfChanged,
 } from '../../plan.js';
 import { SYSCTL_FILES } from '../../readers/listening.js';
@@ -302,10 +303,7 @@ function localFile(facts: NetworkFacts, commands: readonly Action[]): readonly F
   }
   const text = old ?? '#!/bin/bash\n';
   const head = /^(#.*\n?)*/.exec(text)?.[0] ?? '';
-  return writeIfChanged(facts, LOCAL, withBlock(text, lines, head.length), 0o755).map((change) => ({
-    ...change,
-    exactMode: true,
-  }));
+  return writeExactly(facts, LOCAL, withBlock(text, lines, head.length), 0o755);
 }
 
 function commandLine(action: Action): string {
