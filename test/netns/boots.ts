@@ -35,13 +35,13 @@ export interface Kind {
 }
 
 /** `GUESTWIRE_NETWORK=full`: all kinds, on two releases. */
-const FULL = process.env['GUESTWIRE_NETWORK'] === 'full';
+export const FULL = process.env['GUESTWIRE_NETWORK'] === 'full';
 const INPUT = 'public-and-private';
 /** The host names eth0 only. */
 export const ONE_DEVICE = 'one-address';
 const OK = { returncode: '0', message: '' };
 const SETTLES_MS = 60_000;
-const LIMIT_MS = 600_000;
+export const LIMIT_MS = 600_000;
 /** Refused by the kernel on the link: another machine has the second address. */
 const TAKEN: Partial<Input> = {
   networking: {
@@ -67,8 +67,7 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   await using namespace = new Namespace(release, stack.kind);
   await namespace.link(links);
   await stack.prepare(namespace, { ...files, ...(kind.boot === undefined ? {} : { '/etc/initramfs': kind.boot }) });
-  const turnOn = (): unknown => namespace.isBooted || namespace.script(`hostname -F /etc/hostname\n${stack.on}`);
-  turnOn();
+  turnOn(namespace, stack);
   await settles(namespace, before, addresses, 'by the old files');
   if (kind.later !== undefined) namespace.script(kind.later);
   const look = (): unknown => snapshot(namespace, stack, Object.keys(files));
@@ -103,9 +102,14 @@ async function walk(stack: Stack, kind: Kind, release: string): Promise<void> {
   await settles(namespace, wanted, shown, 'at once');
   await again('at once');
   await namespace.powerCycle();
-  turnOn();
+  turnOn(namespace, stack);
   await settles(namespace, wanted, shown, 'after a cold start');
   await again('after a cold start');
+}
+
+/** The rest of a boot, where no systemd does it. */
+export function turnOn(namespace: Namespace, { on }: Stack): void {
+  if (!namespace.isBooted) namespace.script(`hostname -F /etc/hostname\n${on}`);
 }
 
 /** A line of shell that writes a file. */
@@ -125,7 +129,7 @@ function snapshot(namespace: Namespace, { files }: Stack, more: readonly string[
   };
 }
 
-async function settles(
+export async function settles(
   namespace: Namespace,
   wanted: unknown,
   look: (namespace: Namespace) => unknown,

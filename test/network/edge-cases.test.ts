@@ -16,7 +16,7 @@ import { AgentError } from '../../ts/api/errors.js';
 import type { FileStatus, Host, Nic } from '../../ts/api/host.js';
 import { decide } from '../../ts/network/decide.js';
 import { gather } from '../../ts/network/act/gather.js';
-import { type NetworkFacts, type NetworkPlan, withChanges } from '../../ts/network/plan.js';
+import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
 import { compareBoot } from '../../ts/network/proof.js';
@@ -283,15 +283,24 @@ suite('cases that real users hit', () => {
 
   const NM_PRESENT = ['/usr/sbin/NetworkManager', '/etc/systemd/system/multi-user.target.wants/NetworkManager.service'];
 
-  test('6: where NetworkManager runs, a keyfile is written, whatever ifcfg files there are', () => {
+  test('6: where NetworkManager runs, a keyfile is written, and ifcfg files of the device start nothing any more', () => {
     const only = {
-      [script('ifcfg-eth0')]: 'DEVICE=eth0\nBOOTPROTO=dhcp\n',
+      [script('ifcfg-eth0')]: 'DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=yes\n',
+      [script('ifcfg-eth0:1')]: 'DEVICE=eth0:1\nIPADDR=192.0.2.77\n',
+      [script('ifcfg-eth1')]: 'DEVICE=eth1\nBOOTPROTO=dhcp\n',
       '/run/NetworkManager/devices/2': '[device]\nmanaged=true\n',
     };
     const present = [...NM_PRESENT, script('ifup-eth'), '/etc/rc.d/rc3.d/S10network'];
-    const { plan } = planned('networkmanager', { networking: ONE, only, present });
+    const { plan, files } = planned('networkmanager', { networking: ONE, only, present });
     assert.ok(plan.files.some(({ path }) => path === profile('eth0')));
-    assert.ok(!plan.files.some(({ path }) => path.startsWith(script(''))));
+    assert.equal(files.get(script('ifcfg-eth0')), 'DEVICE=eth0\nBOOTPROTO=dhcp\nONBOOT=no\n');
+    assert.equal(files.get(script('ifcfg-eth0:1')), 'DEVICE=eth0:1\nIPADDR=192.0.2.77\nONBOOT=no\n');
+    assert.equal(files.get(script('ifcfg-eth1')), only[script('ifcfg-eth1')]);
+    const port = { ...only, [script('ifcfg-eth0')]: 'DEVICE=eth0\nBRIDGE=br0\n' };
+    assert.throws(
+      () => planned('networkmanager', { networking: ONE, only: port, present }),
+      /a port of br0 by \/etc\/sysconfig\/network-scripts\/ifcfg-eth0: it belongs on br0/,
+    );
   });
 
   test('7: on SUSE all routes of both families stand in ifroute, and no gateway in ifcfg', () => {
@@ -431,18 +440,17 @@ suite('cases that real users hit', () => {
       '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n',
       '/etc/netplan/50-cloud-init.yaml': 'network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n',
     };
-    const present = [
-      ...['/usr/sbin/ifup', '/etc/systemd/system/multi-user.target.wants/networking.service', '/usr/sbin/netplan'],
-      ...NM_PRESENT,
-    ];
+    const present = ['/usr/sbin/ifup', ...NM_PRESENT];
+    const networking = '/etc/systemd/system/multi-user.target.wants/networking.service';
     const link = 'ADMIN_STATE=configured\nNETWORK_FILE=/run/systemd/network/10-netplan-eth0.network\n';
     const owners = [
-      ['netplan', '/run/systemd/netif/links/2', link],
-      ['ifupdown', '/run/network/ifstate', 'lo=lo\neth0=eth0\n'],
-      ['networkmanager', '/run/NetworkManager/devices/2', '[device]\nmanaged=true\n'],
+      ['netplan', '/run/systemd/netif/links/2', link, '/usr/sbin/netplan'],
+      ['ifupdown', '/run/network/ifstate', 'lo=lo\neth0=eth0\n', networking],
+      ['networkmanager', '/run/NetworkManager/devices/2', '[device]\nmanaged=true\n', NM_PRESENT[0]],
     ] as const;
-    for (const [name, path, text] of owners) {
-      const { plan } = planned(name, { networking: ONE, only: { ...files, [path]: text }, present });
+    for (const [name, path, text, program] of owners) {
+      const only = { ...files, [path]: text };
+      const { plan } = planned(name, { networking: ONE, only, present: [...present, program ?? ''] });
       const own = { netplan: /netplan/, ifupdown: /\/network\/interfaces/, networkmanager: /NetworkManager/ }[name];
       assert.deepEqual(
         plan.files.map((change) => change.path).filter((changed) => !own.test(changed)),
@@ -452,6 +460,15 @@ suite('cases that real users hit', () => {
         commands(plan).filter((command) => /\b(en|dis|un)?(able|mask)\b/.test(command)),
         [],
       );
+      // Another one that starts at a boot, too, would bring its own network besides.
+      for (const other of ['/usr/sbin/netplan', networking]) {
+        if (other === program || (name === 'networkmanager' && other !== networking)) continue;
+        const both = { networking: ONE, only, present: [...present, program ?? '', other] };
+        assert.throws(
+          () => planned(name, both),
+          /alone, got DHCP by (netplan|ifupdown) too, which starts at a boot, by \/etc\//,
+        );
+      }
     }
   });
 
@@ -521,6 +538,43 @@ suite('cases that real users hit', () => {
     B: record(ETH1.mac, '192.0.2.4/24', { gateway: '192.0.2.1', label: 'public' }),
   };
 
+  for (const [name, without] of [
+    ['networkd', /^LinkLocalAddressing=no$/m],
+    ['netplan', /^ {6}link-local: \[\]$/m],
+    ['networkmanager', /^\[ipv6\]\n[^[]*^method=disabled$/m],
+  ] as const) {
+    test(`${name} is to have no IPv6 where the MTU is too small for it, which would raise the MTU`, () => {
+      for (const mtu of [1279, 1280]) {
+        const text = written(planned(name, { networking: { A: record(ETH0.mac, '192.0.2.4/24', { mtu }) } }));
+        assert.equal(without.test(text), mtu === 1279, text);
+      }
+    });
+  }
+
+  for (const name of ['ifupdown', 'netplan', 'networkd', 'networkmanager']) {
+    test(`${name}: an MTU goes from a device that is to have none, or is taken down, whatever the other one has`, () => {
+      const networkOf = (mtu0: number | null, mtu1: number | null): Record<string, unknown> => ({
+        A: record(ETH0.mac, '192.0.2.4/24', { mtu: mtu0 }),
+        B: record(ETH1.mac, '10.1.0.4/24', { mtu: mtu1 }),
+      });
+      const { facts: old, files } = planned(name, { networking: networkOf(null, 9000) });
+      const restored = (networking: Record<string, unknown>, ...live: readonly string[]): readonly string[] => {
+        const now = {
+          ...factsOf({ networking, nics: [ETH0, { ...ETH1, mtu: 9000 }], present: [...old.present] }, files),
+          configured: old.interfaces,
+          live: live.map((nic) => ({ nic, address: '10.1.0.4' })),
+        };
+        return decide(now, RENDERERS).after.flatMap((action) =>
+          action.type === 'mtu' ? [`${action.nic} ${action.mtu}`] : [],
+        );
+      };
+      const { A, B } = networkOf(9000, null);
+      assert.deepEqual(restored({ A, B }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0', 'eth1'), ['eth1 1500']);
+      assert.deepEqual(restored({ A }, 'eth0'), [], 'a device that is away');
+    });
+  }
+
   test("19: of two gateways the public one's is the default, and the other is used by its routes only", () => {
     for (const name of BIG) {
       const { files } = planned(name, { networking: TWO_GATEWAYS });
@@ -575,6 +629,29 @@ suite('cases that real users hit', () => {
     const more =
       planned('networkmanager', { networking: both, resolver: 'networkmanager' }).files.get(profile('eth0')) ?? '';
     assert.match(more, /\[ipv4\][^[]*\ndns=192\.0\.2\.53;\n[^[]*\[ipv6\][^[]*\ndns=2001:db8:53::53;\n/);
+  });
+
+  test('a plain resolv.conf has the servers first to which a way leads, as it has no room for all', () => {
+    const networking = {
+      A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['2001:db8::53', '192.0.2.51', '192.0.2.52'] }),
+      B: record(ETH1.mac, '10.1.0.4/24', { dns: ['192.0.2.53'] }),
+    };
+    const text = planned('ifupdown', { networking, resolver: 'file' }).files.get('/etc/resolv.conf') ?? '';
+    assert.match(text, /^nameserver 192\.0\.2\.51\nnameserver 192\.0\.2\.52\nnameserver 192\.0\.2\.53\n$/m);
+  });
+
+  test("NetworkManager gives systemd-resolved an interface's own servers, also where it does not lead out", () => {
+    const domains = (resolver: Resolver, ...dns: readonly string[]): readonly boolean[] => {
+      const networking = {
+        A: record(ETH0.mac, '192.0.2.4/24', { gateway: '192.0.2.1', dns: ['192.0.2.51'] }),
+        B: record(ETH1.mac, '10.1.0.4/24', { dns }),
+      };
+      const { files } = planned('networkmanager', { networking, resolver });
+      return ['eth0', 'eth1'].map((name) => /^dns-search=~\.;$/m.test(files.get(profile(name)) ?? ''));
+    };
+    assert.deepEqual(domains('resolved', '192.0.2.51', '192.0.2.53'), [true, true]);
+    assert.deepEqual(domains('resolved', '192.0.2.51'), [false, false], 'which the other one has, too');
+    assert.deepEqual(domains('networkmanager', '192.0.2.53'), [false, false], 'where it writes resolv.conf itself');
   });
 
   test('23: no backup is left where it would be read, and backups of others are not edited', async () => {

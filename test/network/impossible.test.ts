@@ -1,8 +1,9 @@
-/** What FreeBSD and Slackware cannot be told is refused before anything is changed. */
+/** What FreeBSD, Slackware and netplan cannot be told is refused before anything is changed. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
 import type { InterfaceConfig, NetworkFacts, Renderer } from '../../ts/network/plan.js';
+import { netplan } from '../../ts/network/renderers/linux/netplan.js';
 import { rcconf } from '../../ts/network/renderers/freebsd/rcconf.js';
 import { slackware } from '../../ts/network/renderers/linux/slackware.js';
 import { ETH0, ETH1 } from './inputs.js';
@@ -33,7 +34,7 @@ function refused(renderer: Renderer, interfaces: readonly InterfaceConfig[], con
 
 suite('what a system cannot be told', () => {
   test('FreeBSD has no DHCPv6', () => {
-    assert.match(refused(rcconf, [{ ...FIRST, auto6: 'dhcp' }]) ?? '', /FreeBSD's rc\.conf cannot do DHCPv6/);
+    assert.match(refused(rcconf, [{ ...FIRST, auto6: 'dhcp' }]) ?? '', /Not possible with FreeBSD's rc\.conf: DHCPv6/);
     assert.equal(refused(rcconf, [{ ...FIRST, auto6: 'ra' }]), null);
   });
 
@@ -63,9 +64,20 @@ suite('what a system cannot be told', () => {
     );
   });
 
+  test('netplan prints a metric above 2147483647 as one below 0', () => {
+    const by = (metric: number): InterfaceConfig => {
+      return { ...FIRST, routes: [{ address: '10.0.0.0', prefix: 8, gateway: '192.0.2.1', metric }] };
+    };
+    assert.match(
+      refused(netplan, [by(0x80000000)]) ?? '',
+      /netplan cannot do a metric of 2147483648, above 2147483647/,
+    );
+    assert.equal(refused(netplan, [by(0x7fffffff)]), null);
+  });
+
   test('Slackware up to 14.2 has no DHCPv6, later ones do', () => {
     const asked = [{ ...FIRST, auto6: 'dhcp' as const }];
-    assert.match(refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '', /Slackware 14 cannot do DHCPv6/);
+    assert.match(refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '', /Not possible with rc\.inet1 of Slackware 14: DHCPv6/);
     assert.equal(refused(slackware, asked, 'IPADDRS[0]=""\n'), null);
     assert.equal(refused(slackware, asked), null);
   });

@@ -8,7 +8,7 @@ const DIRECTORY = 'test/network/inputs';
 
 export interface Input {
   readonly what: string;
-  /** As below `vm-data/networking`, but as JSON. */
+  /** As below `vm-data/networking`, but as JSON; a text stands there as it is. */
   readonly networking?: Readonly<Record<string, unknown>>;
   /** As below `vm-data/networks`. */
   readonly networks?: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -27,7 +27,12 @@ export function readInput(name: string): Input {
 
 export function publishedBy({ networking = {}, networks = {} }: Partial<Input>): Published {
   return {
-    networking: new Map(Object.entries(networking).map(([id, record]) => [id, JSON.stringify(record)])),
+    networking: new Map(
+      Object.entries(networking).map(([id, record]) => [
+        id,
+        typeof record === 'string' ? record : JSON.stringify(record),
+      ]),
+    ),
     networks: new Map(Object.entries(networks).map(([id, values]) => [id, new Map(Object.entries(values))])),
   };
 }

@@ -182,6 +182,10 @@ const MACHINES: Readonly<Record<string, (scratch: ScratchRoot) => void>> = {
   'arch-legacy': (scratch) => {
     withoutIfup(scratch);
     scratch.write('usr/bin/netctl', '', 0o755);
+    // As on a guest that the agent has set before: on a copy no program can enable ours.
+    for (const name of ['eth0', 'eth1']) {
+      scratch.write(`etc/systemd/system/multi-user.target.wants/netctl@guestwire\\x2d${name}.service`, '');
+    }
   },
   freebsd: (scratch) => {
     withoutIfup(scratch);

@@ -224,7 +224,7 @@ suite('on the real hypervisor', () => {
     const answer = await host.answer(await host.send(JSON.stringify({ name: 'resetnetwork', value: '' })));
     assert.match(
       answer,
-      /"returncode":"1","message":"the direct renderer cannot do DHCP on eth0; nothing was changed"/,
+      /"returncode":"1","message":"Not possible with the direct renderer: DHCP on eth0; nothing was changed"/,
     );
     await machine.run(`xenstore-rm ${host.path('vm-data/networks')}; ping -c 1 -W 5 203.0.113.10`);
     await host.publish(networkOf('203.0.113.10'));

@@ -34,7 +34,7 @@ export const AGENT_ERRORS = {
   GW_NETWORK_EMPTY: [1, 'No network data in %s; nothing was changed'],
   GW_NETWORK_INVALID: [1, 'Invalid network data; nothing was changed: %s'],
   GW_NETWORK_UNSUPPORTED: [1, 'No supported network configuration found: looked for %s'],
-  GW_NETWORK_IMPOSSIBLE: [1, '%s cannot do %s; nothing was changed'],
+  GW_NETWORK_IMPOSSIBLE: [1, 'Not possible with %s: %s; nothing was changed'],
   GW_NETWORK_REFUSED: [1, '%s does not accept what would be written: %s; nothing was changed'],
   GW_NETWORK_BOOT: [1, 'The next boot would bring another network: wanted %s, got %s; nothing was changed'],
   GW_NETWORK_MISMATCH: [1, 'Network was put back: wanted %s, got %s'],

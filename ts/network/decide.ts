@@ -1,5 +1,6 @@
 import { AgentError } from '../api/errors.js';
 import type { FileChange } from '../api/host.js';
+import { assertAlone } from './alone.js';
 import { quietCloudInit } from './cloud-init.js';
 import { blockOf } from './formats/block.js';
 import { goneAddresses } from './gone.js';
@@ -60,6 +61,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   };
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
+  assertAlone(after, renderer, renderers);
   const checks = renderer.checks?.(after, plan.files) ?? [];
   const pathsOf = (changes: readonly FileChange[]): readonly string[] => changes.map(({ path }) => path);
   const network = pathsOf(rendered.files);
@@ -128,16 +130,23 @@ function assertNothingForgotten({ files, unknown = [] }: NetworkFacts, changes: 
 
 /** No stack undoes an MTU when its key is gone from the file: the device would keep it until the next boot. */
 function forgottenMtus(facts: NetworkFacts, changes: readonly FileChange[]): readonly Action[] {
-  return facts.interfaces
+  const { interfaces, files, configured = [], live = [] } = facts;
+  const changed = interfaces
     .filter(({ mtu, nic }) => mtu === null && nic.mtu !== ETHERNET_MTU)
     .filter(({ nic }) => {
+      if (configured.some((old) => old.nic.mac === nic.mac && old.mtu === nic.mtu)) return true;
       const names = new RegExp(`mtu.{0,12}\\b${nic.mtu}\\b`, 'i');
       return changes.some((change) => {
         const now = change.type === 'write' ? textOf(change) : '';
-        return names.test(facts.files.get(change.path) ?? '') && !names.test(now);
+        return names.test(files.get(change.path) ?? '') && !names.test(now);
       });
-    })
-    .map(({ nic }) => ({ type: 'mtu', nic: nic.name, mtu: ETHERNET_MTU }));
+    });
+  // One that is taken down and is still there: then it has the addresses that the agent has set.
+  const gone = configured.filter(({ mtu, nic: { name } }) => {
+    const isThere = live.some(({ nic }) => nic === name) && !interfaces.some(({ nic }) => nic.name === name);
+    return mtu !== null && isThere;
+  });
+  return [...changed, ...gone].map(({ nic }) => ({ type: 'mtu', nic: nic.name, mtu: ETHERNET_MTU }));
 }
 
 /** Of two changes to one file the later one counts: it was made of the earlier one. */

@@ -29,6 +29,17 @@ export interface InterfaceConfig {
   readonly mtu: number | null;
 }
 
+/** Bytes: the least that IPv6 needs of a link (RFC 8200 section 5). */
+export const IPV6_MTU = 1280;
+
+/**
+ * Below that the kernel has no IPv6 on the device; systemd-networkd and NetworkManager raise it to that where they are to
+ * have any, if only a link-local address.
+ */
+export function isTooSmallForIpv6({ mtu }: InterfaceConfig): boolean {
+  return mtu !== null && mtu < IPV6_MTU;
+}
+
 /** A device of which nothing is wanted, to ask for its owner or to start from. */
 export function unconfigured(nic: Nic): InterfaceConfig {
   return {
@@ -88,6 +99,8 @@ export interface NetworkFacts {
   readonly live?: readonly { readonly nic: string; readonly address: string }[];
   /** It is a copy of a system, where no program is run. */
   readonly copy?: true;
+  /** Whatever a plan's programs enable is enabled, or they have failed. */
+  readonly settled?: true;
   /** What the agent has set and remembers. None when absent. */
   readonly configured?: readonly InterfaceConfig[];
 }
@@ -201,6 +214,8 @@ export interface Renderer {
   render(facts: NetworkFacts): Pick<NetworkPlan, 'before' | 'files' | 'after' | 'restore'>;
   /** Looks of the stack's own programs at `changes`, which are made in `facts` already. It has none when absent. */
   checks?(facts: NetworkFacts, changes: readonly FileChange[]): readonly Check[];
+  /** Whether the stack starts at a boot; null where that cannot be told, as when absent. */
+  starts?(facts: Pick<NetworkFacts, 'files' | 'present'>): boolean | null;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot(facts: NetworkFacts, nic: Nic): Boot | null;
   /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */

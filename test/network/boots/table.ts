@@ -4,6 +4,7 @@ import { AgentError } from '../../../ts/api/errors.js';
 import type { Nic } from '../../../ts/api/host.js';
 import { decide } from '../../../ts/network/decide.js';
 import {
+  type InterfaceConfig,
   type NetworkFacts,
   type NetworkPlan,
   type Renderer,
@@ -17,11 +18,15 @@ export type Files = Readonly<Record<string, string>>;
 interface Machine {
   readonly present?: readonly string[];
   readonly nic?: Nic;
+  /** What is wanted in place of 203.0.113.10/24 by 203.0.113.1, or beside it. */
+  readonly wanted?: Partial<InterfaceConfig>;
 }
 
-function factsOf(files: Files, { present = [], nic = ETH0 }: Machine): NetworkFacts {
+function factsOf(files: Files, { present = [], nic = ETH0, wanted = {} }: Machine): NetworkFacts {
   return {
-    interfaces: [{ ...unconfigured(nic), ipv4: [{ address: '203.0.113.10', prefix: 24 }], gateway4: '203.0.113.1' }],
+    interfaces: [
+      { ...unconfigured(nic), ipv4: [{ address: '203.0.113.10', prefix: 24 }], gateway4: '203.0.113.1', ...wanted },
+    ],
     hostname: null,
     currentHostname: 'old',
     files: new Map(Object.entries(files)),

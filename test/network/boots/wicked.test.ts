@@ -136,6 +136,16 @@ suite('wicked: what a plan makes of files of others', () => {
     );
   });
 
+  test('a default route of no device that a way of ours would bring to the device does not count any more', () => {
+    const routes = [{ address: '10.0.0.0', prefix: 8, gateway: '172.31.0.1', metric: null }];
+    const files = machine({ routes: 'default 172.31.0.1 - -\n10.176.0.0/12 10.180.0.9 - -\n' });
+    assert.deepEqual(afterwards(wicked, files, { ...MACHINE, wanted: { gateway4: null, routes } }), [
+      '203.0.113.10/24',
+      '172.31.0.1/32',
+      '10.0.0.0/8 via 172.31.0.1',
+    ]);
+  });
+
   test('what others say last refuses with their path', () => {
     for (const [path, text] of [
       ['/etc/sysctl.d/70-ra.conf', 'net.ipv6.conf.eth0.accept_ra = 2\nnet.ipv6.conf.eth0.autoconf=1\n'],

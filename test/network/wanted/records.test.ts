@@ -182,6 +182,13 @@ suite('records of vm-data/networking', () => {
     ]);
   });
 
+  for (const metric of [0, '0', null]) {
+    test(`a metric of ${JSON.stringify(metric)} is none`, () => {
+      const routes = [{ route: '10.0.0.0', netmask: 8, gateway: '192.0.2.1', metric }];
+      assert.equal(accepted({ ...GOOD, routes }).routes[0]?.metric, null);
+    });
+  }
+
   test('null lists are empty lists', () => {
     const { dns, routes, ipv6 } = accepted({ ...GOOD, dns: null, routes: null, ip6s: null });
     assert.deepEqual([dns, routes, ipv6], [[], [], []]);

@@ -1,9 +1,9 @@
-import { AgentError } from '../../api/errors.js';
-import type { Commit, Host, LiveAddress, LiveNetwork } from '../../api/host.js';
+import { AgentError, messageOf } from '../../api/errors.js';
+import type { Commit, FileChange, Host, LiveAddress, LiveNetwork } from '../../api/host.js';
 import { isLinkLocal } from '../address.js';
 import { begin, end, settingsOf } from './interrupted.js';
-import { type ApplyOptions, perform, putBack, runsPrograms, until } from './perform.js';
-import type { InterfaceConfig, NetworkFacts, NetworkPlan } from '../plan.js';
+import { type ApplyOptions, kernelState, perform, performEach, putBack, runsPrograms, until } from './perform.js';
+import { type InterfaceConfig, type NetworkFacts, type NetworkPlan, type Renderer, withChanges } from '../plan.js';
 import { compareBoot } from '../proof.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
@@ -19,8 +19,8 @@ export type Outcome = 'changed' | 'unchanged';
 /**
  * Carries a plan out: old files' actions, files, new files' actions, then the kernel is read back until it shows what
  * was wanted, and the files are, for the next boot. On a difference the files and the live network are put back and
- * GW_NETWORK_MISMATCH is thrown; GW_NETWORK_NOT_BACK where the live network then differs from what it was. Before all
- * that the stack's own programs look at the plan: GW_NETWORK_REFUSED.
+ * GW_NETWORK_MISMATCH is thrown; GW_NETWORK_NOT_BACK where something then differs from what it was. Before all that the
+ * stack's own programs look at the plan, GW_NETWORK_REFUSED, and it is found out whether the files can be written.
  *
  * On a host that is not live, only files are written; GW_NETWORK_BOOT where the next boot would bring something else.
  */
@@ -34,30 +34,30 @@ export async function apply(
   const { renderer } = plan;
   if (!host.live) {
     await begin(host, { nics: [], live: { addresses: [], routes: [] }, files: plan.files, restore: [] });
-    const commit = await host.files.commit(plan.files, LOCK);
-    const mismatch = await bootMismatch(plan, facts, host);
-    if (mismatch !== null) {
-      await commit.rollback();
-      await end(host);
-      throw new AgentError('GW_NETWORK_BOOT', [mismatch.wanted, mismatch.got]);
-    }
-    await commit.confirm();
-    await end(host);
-    log.info({ renderer, files: commit.changed }, 'network files written; not live, nothing was run');
-    return commit.changed.length > 0 ? 'changed' : 'unchanged';
+    const changed = await changing(plan.files, host, log, {
+      after: async () => {
+        const mismatch = await bootMismatch(plan, facts, host);
+        if (mismatch !== null) throw new AgentError('GW_NETWORK_BOOT', [mismatch.wanted, mismatch.got]);
+      },
+    });
+    log.info({ renderer, files: changed }, 'network files written; not live, nothing was run');
+    return changed.length > 0 ? 'changed' : 'unchanged';
   }
   const old = await kernelState(host);
   const isAside = plan.files.every(({ path }) => plan.aside.includes(path));
-  const left = isAside && compare(facts.interfaces, old) === null ? await asideOnly(plan, facts, host) : plan;
+  const isRight = isAside && compare(facts.interfaces, old) === null && settledMismatch(plan, facts) === null;
+  const left = isRight ? await asideOnly(plan, facts, host) : plan;
   if (left === null) {
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
+  // Nothing is to be undone of what these find.
+  for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
+  await host.files.check(left.files, LOCK);
   const nics = touched(left, facts, old);
-  const live = { addresses: old.addresses, routes: old.routes };
   const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
-  await begin(host, { nics, live, files: left.files, restore: undoing.restore });
-  await change(undoing, facts, host, options, { nics, live });
+  await begin(host, { nics, live: old, files: left.files, restore: undoing.restore });
+  await change(undoing, facts, host, options, { nics, old });
   return 'changed';
 }
 
@@ -78,57 +78,115 @@ async function change(
   facts: NetworkFacts,
   host: Host,
   { log, verifyTimeoutMs, programTimeoutMs }: ApplyOptions,
-  { nics, live }: { readonly nics: readonly string[]; readonly live: LiveNetwork },
+  { nics, old }: { readonly nics: readonly string[]; readonly old: KernelState },
 ): Promise<void> {
   const { renderer } = plan;
   const performing = { host, log, interfaces: facts.interfaces, programTimeoutMs };
-  const restored = async (): Promise<string | null> => {
-    await perform(plan.restore, performing);
-    const difference = await putBack(nics, live, host, log, verifyTimeoutMs, runsPrograms(plan.restore));
-    if (difference !== null) log.error({ renderer, difference }, 'the old network has not come back');
-    await end(host);
-    return difference;
-  };
-  try {
-    // What cannot be read or written is to be known before anything is taken down.
-    for (const reason of await validate(plan, host, programTimeoutMs)) log.info({ renderer }, reason);
-    await host.files.check(plan.files, LOCK);
-  } catch (error) {
-    await end(host);
-    throw error;
-  }
   await perform(plan.before, performing);
-  let commit: Commit;
+  const changed = await changing(plan.files, host, log, {
+    after: async () => {
+      const failure = await perform(plan.after, performing);
+      const mismatch =
+        (await verified(facts, host, old, verifyTimeoutMs)) ?? afterBoot(await bootMismatch(plan, facts, host));
+      if (mismatch === null) return;
+      const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
+      throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
+    },
+    leave: () => performEach(plan.before, performing),
+    restore: async () => {
+      await performEach(plan.restore, performing);
+      return putBack(nics, old, host, log, verifyTimeoutMs, runsPrograms(plan.restore));
+    },
+  });
+  log.info({ renderer, files: changed }, 'network is as wanted');
+}
+
+/** What is done around a change of files. */
+interface Around {
+  /** Once they are changed; throws where the outcome is not good. */
+  readonly after: () => Promise<void>;
+  /** Before they go back. */
+  readonly leave?: () => Promise<void>;
+  /** Once the old ones stand there again; tells what differs all the same, or null. */
+  readonly restore?: () => Promise<string | null>;
+}
+
+/**
+ * Changes `files` and does what is to follow. Whatever fails of it, all is put back: else the network would be down, or a
+ * new one that nobody has confirmed. Throws what failed, or GW_NETWORK_NOT_BACK. Returns the paths that were changed.
+ */
+async function changing(
+  files: readonly FileChange[],
+  host: Host,
+  log: ApplyOptions['log'],
+  { after, leave, restore }: Around,
+): Promise<readonly string[]> {
+  let commit: Commit | null = null;
   try {
-    commit = await host.files.commit(plan.files, LOCK);
-  } catch (error) {
-    // Interfaces were taken down for the new files: back up with the old ones.
-    await restored();
-    throw error;
-  }
-  const failure = await perform(plan.after, performing);
-  const mismatch =
-    (await verified(facts, host, live, verifyTimeoutMs)) ?? afterBoot(await bootMismatch(plan, facts, host));
-  if (mismatch === null) {
+    commit = await host.files.commit(files, LOCK);
+    await after();
     await commit.confirm();
-    await end(host);
-    log.info({ renderer, files: commit.changed }, 'network is as wanted');
-    return;
+  } catch (error) {
+    const failed = inWords(error);
+    log.error({ code: failed.code, error: String(error) }, 'the change of the network failed and is taken back');
+    // What was not written has brought nothing up.
+    if (commit !== null) await leave?.();
+    const lost = await filesBack(commit, host);
+    const differences = [lost, (await restore?.()) ?? null].filter((text) => text !== null);
+    // With the note, the next start of the agent tries again what could not be put back now.
+    if (lost === null) {
+      await end(host).catch((problem: unknown) => {
+        log.error({ error: String(problem) }, 'the note of the change cannot be taken away');
+      });
+    }
+    if (differences.length === 0) throw failed;
+    throw new AgentError('GW_NETWORK_NOT_BACK', [differences.join('; '), ...wantedAndGot(failed)], { cause: error });
   }
-  log.error({ renderer, ...mismatch, failure }, 'network is not as wanted and is put back');
-  await perform(plan.before, performing);
-  await commit.rollback();
-  const difference = await restored();
-  const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
-  if (difference === null) throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
-  throw new AgentError('GW_NETWORK_NOT_BACK', [difference, mismatch.wanted, got]);
+  await end(host);
+  return commit.changed;
+}
+
+/** What stays of the new files, in words, or null. */
+async function filesBack(commit: Commit | null, { files }: Host): Promise<string | null> {
+  try {
+    await commit?.rollback();
+  } catch {
+    // It ends at the first file that cannot be put back.
+  }
+  try {
+    // Also where it was the confirmation that failed, or a commit that could not take itself back.
+    const { left } = await files.recover(LOCK);
+    return left.length === 0 ? null : left.map(({ path, reason }) => `${path} is not put back: ${reason}`).join(', ');
+  } catch (error) {
+    return `files are not put back: ${messageOf(error)}`;
+  }
+}
+
+function inWords(error: unknown): AgentError {
+  if (error instanceof AgentError) return error;
+  return new AgentError('GW_NETWORK_MISMATCH', ['the change carried out', messageOf(error)], { cause: error });
+}
+
+function wantedAndGot({ code, args, message }: AgentError): readonly string[] {
+  return code === 'GW_NETWORK_MISMATCH' || code === 'GW_NETWORK_BOOT' ? args : ['the change carried out', message];
 }
 
 /** What the files now on disk would bring at the next boot: a program or a hook may have written them since. */
-async function bootMismatch({ renderer }: NetworkPlan, facts: NetworkFacts, host: Host): Promise<Mismatch | null> {
+async function bootMismatch(plan: NetworkPlan, facts: NetworkFacts, host: Host): Promise<Mismatch | null> {
+  const used = rendererOf(plan);
+  const now = { ...facts, ...(await inspect(host, [used])) };
+  return compareBoot(host.live ? { ...now, settled: true } : now, used);
+}
+
+/** The same by what was gathered. */
+function settledMismatch(plan: NetworkPlan, facts: NetworkFacts): Mismatch | null {
+  return compareBoot({ ...withChanges(facts, plan.files), settled: true }, rendererOf(plan));
+}
+
+function rendererOf({ renderer }: NetworkPlan): Renderer {
   const used = RENDERERS.find(({ name }) => name === renderer);
   if (used === undefined) throw new Error(`no renderer is called ${renderer}`);
-  return compareBoot({ ...facts, ...(await inspect(host, [used])) }, used);
+  return used;
 }
 
 function afterBoot(mismatch: Mismatch | null): Mismatch | null {
@@ -165,8 +223,4 @@ function lingers(interfaces: readonly InterfaceConfig[], state: LiveNetwork, old
       const own = state.addresses.filter(({ nic, address }) => nic === config.nic.name && !isLinkLocal(address));
       return own.some((address) => !wanted.includes(address.address) && before.has(text(address)));
     });
-}
-
-async function kernelState({ network }: Host): Promise<KernelState> {
-  return { nics: await network.nics(), ...(await network.live()) };
 }

@@ -1,5 +1,5 @@
 /** From the state that the kernel has to the one that it is to have, without any program. Pure. */
-import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../../api/host.js';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, Nic } from '../../api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal } from '../address.js';
 import type { InterfaceConfig } from '../plan.js';
 import { type PlannedRoute, isSameRoute, routesOf } from '../routes.js';
@@ -14,6 +14,12 @@ export interface Target {
   readonly mtu: number | null;
   /** Of these families, addresses with a lifetime and the routes that came with them stay. */
   readonly keepDynamic: readonly Family[];
+}
+
+/** What was live before a change. */
+export interface Before extends LiveNetwork {
+  /** Absent in the note of an older version of the agent. */
+  readonly nics?: readonly Nic[];
 }
 
 /** linux/rtnetlink.h: by the kernel itself, by a router's advertisement, by a DHCP client. */
@@ -37,8 +43,8 @@ export function nothingOn(nic: string): Target {
  * What an interface had, so that it can be had again, each for the rest of its lifetime at most. Routes of
  * advertisements and temporary addresses are left to the kernel, which replaces only what it has set itself.
  */
-export function targetFrom(nic: string, live: LiveNetwork): Target {
-  const own = ownOf(nic, live);
+export function targetFrom(nic: string, old: Before): Target {
+  const own = ownOf(nic, old);
   return {
     nic,
     // One that has a lifetime, but nobody noted how long: set from here it would stay for ever.
@@ -46,7 +52,7 @@ export function targetFrom(nic: string, live: LiveNetwork): Target {
       ({ dynamic, lifetime, temporary }) => !temporary && !(dynamic && lifetime === undefined),
     ),
     routes: own.routes.filter((route) => !isAdvertised(route)),
-    mtu: null,
+    mtu: old.nics?.find(({ name }) => name === nic)?.mtu ?? null,
     keepDynamic: [6],
   };
 }
@@ -54,6 +60,11 @@ export function targetFrom(nic: string, live: LiveNetwork): Target {
 /** Whether the route came with an advertisement of a router. */
 export function isAdvertised({ protocol }: LiveRoute): boolean {
   return protocol === BY_ADVERTISEMENT;
+}
+
+/** Whether the route came with an address, or the like. */
+export function isSetByKernel({ protocol }: LiveRoute): boolean {
+  return protocol === BY_KERNEL;
 }
 
 /** Steps in the order in which they work: a route needs an address that covers its gateway. */
@@ -110,7 +121,7 @@ function withMetrics(wanted: Target['routes'], there: readonly LiveRoute[]): Tar
 function ownOf(nic: string, { addresses, routes }: LiveNetwork): { addresses: LiveAddress[]; routes: LiveRoute[] } {
   return {
     addresses: addresses.filter((address) => address.nic === nic && !isLinkLocal(address.address)),
-    routes: routes.filter((route) => route.nic === nic && route.protocol !== BY_KERNEL),
+    routes: routes.filter((route) => route.nic === nic && !isSetByKernel(route)),
   };
 }
 

@@ -2,21 +2,33 @@
  * A change of the network that a crash cut in two. The files' own journal puts the files back; this one brings back what
  * is live: it is written before the first program is run and taken away once the change is good, or undone.
  */
-import type { FileChange, Host, LiveNetwork } from '../../api/host.js';
+import type { FileChange, Host } from '../../api/host.js';
+import type { Before } from './changes.js';
 import { INTERRUPTED, LOCK } from './unfinished.js';
-import { type ApplyOptions, perform, putBack, runsPrograms } from './perform.js';
+import { type ApplyOptions, performEach, putBack, runsPrograms } from './perform.js';
 import type { Action } from '../plan.js';
 
 /** What it takes to undo a change. */
 export interface Change {
   readonly nics: readonly string[];
-  readonly live: LiveNetwork;
+  readonly live: Before;
   readonly files: readonly FileChange[];
   readonly restore: readonly Action[];
+  /** In which boot it was made; null on a copy of a system. Absent in the note of an older version of the agent. */
+  readonly boot?: string | null;
 }
 
-export async function begin({ state }: Host, change: Change): Promise<void> {
-  await state.write(INTERRUPTED, JSON.stringify(change));
+/** random(4): another one at each boot. */
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+
+export async function begin(host: Host, change: Omit<Change, 'boot'>): Promise<void> {
+  const boot = host.live ? await bootOf(host) : null;
+  await host.state.write(INTERRUPTED, JSON.stringify({ ...change, boot } satisfies Change));
+}
+
+/** Null where the kernel does not tell. */
+async function bootOf({ files }: Host): Promise<string | null> {
+  return (await files.readText(BOOT_ID))?.trim() ?? null;
 }
 
 export async function end({ state }: Host): Promise<void> {
@@ -53,13 +65,21 @@ export async function recoverNetwork(
   const text = await host.state.read(INTERRUPTED);
   if (text === null) return;
   const change = parse(text);
-  // With the new files in place the change had been found good; only this journal was left to be taken away.
-  if (change !== null && host.live && !(change.files.length > 0 && (await inEffect(host, change.files)))) {
-    log.warn({ nics: change.nics }, 'a change of the network was interrupted and is undone');
-    await perform(change.restore, { host, log, interfaces: [], programTimeoutMs });
-    await putBack(change.nics, change.live, host, log, verifyTimeoutMs, runsPrograms(change.restore));
+  if (change !== null && host.live && (await isLive(change, host))) {
+    const { nics, live, restore } = change;
+    log.warn({ nics }, 'a change of the network was interrupted and is undone');
+    await performEach(restore, { host, log, interfaces: [], programTimeoutMs });
+    await putBack(nics, live, host, log, verifyTimeoutMs, runsPrograms(restore));
   }
   await end(host);
+}
+
+/** Whether there is anything of it to take back. */
+async function isLive({ boot, files }: Change, host: Host): Promise<boolean> {
+  // Nothing that was live is so after another boot, which brings the network by the files and in its own order.
+  if (boot !== undefined && boot !== (await bootOf(host))) return false;
+  // With the new files in place the change had been found good; only this journal was left to be taken away.
+  return !(files.length > 0 && (await inEffect(host, files)));
 }
 
 /** Null when it is not whole, which its writing rules out, or of another version of the agent. */

@@ -1,12 +1,12 @@
 /** The acting half: what a plan's actions do to the live machine. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { firstLine } from '../../api/first-line.js';
 import { messageOf } from '../../api/errors.js';
 import type { Host, LiveAddress, LiveNetwork } from '../../api/host.js';
 import { familyOf, isLinkLocal, networkOf } from '../address.js';
-import { isAdvertised, nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
+import { type Before, isAdvertised, isSetByKernel, nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
 import type { Action, InterfaceConfig } from '../plan.js';
+import type { KernelState } from './verify.js';
 
 const LOOK_EVERY_MS = 100;
 /** Of what a program says, characters: an answer has other things to say. */
@@ -31,14 +31,14 @@ export interface Performing {
   readonly programTimeoutMs: number;
 }
 
-/** Runs every action, whatever fails; tells the first failure that counts. */
-export async function perform(actions: readonly Action[], context: Performing): Promise<string | null> {
+/** Runs every action, whatever fails; tells the first failure that counts. `leastMs`: what each program has at least. */
+export async function perform(actions: readonly Action[], context: Performing, leastMs = 0): Promise<string | null> {
   const { log, programTimeoutMs } = context;
   const end = Date.now() + programTimeoutMs;
   let first: string | null = null;
   for (const action of actions) {
     try {
-      const failure = await act(action, context, end - Date.now());
+      const failure = await act(action, context, Math.max(end - Date.now(), leastMs));
       first ??= failure;
     } catch (error) {
       log.warn({ action, error: String(error) }, 'action failed');
@@ -46,6 +46,15 @@ export async function perform(actions: readonly Action[], context: Performing): 
     }
   }
   return first;
+}
+
+/**
+ * As {@link perform}, on the way back: a program that hangs takes no other one's share of the time. So all of them
+ * together may take up to twice the time.
+ */
+export async function performEach(actions: readonly Action[], context: Performing): Promise<void> {
+  const programs = actions.filter(({ type }) => type === 'run').length;
+  await perform(actions, context, Math.ceil(context.programTimeoutMs / Math.max(programs, 1)));
 }
 
 async function act(action: Action, { host, log, interfaces }: Performing, leftMs: number): Promise<string | null> {
@@ -80,9 +89,17 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
   }
 }
 
-/** What a program gives as the reason of its failure, short, or null. */
+const A_WARNING = /\bwarning\b|\bdeprecated\b/i;
+
+/**
+ * What a program gives as the reason of its failure, short, or null: what it calls an error, or else its first line that
+ * is no warning. A warning of GLib's, as netplan and NetworkManager give them, goes on in the line after it.
+ */
 export function said(stderr: string): string | null {
-  return firstLine(stderr)?.slice(0, MAX_SAID) ?? null;
+  const lines = stderr.split('\n').flatMap((line) => (line.trim() === '' ? [] : [line.trim()]));
+  const reasons = lines.filter((line) => !A_WARNING.test(line));
+  const reason = reasons.find((line) => /\berror\b/i.test(line)) ?? reasons[0] ?? lines[0];
+  return reason?.slice(0, MAX_SAID) ?? null;
 }
 
 /** Whether there is somebody to wait for. */
@@ -90,13 +107,18 @@ export function runsPrograms(actions: readonly Action[]): boolean {
   return actions.some(({ type }) => type === 'run');
 }
 
+/** What the kernel shows now. */
+export async function kernelState({ network }: Host): Promise<KernelState> {
+  return { nics: await network.nics(), ...(await network.live()) };
+}
+
 /**
- * Waits for the old addresses and routes to come back by what was run (`patient`); after half of the time, or at once,
- * they are set by netlink. Tells what differs in the end, or null.
+ * Waits for what was live to come back by what was run (`patient`); after half of the time, or at once, it is set by
+ * netlink. Tells what differs in the end, or null.
  */
 export async function putBack(
   nics: readonly string[],
-  old: LiveNetwork,
+  old: Before,
   host: Host,
   log: Logger,
   timeoutMs: number,
@@ -104,21 +126,33 @@ export async function putBack(
 ): Promise<string | null> {
   let difference: string | null = null;
   const isBack = async (): Promise<boolean> => {
-    difference = differenceOf(summary(nics, old, old), summary(nics, await host.network.live(), old));
+    try {
+      difference = differenceOf(summary(nics, old, old), summary(nics, await kernelState(host), old));
+    } catch (error) {
+      difference = `it cannot be read: ${messageOf(error)}`;
+    }
     return difference === null;
   };
   if (await until(patient ? timeoutMs / 2 : 0, isBack)) return null;
-  log.warn({ nics }, 'the old network has not come back by itself and is set directly');
+  log.warn({ nics, difference }, 'the old network has not come back by itself and is set directly');
   let unattended: readonly string[] = [];
   try {
-    const live = await host.network.live();
+    const live = await kernelState(host);
     unattended = leasesWithoutClient(nics, old, live);
-    await host.network.change(nics.flatMap((nic) => stepsTo(targetFrom(nic, old), live)));
+    for (const nic of nics.filter((name) => live.nics.some((one) => one.name === name))) {
+      const failed = (error: unknown): void => {
+        log.error({ nic, error: String(error) }, 'the old network cannot be set directly');
+      };
+      await host.network.change(stepsTo(targetFrom(nic, old), live)).catch(failed);
+    }
   } catch (error) {
-    log.error({ error: String(error) }, 'the old network cannot be set directly');
+    log.error({ error: String(error) }, 'what is live cannot be read');
   }
   await until(timeoutMs / 2, isBack);
-  return [difference, ...unattended].filter((text) => text !== null).join('; ') || null;
+  const left = [difference, ...unattended].filter((text) => text !== null).join('; ');
+  if (left === '') return null;
+  log.error({ nics, difference: left }, 'the old network has not come back');
+  return left;
 }
 
 /** In words: leases of IPv4 that have not come back by themselves. Whether a client will still do so cannot be told. */
@@ -144,24 +178,52 @@ export async function until(limitMs: number, holds: () => Promise<boolean>): Pro
 
 /**
  * In words. A client or a router may give another IPv6 address of the same network: a temporary one is never the same.
- * One that cannot be used yet has not come back, unless it could not be used before.
+ * One that cannot be used yet has not come back, unless it could not be used before. Metrics are not among it: stacks
+ * count them up. Of routes that come and go by advertisements only the way out counts.
  */
-function summary(nics: readonly string[], { addresses, routes }: LiveNetwork, old: LiveNetwork): ReadonlySet<string> {
-  const before = new Set(old.addresses.filter(({ unusable }) => unusable).map(({ address }) => address));
-  const own = addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
-  const defaults = routes.filter(({ nic, prefix }) => nics.includes(nic) && prefix === 0);
+function summary(nics: readonly string[], now: Before, old: Before): ReadonlySet<string> {
+  const unusableBefore = new Set(old.addresses.filter(({ unusable }) => unusable).map(({ address }) => address));
+  const own = now.addresses.filter(({ nic, address }) => nics.includes(nic) && !isLinkLocal(address));
+  const routes = now.routes.filter((route) => {
+    const isLasting = !isSetByKernel(route) && !isAdvertised(route);
+    return nics.includes(route.nic) && (route.prefix === 0 || isLasting);
+  });
   return new Set([
+    ...linksOf(nics, now, old),
     ...own.map(({ nic, address, prefix, dynamic, unusable }) => {
-      const state = unusable && !before.has(address) ? ', tentative or a duplicate' : '';
+      const state = unusable && !unusableBefore.has(address) ? ', tentative or a duplicate' : '';
       if (!dynamic) return `${address}/${prefix} on ${nic} without a lifetime${state}`;
       if (familyOf(address) === 4) return `${address}/${prefix} on ${nic} with a lifetime${state}`;
       return `an address of ${networkOf({ address, prefix })}/${prefix} on ${nic} with a lifetime${state}`;
     }),
-    ...defaults.map((route) => {
-      const { nic, network, gateway } = route;
-      return `default of ${network} via ${gateway ?? 'the link'} on ${nic}${isAdvertised(route) ? ' by advertisement' : ''}`;
+    ...nics.flatMap((name) => {
+      const [first] = fixedOf(name, now);
+      const isOneOfMany = fixedOf(name, old).length > 1;
+      return first !== undefined && isOneOfMany ? [`${first.address} as the first address of ${name}`] : [];
+    }),
+    ...routes.map((route) => {
+      const { nic, network, prefix, gateway } = route;
+      const what = prefix === 0 ? `default of ${network}` : `${network}/${prefix}`;
+      return `${what} via ${gateway ?? 'the link'} on ${nic}${isAdvertised(route) ? ' by advertisement' : ''}`;
     }),
   ]);
+}
+
+/** Addresses of IPv4 of which the order counts: the first one is that of what the machine sends. */
+function fixedOf(name: string, { addresses }: LiveNetwork): readonly LiveAddress[] {
+  return addresses.filter(({ nic, address, dynamic }) => {
+    return nic === name && familyOf(address) === 4 && !dynamic && !isLinkLocal(address);
+  });
+}
+
+/** Of the devices that `old` knows. One that was down may be up: nothing is on it then that was not there before. */
+function linksOf(nics: readonly string[], now: Before, old: Before): readonly string[] {
+  const known = (old.nics ?? []).filter(({ name }) => nics.includes(name));
+  return known.flatMap(({ name, up }) => {
+    const device = now.nics?.find((nic) => nic.name === name);
+    if (device === undefined) return [];
+    return [`an MTU of ${device.mtu} on ${name}`, ...(up && device.up ? [`${name} up`] : [])];
+  });
 }
 
 function differenceOf(old: ReadonlySet<string>, now: ReadonlySet<string>): string | null {

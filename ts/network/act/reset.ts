@@ -1,6 +1,6 @@
 import type { Host } from '../../api/host.js';
 import { type Outcome, apply } from './apply.js';
-import type { ApplyOptions } from './perform.js';
+import { type ApplyOptions, kernelState } from './perform.js';
 import { remembering } from './configured.js';
 import { decide } from '../decide.js';
 import { gather } from './gather.js';
@@ -51,9 +51,9 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
 /** Of the interfaces that are left alone, those are not looked at that are not as the agent has set them even before. */
 async function withoutStrays(
   { interfaces, leftAlone = [] }: NetworkFacts,
-  { live, network }: Host,
+  host: Host,
 ): Promise<readonly InterfaceConfig[]> {
-  if (leftAlone.length === 0 || !live) return interfaces;
-  const state = { nics: await network.nics(), ...(await network.live()) };
+  if (leftAlone.length === 0 || !host.live) return interfaces;
+  const state = await kernelState(host);
   return interfaces.filter((config) => !leftAlone.includes(config.nic.name) || compare([config], state) === null);
 }

@@ -6,6 +6,7 @@ import { recoverNetwork } from './interrupted.js';
 import { type ApplyOptions, perform } from './perform.js';
 import { direct } from '../renderers/linux/direct.js';
 import { inspect } from './gather.js';
+import { RecordError, findNic } from '../wanted/values.js';
 
 export async function startNetwork(host: Host, options: ApplyOptions): Promise<void> {
   await host.state.exclusively(LOCK, async () => {
@@ -25,9 +26,13 @@ async function setDescribed(host: Host, { log, programTimeoutMs }: ApplyOptions)
   const nics = await host.network.nics();
   // The names of devices may have changed since.
   const interfaces = described.flatMap((config) => {
-    const nic = nics.find(({ mac, physical }) => physical && mac === config.nic.mac);
-    if (nic === undefined) log.warn({ mac: config.nic.mac }, 'no such device for the described network');
-    return nic === undefined ? [] : [{ ...config, nic }];
+    try {
+      return [{ ...config, nic: findNic(config.nic.mac, nics) }];
+    } catch (error) {
+      if (!(error instanceof RecordError)) throw error;
+      log.warn({ mac: config.nic.mac, reason: error.message }, 'the described network has no device');
+      return [];
+    }
   });
   const facts = { ...(await inspect(host, [direct])), interfaces, hostname: null };
   await perform(direct.render(facts).after, { host, log, interfaces, programTimeoutMs });

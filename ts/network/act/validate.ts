@@ -4,14 +4,16 @@ import type { Check, NetworkPlan } from '../plan.js';
 import { NO_SUCH_PROGRAM, said } from './perform.js';
 
 /**
- * Lets the stack's own programs look at what `plan` would leave, before anything is changed. Throws GW_NETWORK_REFUSED.
- * One that is not there, or is too old to look, is no obstacle: the result says so, a sentence each.
+ * Lets the stack's own programs look at what `plan` would leave, before anything is changed, for `timeoutMs`
+ * (milliseconds) together. Throws GW_NETWORK_REFUSED. One that is not there, is too old to look or does not come to an end
+ * is no obstacle: the result says so, a sentence each.
  */
 export async function validate({ checks }: NetworkPlan, host: Host, timeoutMs: number): Promise<readonly string[]> {
   const unchecked: string[] = [];
+  const end = Date.now() + timeoutMs;
   for (const check of checks) {
     const [program] = check.argv;
-    const problem = await look(check, host, timeoutMs).catch((error: unknown) => ({ unable: messageOf(error) }));
+    const problem = await look(check, host, end - Date.now()).catch((error: unknown) => ({ unable: messageOf(error) }));
     if (typeof problem === 'string') throw new AgentError('GW_NETWORK_REFUSED', [program, problem]);
     if (problem !== null) unchecked.push(`${program} cannot check what is planned: ${problem.unable}`);
   }
@@ -23,6 +25,7 @@ async function look(
   { processes }: Host,
   timeout: number,
 ): Promise<string | { readonly unable: string } | null> {
+  if (timeout <= 0) return { unable: 'there was no time left' };
   const { code, stderr, timedOut } = await processes.run(argv, {
     timeout,
     confined: true,
@@ -30,7 +33,8 @@ async function look(
     ...(stdin === undefined ? {} : { stdin }),
   });
   if (code === 0) return null;
-  const reason = timedOut ? 'it took too long' : (said(stderr) ?? `it ended with ${code}`);
-  if (!timedOut && [NO_SUCH_PROGRAM, ...unable].includes(code)) return { unable: reason };
+  if (timedOut) return { unable: 'it took too long' };
+  const reason = said(stderr) ?? `it ended with ${code}`;
+  if ([NO_SUCH_PROGRAM, ...unable].includes(code)) return { unable: reason };
   return path === undefined ? reason : `${path}: ${reason}`;
 }

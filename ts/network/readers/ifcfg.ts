@@ -10,12 +10,11 @@ import type { Nic } from '../../api/host.js';
 import { type Address, type Family, networkOf, parseAddress, parsePrefix } from '../address.js';
 import { readShellFile } from '../formats/shell-file.js';
 import { type Ifcfg, ifcfgFiles } from '../formats/sysconfig.js';
-import { portOwner } from '../owners/ifcfg.js';
+import { IFCFG_DIRECTORY, portOwner } from '../owners/ifcfg.js';
 import type { Boot } from '../plan.js';
 import { classOf } from './boot.js';
 import { KernelBoot } from './listening.js';
 
-const DIRECTORY = '/etc/sysconfig/network-scripts/';
 const GLOBAL = '/etc/sysconfig/network';
 const STATIC_ROUTES = '/etc/sysconfig/static-routes';
 /** For a renderer's `reads`. */
@@ -29,7 +28,7 @@ export function readIfcfg(files: Files, nic: Nic): Boot | null {
   const shared = files.get(GLOBAL);
   const globals = readShellFile(shared ?? '');
   if (shared === undefined || isNo(globals, 'NETWORKING')) return null;
-  const all = ifcfgFiles({ files }, DIRECTORY);
+  const all = ifcfgFiles({ files }, IFCFG_DIRECTORY);
   const started = all
     .filter(({ name }) => name !== 'lo' && !name.includes(':') && !name.includes('-range'))
     .sort(inOrderOfStart)
@@ -197,13 +196,13 @@ function addAlias(keys: Keys, text: string, globals: Keys, boot: KernelBoot): vo
 function addRoutes(files: Files, names: readonly string[], name: string, boot: KernelBoot, by: Set<string>): void {
   const own = [...new Set(names)];
   const paths = own.flatMap((one) => [`route-${one}`, `route6-${one}`]);
-  for (const path of [...paths, `${own.at(-1)}.route`].map((file) => DIRECTORY + file)) {
+  for (const path of [...paths, `${own.at(-1)}.route`].map((file) => IFCFG_DIRECTORY + file)) {
     const text = files.get(path);
     if (text === undefined) continue;
     by.add(path);
     const isNumbered = path.endsWith('.route') || /^\s*ADDRESS\d+=/m.test(text);
     if (isNumbered) addNumberedRoutes(readShellFile(text), boot);
-    else addLines(text, path.startsWith(`${DIRECTORY}route6-`) ? 6 : 4, name, boot);
+    else addLines(text, path.startsWith(`${IFCFG_DIRECTORY}route6-`) ? 6 : 4, name, boot);
   }
 }
 

@@ -97,7 +97,7 @@ export function decideResolver(facts: NetworkFacts, feeds: readonly Resolver[]):
     const isMaker = name === facts.resolver;
     if (isMaker && isSealed) return [];
     // What an earlier plan told in another way would stay for ever.
-    const files = maker.tell(facts, isMaker && !isFed ? wantedServers(facts) : []);
+    const files = maker.tell(facts, isMaker && !isFed ? toldServers(facts) : []);
     return files.length === 0 ? [] : [{ files, refresh: maker.refresh }];
   });
   const after = changes.flatMap(({ refresh }) => refresh);
@@ -164,6 +164,11 @@ function sealedAs({ resolvConf, resolver }: NetworkFacts): string | null {
 /** Those of all interfaces, once. */
 function wantedServers({ interfaces }: NetworkFacts): readonly string[] {
   return [...new Set(interfaces.flatMap(({ dns }) => dns))];
+}
+
+/** Those that can be asked stand first: not every maker takes more than {@link LIMIT}. */
+function toldServers(facts: NetworkFacts): readonly string[] {
+  return [...new Set([...askedServers(facts), ...wantedServers(facts)])];
 }
 
 /** Those that can be asked: a server to which no way leads is out of reach, and some stacks leave it out. */

@@ -35,14 +35,3 @@ export function serversIn(text: string): readonly string[] {
 export function withoutFile({ files }: NetworkFacts, path: string): readonly FileChange[] {
   return files.has(path) ? [{ type: 'remove', path }] : [];
 }
-
-/** Whether systemd starts the unit at a boot: null when it does, or why not. An empty file stands for a mask. */
-export function notStarted({ files, present }: OnDisk, unit: string, links: readonly string[]): string | null {
-  if (files.get(maskOf(unit)) === '') return `${unit} is masked`;
-  return links.some((path) => present.has(path) || files.has(path)) ? null : `${unit} does not start at a boot`;
-}
-
-/** For a maker's `reads`. */
-export function maskOf(unit: string): string {
-  return `/etc/systemd/system/${unit}`;
-}

@@ -7,7 +7,8 @@ import { readSettings } from '../formats/ini-file.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
 import { ENABLED, PROGRAMS } from '../renderers/linux/networkmanager.js';
 import { parseAddress } from '../address.js';
-import { type Maker, type OnDisk, RESOLV_CONF, maskOf, notStarted, withoutFile } from './maker.js';
+import { type Maker, type OnDisk, RESOLV_CONF, withoutFile } from './maker.js';
+import { maskOf, notStarted } from '../units.js';
 
 const MAIN = '/etc/NetworkManager/NetworkManager.conf';
 const FOLDER = '/etc/NetworkManager/conf.d/';

@@ -10,7 +10,8 @@ import type { FileChange } from '../../api/host.js';
 import { blockOf, withBlock } from '../formats/block.js';
 import { quoted, readShellFile } from '../formats/shell-file.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
-import { type Expected, type Maker, type OnDisk, RESOLV_CONF, maskOf, notStarted, serversIn } from './maker.js';
+import { type Expected, type Maker, type OnDisk, RESOLV_CONF, serversIn } from './maker.js';
+import { maskOf, notStarted } from '../units.js';
 
 export const RESOLVCONF_PROGRAMS = ['/sbin/resolvconf', '/usr/sbin/resolvconf', '/usr/bin/resolvconf'] as const;
 /** Where systemd's own resolvconf leads: it takes devices only and writes no resolv.conf. */

@@ -3,7 +3,8 @@ import { parseAddress } from '../address.js';
 import { effectivePaths } from '../formats/folders.js';
 import { readSettings } from '../formats/ini-file.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
-import { type Maker, type OnDisk, maskOf, notStarted, withoutFile } from './maker.js';
+import { type Maker, type OnDisk, withoutFile } from './maker.js';
+import { maskOf, notStarted } from '../units.js';
 
 const UNIT = 'systemd-resolved.service';
 /** Of files with one name that in the first folder counts. */

@@ -121,10 +121,12 @@ function readRoute(entry: unknown): Route {
   };
 }
 
+/** 0 is what a route of IPv4 has without one; for IPv6 and NetworkManager it asks for the usual one, too. */
 function readMetric(value: unknown): number | null {
   if (value === undefined || value === null) return null;
   const metric = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  if (typeof metric === 'number' && Number.isInteger(metric) && metric >= 0 && metric <= 0xffffffff) return metric;
+  if (metric === 0) return null;
+  if (typeof metric === 'number' && Number.isInteger(metric) && metric > 0 && metric <= 0xffffffff) return metric;
   throw new RecordError(`'metric': expected a number of 0 or more, got ${show(value)}`);
 }
 

@@ -10,6 +10,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../address.js';
+import { IPV6_MTU } from '../plan.js';
 
 /** Why a record cannot be used; becomes part of the answer. */
 export class RecordError extends Error {}
@@ -117,11 +118,11 @@ export function readGateway(value: unknown, family: Family, key: string): string
   return value === undefined || value === null || value === '' ? null : readOwnAddress(value, family, key);
 }
 
-/** Bytes: 68 is the least that IPv4 allows (RFC 791), 1280 the least of IPv6 (RFC 8200). */
+/** Bytes: 68 is the least that IPv4 allows (RFC 791). */
 export function readMtu(value: unknown, ipv6: boolean): number | null {
   if (value === undefined || value === null || value === '') return null;
   const mtu = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  const least = ipv6 ? 1280 : 68;
+  const least = ipv6 ? IPV6_MTU : 68;
   if (typeof mtu === 'number' && Number.isInteger(mtu) && mtu >= least && mtu <= 65_535) return mtu;
   throw new RecordError(`'mtu': expected ${least} to 65535 bytes, got ${show(value)}`);
 }

@@ -14,9 +14,9 @@
  */
 import { AgentError } from '../../../api/errors.js';
 import { syntaxChecks } from '../syntax.js';
-import type { Argv, FileChange, Nic } from '../../../api/host.js';
+import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementLines, listenAsWanted } from './advertisements.js';
-import { bondOver, portOwner } from '../../owners/ifcfg.js';
+import { IFCFG_DIRECTORY as DIRECTORY, bondOver, definitions, isAlias, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
 import { type Action, type InterfaceConfig, type NetworkFacts, type Renderer, writeIfChanged } from '../../plan.js';
 import { IFCFG_ROUTES, readIfcfg } from '../../readers/ifcfg.js';
@@ -24,13 +24,14 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes, routesOf } from '../../routes.js';
 import { readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
+import { mayStart, maskOf } from '../../units.js';
 
-const DIRECTORY = '/etc/sysconfig/network-scripts/';
 const GLOBAL = '/etc/sysconfig/network';
 const SYSCTL = '/etc/sysctl.d/60-guestwire.conf';
 const SCRIPT = `${DIRECTORY}ifup-eth`;
 /** Made by the service when it has started. */
 const STARTED = '/var/lock/subsys/network';
+const UNIT = 'network.service';
 const ENABLED = ['/etc/rc.d/rc3.d/S10network', '/etc/systemd/system/multi-user.target.wants/network.service'] as const;
 /** `DNS1` to `DNS3` are all that ifup knows. */
 const SERVERS = 3;
@@ -58,6 +59,7 @@ export const ifcfg: Renderer = {
     ...IFCFG_ROUTES,
     ...['ifcfg-*', 'route-*', 'route6-*', '*.route'].map((name) => DIRECTORY + name),
     ...OWNER_FILES,
+    maskOf(UNIT),
   ],
   asks: [SCRIPT, STARTED, ...ENABLED],
   // NetworkManager takes no servers from a device that is not its own.
@@ -78,6 +80,8 @@ export const ifcfg: Renderer = {
     if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${SCRIPT} is there` };
   },
+
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
 
   render(facts) {
     const { interfaces } = facts;
@@ -118,27 +122,6 @@ export const ifcfg: Renderer = {
   },
 };
 
-/** The files that define the interface, the one whose foreign keys are to be kept first; aliases come last. */
-function definitions(facts: NetworkFacts, { nic }: InterfaceConfig): readonly Ifcfg[] {
-  const others = facts.interfaces.map((other) => other.nic.name).filter((name) => name !== nic.name);
-  return ifcfgFiles(facts, DIRECTORY)
-    .map((file) => ({ file, order: match(nic, file) }))
-    .filter(({ file, order }) => order !== null && !others.includes(file.name))
-    .sort((a, b) => (a.order ?? 0) - (b.order ?? 0))
-    .map(({ file }) => file);
-}
-
-/** How well the file fits the device, best first; null when it defines another one. */
-function match({ name, mac }: Nic, file: Ifcfg): number | null {
-  const [device, alias] = (file.keys.get('DEVICE') ?? file.name).split(':');
-  if (file.name === name) return 0;
-  if (device === name) return alias === undefined && !file.name.includes(':') ? 1 : 3;
-  if (file.name.startsWith(`${name}:`) || file.name.startsWith(`${name}-range`)) return 3;
-  // VLANs and bridges borrow a MAC.
-  const plain = /^(ethernet)?$/i.test(file.keys.get('TYPE') ?? '') && !file.keys.has('VLAN') && !device?.includes('.');
-  return plain && file.keys.get('HWADDR')?.toLowerCase() === mac ? 2 : null;
-}
-
 function keysOf(facts: NetworkFacts): Keys {
   const resolving = serversOf(facts).length > 0;
   return {
@@ -150,7 +133,7 @@ function keysOf(facts: NetworkFacts): Keys {
 function configFiles(facts: NetworkFacts, config: InterfaceConfig): readonly FileChange[] {
   const path = `${DIRECTORY}ifcfg-${config.nic.name}`;
   const found = definitions(facts, config);
-  const base = found.find((file) => match(config.nic, file) !== 3);
+  const base = found.find((file) => !isAlias(config.nic, file));
   refusePort(facts, config, found);
   const values = valuesOf(facts, config, base);
   return [

@@ -22,6 +22,7 @@ import {
 } from '../../plan.js';
 import { readIfupdown } from '../../readers/ifupdown.js';
 import { firstNetworkHasGateway, ipRoutes } from '../../routes.js';
+import { mayStart, maskOf } from '../../units.js';
 
 const MAIN = '/etc/network/interfaces';
 /**
@@ -32,6 +33,7 @@ const PARTS = ['/etc/network/interfaces.d/', '/run/network/interfaces.d/'] as co
 /** Of ifupdown, ifupdown-ng and busybox, in this order. */
 const STATES = ['/run/network/ifstate', '/run/ifstate', '/var/run/ifstate'] as const;
 const PROGRAMS = ['/sbin/ifup', '/usr/sbin/ifup'] as const;
+const UNIT = 'networking.service';
 /** systemd's and OpenRC's. */
 const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/networking.service',
@@ -50,7 +52,7 @@ const LEASED = /^\s*(?:iface|interface)\s+(\S+)\s+inet6?\s+dhcp\b/gm;
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
-  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES],
+  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED, RESOLVCONF_HOOK],
   // By a hook that gets what a stanza says; ifupdown-ng and busybox tell their hooks less.
   feeds: ({ present }) => (present.has(RESOLVCONF_HOOK) && isClassic(present) ? ['resolvconf'] : []),
@@ -75,6 +77,8 @@ export const ifupdown: Renderer = {
     if (enabled !== undefined) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} and ${MAIN} are there` };
   },
+
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
 
   render(facts) {
     const names = facts.interfaces.map(({ nic }) => nic.name);

@@ -61,6 +61,9 @@ export const netctl: Renderer = {
     return { rank: 'present', why: `${CLI} is there` };
   },
 
+  // Each profile or service has its own link, and boot() goes by it.
+  starts: ({ present }) => present.has(CLI),
+
   render(facts) {
     const { interfaces, files, present } = facts;
     const names = interfaces.map(({ nic }) => nic.name);

@@ -71,6 +71,9 @@ export const netifrc: Renderer = {
     return { rank: 'present', why: `${SCRIPT} and ${library} are there` };
   },
 
+  // Each device's service has its own link, and boot() goes by it.
+  starts: ({ present }) => present.has(SCRIPT) && !present.has(SYSTEMD),
+
   render(facts) {
     const { interfaces, present } = facts;
     const client = DHCLIENTS.some((path) => present.has(path));

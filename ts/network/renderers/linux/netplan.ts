@@ -30,6 +30,7 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   withChanges,
   writeExactly,
   writeIfChanged,
@@ -46,6 +47,9 @@ const CONFIGURE = '/usr/libexec/netplan/configure';
 /** For ids of ours that are to come first. */
 const EARLY = ['0-guestwire-', '00-guestwire-', '-guestwire-'] as const;
 const PROFILES = '/run/NetworkManager/system-connections/netplan-';
+
+/** Its generator prints a metric as a signed number (0.106 does): a higher one comes out as one below 0. */
+const HIGHEST_METRIC = 0x7fffffff;
 
 export const netplan: Renderer = {
   name: 'netplan',
@@ -90,6 +94,9 @@ export const netplan: Renderer = {
     }
     return { rank: 'enabled', why: `${program} and ${sources.join(', ')} are there` };
   },
+
+  // It has the daemon started that its files are for.
+  starts: ({ present }) => [CLI, ...GENERATORS].some((path) => present.has(path)),
 
   render(facts) {
     const after = applying(facts);
@@ -357,7 +364,7 @@ function definition(
     `      dhcp4: ${config.dhcp4}`,
     `      dhcp6: ${auto6 === 'dhcp'}`,
     `      accept-ra: ${auto6 !== null}`,
-    ...(isManager ? method6Of(config) : []),
+    ...(isManager ? method6Of(config) : isTooSmallForIpv6(config) ? ['      link-local: []'] : []),
     ...(config.mtu === null ? [] : [`      mtu: ${config.mtu}`]),
     ...section('addresses', addresses),
     ...(config.dns.length === 0
@@ -374,8 +381,10 @@ function matchOf({ name }: Nic, id: string, mac: string | null): readonly string
 }
 
 /** netplan tells NetworkManager nothing of `accept-ra`, and without addresses to leave IPv6 to the kernel, which listens. */
-function method6Of({ ipv6, auto6 }: InterfaceConfig): readonly string[] {
-  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? 'link-local' : null;
+function method6Of(config: InterfaceConfig): readonly string[] {
+  const { ipv6, auto6 } = config;
+  const without = isTooSmallForIpv6(config) ? 'disabled' : 'link-local';
+  const method = auto6 === 'ra' ? 'auto' : auto6 === null && ipv6.length === 0 ? without : null;
   return method === null ? [] : ['      networkmanager:', `        passthrough: {ipv6.method: ${quoted(method)}}`];
 }
 
@@ -395,6 +404,10 @@ function hostRoutes(routes: readonly PlannedRoute[]): readonly string[] {
 
 function route(planned: PlannedRoute): readonly string[] {
   const { gateway, metric } = planned;
+  if (metric !== null && metric > HIGHEST_METRIC) {
+    const what = `a metric of ${metric}, above ${HIGHEST_METRIC}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netplan', what]);
+  }
   return [
     `- to: ${quoted(destination(planned))}`,
     gateway === null ? '  scope: link' : `  via: ${quoted(gateway)}`,

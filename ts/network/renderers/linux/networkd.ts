@@ -19,12 +19,14 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   withChanges,
   writeExactly,
   writeIfChanged,
 } from '../../plan.js';
 import { readNetworkd } from '../../readers/networkd.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
+import { notStarted, maskOf } from '../../units.js';
 
 const DIRECTORY = '/etc/systemd/network/';
 const OURS = '05-guestwire-';
@@ -36,10 +38,14 @@ const CHILDREN = ['VLAN', 'MACVLAN', 'MACVTAP', 'IPVLAN', 'IPVTAP', 'VXLAN', 'Tu
 const OWNERS = ['Bridge', 'Bond', 'BatmanAdvanced'] as const;
 /** What a drop-in of our own file may say without being in the way of what the host wants. */
 const HARMLESS = [...CHILDREN, 'VRF', 'Domains', 'NTP', 'LLDP', 'EmitLLDP', 'Description'];
+const UNIT = 'systemd-networkd.service';
 /** By `systemctl enable`, under its two names, and by the distribution itself. */
 const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service',
   '/etc/systemd/system/dbus-org.freedesktop.network1.service',
+  '/etc/systemd/system/sockets.target.wants/systemd-networkd.socket',
+  '/etc/systemd/system/network-online.target.wants/systemd-networkd-wait-online.service',
+  '/run/systemd/system/multi-user.target.wants/systemd-networkd.service',
   '/usr/lib/systemd/system/multi-user.target.wants/systemd-networkd.service',
 ] as const;
 const RETIRED = '#guestwire# ';
@@ -47,7 +53,7 @@ const RETIRED = '#guestwire# ';
 export const networkd: Renderer = {
   name: 'networkd',
   looksFor: `systemd-networkd (enabled, or ${DIRECTORY}*.network)`,
-  reads: [...NETWORKD_FILES, ...OWNER_FILES],
+  reads: [...NETWORKD_FILES, ...OWNER_FILES, maskOf(UNIT)],
   asks: ENABLED,
   feeds: () => ['resolved'],
 
@@ -62,6 +68,8 @@ export const networkd: Renderer = {
     const [file] = networkFiles(facts);
     return file === undefined ? null : { rank: 'present', why: `${file[0]} is there` };
   },
+
+  starts: (facts) => notStarted(facts, UNIT, ENABLED) === null,
 
   render(facts) {
     const { interfaces } = facts;
@@ -226,12 +234,13 @@ function matches({ name, mac, permanentMac }: Nic): readonly string[] {
   return permanentMac === mac ? [`MACAddress=${mac}`, 'Type=ether'] : [`Name=${name}`];
 }
 
-function network({ ipv4, ipv6, dhcp4, auto6, dns }: InterfaceConfig): readonly string[] {
+function network(config: InterfaceConfig): readonly string[] {
+  const { ipv4, ipv6, dhcp4, auto6, dns } = config;
   const dhcp6 = auto6 === 'dhcp';
   return [
     `DHCP=${dhcp4 && dhcp6 ? 'yes' : dhcp4 ? 'ipv4' : dhcp6 ? 'ipv6' : 'no'}`,
     `IPv6AcceptRA=${auto6 === null ? 'no' : 'yes'}`,
-    'LinkLocalAddressing=ipv6',
+    `LinkLocalAddressing=${isTooSmallForIpv6(config) ? 'no' : 'ipv6'}`,
     ...[...ipv4, ...ipv6].map(({ address, prefix }) => `Address=${address}/${prefix}`),
     ...dns.map((server) => `DNS=${server}`),
   ];

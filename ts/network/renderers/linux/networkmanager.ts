@@ -12,6 +12,8 @@ import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import { type Family, familyOf } from '../../address.js';
 import { readSettings } from '../../formats/ini-file.js';
+import { setShellKey } from '../../formats/shell-file.js';
+import { IFCFG_DIRECTORY, definitions, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
 import {
   CONFIGURATION_FILES,
@@ -37,18 +39,21 @@ import {
   type NetworkFacts,
   type Renderer,
   commentText,
+  isTooSmallForIpv6,
   textOf,
   withChanges,
   writeExactly,
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
+import { mayStart, maskOf } from '../../units.js';
 
 const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
 /** Of cloud-init: `dns=none` keeps NetworkManager from telling anybody the servers. */
 const NO_DNS = '/etc/NetworkManager/conf.d/99-cloud-init.conf';
 export const PROGRAMS = ['/usr/sbin/NetworkManager', '/usr/bin/NetworkManager'] as const;
+const UNIT = 'NetworkManager.service';
 /** systemd's two, OpenRC's, runit's. */
 export const ENABLED = [
   '/etc/systemd/system/multi-user.target.wants/NetworkManager.service',
@@ -63,7 +68,7 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES],
+  reads: [`${IFCFG_DIRECTORY}ifcfg-*`, ...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
@@ -82,6 +87,8 @@ export const networkmanager: Renderer = {
     return { rank: 'present', why: `${program} is there` };
   },
 
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
+
   render(facts) {
     const { interfaces } = facts;
     refuseUnmanaged(facts);
@@ -90,6 +97,7 @@ export const networkmanager: Renderer = {
     const paths = interfaces.map(({ nic }) => pathOf(nic));
     const gone = profiles(facts).filter(([path, text]) => isOurs(path, text) && !paths.includes(path));
     const others = changedOthers(facts);
+    const twins = withoutIfcfg(facts);
     const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
     const own = interfaces.flatMap((config) =>
       secret(writeExactly(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
@@ -100,22 +108,25 @@ export const networkmanager: Renderer = {
     const reload = run('report', 'connection', 'reload');
     return {
       before: [],
-      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...own, ...servers],
+      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others, ...twins, ...own, ...servers],
       after: [
         ...reconfigure,
         // Takes the devices down whose profile is gone.
         ...(gone.length > 0 ? [reload] : []),
+        // Not every NetworkManager has the plugin for them.
+        ...(twins.length > 0 ? [run('ignore', 'connection', 'load', ...twins.map(({ path }) => path))] : []),
         run('report', 'connection', 'load', ...others.map(({ path }) => path), ...paths),
         ...interfaces.map(({ nic }) => up('report', uuidOf(nic), 'ifname', nic.name)),
       ],
       restore: [
         ...reconfigure,
         reload,
-        ...interfaces.map(({ nic }) => {
-          const uuid = activeProfile(facts, nic);
+        ...interfaces.flatMap(({ nic }): readonly Action[] => {
           // Left to choose, NetworkManager may take another one than before.
-          if (uuid !== undefined) return up('report', uuid, 'ifname', nic.name);
-          return run('report', '--wait', WAIT_S, 'device', 'connect', nic.name);
+          const uuid = activeProfile(facts, nic) ?? (facts.files.has(pathOf(nic)) ? uuidOf(nic) : undefined);
+          // One that had none is down again, with the profile that is gone: `device connect` would take any profile,
+          // also one that is not to come up by itself, or make and keep one.
+          return uuid === undefined ? [] : [up('report', uuid, 'ifname', nic.name)];
         }),
         ...gone.flatMap(([, text]) => valueOf(text, 'connection', 'uuid') ?? []).map((uuid) => up('ignore', uuid)),
       ],
@@ -191,6 +202,21 @@ function changedOthers(facts: NetworkFacts): readonly FileChange[] {
         const now = isRival ? withoutAutoconnect(found) : found;
         return now === text ? [] : secret(writeExactly(facts, path, now, 0o600));
       })
+  );
+}
+
+/** Red Hat's files of our devices, which its plugin takes for profiles and the initscripts, where they are, for theirs. */
+function withoutIfcfg(facts: NetworkFacts): readonly FileChange[] {
+  return facts.interfaces.flatMap(({ nic }) =>
+    definitions(facts, { nic }).flatMap(({ path, text, keys }) => {
+      const owner = portOwner(keys);
+      if (owner !== null) {
+        const why = `an address on ${nic.name}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+        throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+      }
+      if (/^no$/i.test(keys.get('ONBOOT') ?? '')) return [];
+      return writeIfChanged(facts, path, setShellKey(text, 'ONBOOT', 'no', 'none'), 0o644);
+    }),
   );
 }
 
@@ -319,21 +345,23 @@ function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly st
     ...(mtu === null ? [] : [`mtu=${mtu}`]),
     '',
     '[ipv4]',
-    ...ipLines(config, 4, serversFor(config, 4, facts)),
+    ...ipLines(config, 4, facts),
     '',
     '[ipv6]',
     // As the kernel makes link-local addresses, and without temporary ones, whatever NetworkManager's defaults.
     'addr-gen-mode=eui64',
     'ip6-privacy=0',
-    ...ipLines(config, 6, serversFor(config, 6, facts)),
+    ...ipLines(config, 6, facts),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function methodOf({ ipv4, ipv6, dhcp4, auto6 }: InterfaceConfig, family: Family): string {
+function methodOf(config: InterfaceConfig, family: Family): string {
+  const { ipv4, ipv6, dhcp4, auto6 } = config;
   if (family === 4) return dhcp4 ? 'auto' : ipv4.length > 0 ? 'manual' : 'disabled';
   // The advertisements tell whether there is a DHCPv6 server to be asked; without them it would give no routes.
-  return auto6 !== null ? 'auto' : ipv6.length > 0 ? 'manual' : 'link-local';
+  if (auto6 !== null) return 'auto';
+  return ipv6.length > 0 ? 'manual' : isTooSmallForIpv6(config) ? 'disabled' : 'link-local';
 }
 
 function hasServers(config: InterfaceConfig, family: Family): boolean {
@@ -352,7 +380,27 @@ function serversFor(config: InterfaceConfig, family: Family, { interfaces }: Net
   return [...new Set(servers)];
 }
 
-function ipLines(config: InterfaceConfig, family: Family, servers: readonly string[]): readonly string[] {
+function leadsOut(config: InterfaceConfig, family: Family): boolean {
+  if (family === 4) return config.dhcp4 || config.gateway4 !== null;
+  return config.auto6 !== null || config.gateway6 !== null;
+}
+
+/**
+ * Whether each interface with servers is to be asked for every name (`~.`). NetworkManager keeps from systemd-resolved the
+ * servers of one that does not lead out, unless a domain leads to them, and resolved asks those alone that have it.
+ */
+function asksAll(facts: NetworkFacts): boolean {
+  if (facts.resolver !== 'resolved') return false;
+  const told = ([4, 6] as const).flatMap((family) =>
+    facts.interfaces.flatMap((config) =>
+      serversFor(config, family, facts).map((server) => ({ server, leads: leadsOut(config, family) })),
+    ),
+  );
+  return told.some(({ server }) => !told.some((other) => other.leads && other.server === server));
+}
+
+function ipLines(config: InterfaceConfig, family: Family, facts: NetworkFacts): readonly string[] {
+  const servers = serversFor(config, family, facts);
   const method = methodOf(config, family);
   const addresses = family === 4 ? config.ipv4 : config.ipv6;
   const routes = routesOf(config).filter((route) => route.family === family);
@@ -371,6 +419,7 @@ function ipLines(config: InterfaceConfig, family: Family, servers: readonly stri
     ...(gateway === null ? [] : [`gateway=${gateway}`]),
     ...[...hosts, ...others.map(routeText)].map((text, index) => `route${index + 1}=${text}`),
     ...(servers.length === 0 ? [] : [`dns=${servers.map((server) => `${server};`).join('')}`]),
+    ...(servers.length > 0 && asksAll(facts) ? ['dns-search=~.;'] : []),
   ];
 }
 

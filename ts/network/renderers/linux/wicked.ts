@@ -20,10 +20,12 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { DHCP_DEFAULTS, GLOBAL_SYSCTLS, readWicked } from '../../readers/wicked.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
+import { mayStart, maskOf } from '../../units.js';
 
 const DIRECTORY = '/etc/sysconfig/network/';
 const ROUTES = `${DIRECTORY}routes`;
 const PROGRAM = '/usr/sbin/wicked';
+const UNIT = 'wicked.service';
 export const ENABLED = '/etc/systemd/system/multi-user.target.wants/wicked.service';
 /** What wicked tells netconfig of each interface: `leaseinfo.eth0.static.ipv4`. */
 const LEASES = '/run/wicked/leaseinfo.';
@@ -46,6 +48,7 @@ export const wicked: Renderer = {
     ...[DHCP_DEFAULTS, GLOBAL_SYSCTLS, ...SYSCTL_FILES, ...WICKED_FILES],
     `${LEASES}*`,
     ...OWNER_FILES,
+    maskOf(UNIT),
   ],
   asks: [PROGRAM, ENABLED],
   feeds: () => [],
@@ -66,6 +69,8 @@ export const wicked: Renderer = {
     if (present.has(ENABLED)) return { rank: 'enabled', why: `${ENABLED} is there` };
     return { rank: 'present', why: `${PROGRAM} is there` };
   },
+
+  starts: (facts) => mayStart(facts, UNIT, [ENABLED]),
 
   render(facts) {
     const { interfaces } = facts;
@@ -194,9 +199,14 @@ function isOurs(line: string, interfaces: readonly InterfaceConfig[]): boolean {
   const gateway = parseAddress(via);
   if (gateway === null) return false;
   const isDefault = target === 'default' || /^(0\.0\.0\.0|::)(\/0)?$/.test(target);
-  return interfaces.some(
-    ({ ipv4, ipv6, gateway4, gateway6 }) =>
+  return interfaces.some((config) => {
+    const { ipv4, ipv6, gateway4, gateway6 } = config;
+    // One outside of all networks has a way to it in a file of ours, and is reached by that.
+    const isReached = routesOf(config).some((route) => route.onLink && route.gateway === gateway);
+    return (
+      isReached ||
       [...ipv4, ...ipv6].some((own) => contains(own, gateway)) ||
-      (isDefault && (familyOf(gateway) === 4 ? gateway4 : gateway6) !== null),
-  );
+      (isDefault && (familyOf(gateway) === 4 ? gateway4 : gateway6) !== null)
+    );
+  });
 }
