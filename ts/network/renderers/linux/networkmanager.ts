@@ -43,6 +43,7 @@ import {
   textOf,
   withChanges,
   writeExactly,
+  writeIfChanged,
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
