@@ -654,6 +654,21 @@ suite('cases that real users hit', () => {
     assert.deepEqual(domains('networkmanager', '192.0.2.53'), [false, false], 'where it writes resolv.conf itself');
   });
 
+  test("a device that systemd-networkd is to leave alone does not get somebody else's network, now or at a boot", () => {
+    const wired = '/etc/systemd/network/20-wired.network';
+    const other = { [wired]: '[Match]\nName=eth*\n\n[Network]\nAddress=198.51.100.250/24\n' };
+    const ours = '/etc/systemd/network/05-guestwire-eth1.network';
+    const after = (only: Files): string | undefined => {
+      const both = planned('networkd', { networking: { ...ONE, B: record(ETH1.mac, '10.1.0.4/24') }, only });
+      const one = planned('networkd', { networking: ONE, only: Object.fromEntries(both.files) });
+      const again = planned('networkd', { networking: ONE, only: Object.fromEntries(one.files) });
+      assert.deepEqual(again.plan.files, []);
+      return one.files.get(ours);
+    };
+    assert.match(after(other) ?? '', /\n\[Network\]\nDHCP=no\nIPv6AcceptRA=no\nLinkLocalAddressing=no\n$/);
+    assert.equal(after({}), undefined);
+  });
+
   test('23: no backup is left where it would be read, and backups of others are not edited', async () => {
     for (const name of BIG) {
       const { plan } = forInput(name, 'public-and-private');

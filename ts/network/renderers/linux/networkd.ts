@@ -49,6 +49,9 @@ const ENABLED = [
   '/usr/lib/systemd/system/multi-user.target.wants/systemd-networkd.service',
 ] as const;
 const RETIRED = '#guestwire# ';
+const HEAD = '# Written by guestwire; changes are lost.';
+/** To ask who takes a device of which only a file of ours tells. */
+const NO_DEVICE = { index: 0, driver: null, kind: null, master: null, up: false, mtu: 1500, physical: true };
 
 export const networkd: Renderer = {
   name: 'networkd',
@@ -77,7 +80,7 @@ export const networkd: Renderer = {
     const former = networkFiles(facts).filter(([path, text]) => isOurs(path) && !isMask(text));
     const bare = withChanges(facts, [...former.map(([path]) => ({ type: 'remove', path }) as const), ...retired]);
     const wanted = new Map(interfaces.map((config) => chosenFile(facts, bare, config)));
-    const gone = former.filter(([path]) => !wanted.has(path));
+    const gone = former.filter(([path]) => !wanted.has(path)).flatMap((file) => partedFrom(facts, bare, file));
     const written = [...wanted].flatMap(([path, text]) => writeExactly(facts, path, text, 0o644));
     // Interfaces with a new, changed or removed file are taken up by the reload. To ask for them once more would flush
     // them while they are being set up, and systemd 252 then loses routes; the others may have been changed live.
@@ -90,7 +93,7 @@ export const networkd: Renderer = {
     ];
     return {
       before: [],
-      files: [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...retired, ...written],
+      files: [...gone, ...retired, ...written],
       after,
       restore: after,
     };
@@ -142,6 +145,34 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
     'systemd-networkd',
     `anything with ${nic.name} while ${rival} holds it`,
   ]);
+}
+
+/**
+ * A file of ours of which the host says nothing any more. It goes, unless somebody else's would then bring the device a
+ * network: before that it stays, without one.
+ */
+function partedFrom(
+  facts: NetworkFacts,
+  bare: NetworkFacts,
+  [path, text]: readonly [path: string, text: string],
+): readonly FileChange[] {
+  const settings = readSettings(text);
+  const match = settings.filter(({ section: at }) => at === 'Match');
+  const mac = match.find(({ key }) => key === 'MACAddress')?.value ?? '';
+  const name = path.replace(/^.*guestwire-/, '').replace(/\.network$/, '');
+  const nic = { ...NO_DEVICE, name, mac, permanentMac: mac === '' ? null : mac };
+  // By another name it may be one that the host speaks of.
+  const isWanted = facts.interfaces.some((config) => takersOf(new Map([[path, text]]), config.nic).length > 0);
+  if (isWanted || takersOf(bare.files, nic).length === 0) return [{ type: 'remove', path }];
+  const sections = [
+    section(
+      'Match',
+      match.map(({ key, value }) => `${key}=${value}`),
+    ),
+    section('Link', ['RequiredForOnline=no']),
+    section('Network', ['DHCP=no', 'IPv6AcceptRA=no', 'LinkLocalAddressing=no', ...childrenOf(settings)]),
+  ];
+  return writeExactly(facts, path, `${HEAD}\n${sections.join('\n')}`, 0o644);
 }
 
 /** A link to /dev/null, by which somebody says that there is to be no file of this name. */
@@ -223,7 +254,7 @@ function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[], c
       .map((network) => section('Route', onLinkLines(network))),
     ...routes.map((route) => section('Route', routeLines(route))),
   ];
-  const head = ['# Written by guestwire; changes are lost.', ...(label === '' ? [] : [`# Label ${label}`])];
+  const head = [HEAD, ...(label === '' ? [] : [`# Label ${label}`])];
   return `${head.join('\n')}\n${sections.join('\n')}`;
 }
 
