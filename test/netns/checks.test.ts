@@ -130,10 +130,14 @@ async function problem(namespace: Namespace, renderer: string, path: string, con
   };
   const checks =
     RENDERERS.find(({ name }) => name === renderer)?.checks?.(withChanges(empty, [change]), [change]) ?? [];
-  const [{ argv, stdin = '' }] = checks as readonly [Check];
+  const [{ argv, unable, stdin = '' }] = checks as readonly [Check];
   const input = join(namespace.shared, 'stdin');
   await mkdir(dirname(input), { recursive: true });
   await writeFile(input, stdin);
   const words = argv.map((word) => `'${word}'`).join(' ');
-  return namespace.script(`${words} 2>&1 >/dev/null </shared/stdin || true`).trim() || null;
+  const said = namespace.script(`${words} 2>&1 >/dev/null </shared/stdin || echo "ended with $?"`).trim();
+  assert.doesNotMatch(said, unable ?? /ended with 127/, 'it can look');
+  if (said === '') return null;
+  assert.match(said, /ended with/, 'what is only a warning refuses nothing');
+  return said;
 }

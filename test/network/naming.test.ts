@@ -312,6 +312,12 @@ const RENAMINGS: readonly Renaming[] = [
     after: '#127.0.1.1 old\n127.0.0.1 localhost\n127.0.1.1\tweb1',
   },
   {
+    what: 'of a name that stays, a longer form with a domain is its user’s and stays',
+    before: '127.0.1.1 web1.example.org web1\n192.0.2.4 web1.example.org web1\n',
+    after: '127.0.1.1 web1.example.org web1\n192.0.2.4 web1.example.org web1\n',
+    old: 'web1',
+  },
+  {
     what: 'a machine that had no name takes nobody else off a line',
     before: '192.0.2.4 mail\n127.0.1.1 www\n',
     after: '192.0.2.4 mail\n127.0.1.1\tweb1 www\n',

@@ -3,7 +3,7 @@ import type { FileChange, Nic } from '../api/host.js';
 import { hasCloudInit } from '../network/cloud-init.js';
 import { decide, rank } from '../network/decide.js';
 import { gather, inspect } from '../network/act/gather.js';
-import { validate } from '../network/act/validate.js';
+import { foresee } from '../network/act/validate.js';
 import { isManaged, networkdFile } from '../network/owners/live.js';
 import { type InterfaceConfig, type NetworkFacts, unconfigured, withChanges } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
@@ -71,8 +71,7 @@ export const doctor = subcommand({
         const plan = decide(gathered.facts, RENDERERS);
         const { files, servers } = plan;
         changes = files;
-        const unchecked = host.live ? await validate(plan, host, config.network['program-timeout']) : [];
-        for (const reason of unchecked) print(`  ${reason}`);
+        for (const reason of await foresee(plan, host, config.network['program-timeout'])) print(`  ${reason}`);
         if (servers.problem === null) print('  what the host wants');
         else complain(new Error(servers.problem));
       } catch (error) {

@@ -2,7 +2,7 @@ import { createTwoFilesPatch } from 'diff';
 import type { FileChange } from '../api/host.js';
 import { decide } from '../network/decide.js';
 import { gather } from '../network/act/gather.js';
-import { validate } from '../network/act/validate.js';
+import { foresee } from '../network/act/validate.js';
 import { type Action, textOf } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, UsageError, print, subcommand } from './command-line.js';
@@ -20,9 +20,7 @@ export const plan = subcommand({
     const { facts, recordErrors } = await gather(opened.host, RENDERERS, opened.config.network['device-timeout']);
     const plan = decide(facts, RENDERERS);
     const { renderer, checks, before, files, after, servers } = plan;
-    const unchecked = opened.host.live
-      ? await validate(plan, opened.host, opened.config.network['program-timeout'])
-      : [];
+    const unchecked = await foresee(plan, opened.host, opened.config.network['program-timeout']);
     print(`# ${renderer}`);
     for (const reason of unchecked) print(`# ${reason}`);
     const leftAlone = servers.problem === null ? recordErrors : [...recordErrors, servers.problem];

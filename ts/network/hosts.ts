@@ -27,6 +27,8 @@ export function hostsFile(text: string, name: string, oldName: string, addresses
     const [address = '', ...present] = fieldsOf(line);
     const named = [OWN, ...addresses].includes(address) && present.some((alias) => isOld(alias));
     if (index !== chosen && !named) return line;
+    // Of a name that stays, a longer form is somebody's domain.
+    if (name === oldName && name === short && present.some((alias) => alias.startsWith(`${short}.`))) return line;
     const others = present.filter((alias) => !isOld(alias) && !names.includes(alias));
     const wanted = [...names, ...others];
     if (wanted.join(' ') === present.join(' ')) return line;

@@ -150,8 +150,8 @@ export interface Check {
   readonly stdin?: string;
   /** Of what `stdin` is, for people. */
   readonly path?: string;
-  /** Exit codes by which the program says that it cannot look, as one of an older release: 127 is always among them. */
-  readonly unable?: readonly number[];
+  /** What the program says when it cannot look, as one of an older release. One that is not there never can. */
+  readonly unable?: RegExp;
 }
 
 /** Everything that is to happen, in the order it happens. Plain data: print it, compare it, or apply it. */

@@ -104,6 +104,32 @@ suite('netplan: who takes a device', () => {
     wins(files);
   });
 
+  test('in a file that loses a definition, what looks like a number is written again as it stands', () => {
+    const odd = [
+      '0123456789',
+      '12345678901234567890',
+      '1e10000000',
+      '0815',
+      '0e1',
+      '0x1f',
+      '+5',
+      '1_000',
+      '.5',
+      '1500',
+    ];
+    const points = odd.map((text) => `          ${text}: {password: ${text}}\n`).join('');
+    const own = '  ethernets:\n    eth0: {dhcp4: true}\n';
+    const text = `network:\n  version: 2\n${own}  wifis:\n    wlan0:\n      access-points:\n${points}`;
+    const now = after(given({ [STOCK]: text })).get(STOCK) ?? '';
+    assert.doesNotMatch(now, /eth0/);
+    const scalars = [...now.matchAll(/^ +"?([^":\s]+)"?: *\{ *password: "?([^"\s}]+)"? *\}$/gm)];
+    assert.deepEqual(
+      scalars.map(([, name, password]) => [name, password]),
+      odd.map((one) => [one, one]),
+      now,
+    );
+  });
+
   test('an anchor of a definition that goes moves to where it is needed first', () => {
     const shared = `network:
   version: 2

@@ -180,6 +180,18 @@ suite('ours wins in the files', () => {
     assert.match(refusal({ [`${RUN}!a.network`]: MINE }), /\/run\/systemd\/network\/!a\.network holds it; nothing/);
   });
 
+  test('a file that a drop-in makes another device’s, too, stays', () => {
+    for (const more of ['Name=eth1', 'Name=\nName=eth1', 'MACAddress=52:54:00:aa:00:99']) {
+      const files = { [`${ETC}00-site.network`]: MINE, [`${ETC}00-site.network.d/x.conf`]: `[Match]\n${more}\n` };
+      const now = after(files);
+      assert.equal(now.get(`${ETC}00-site.network`), MINE, more);
+      assert.ok(
+        [...now.keys()].some((path) => path.includes('guestwire')),
+        more,
+      );
+    }
+  });
+
   test('a drop-in of our name that adds an address or takes the device away makes another name', () => {
     for (const text of ['[Network]\nAddress=203.0.113.77/24\n', '[Match]\nHost=other\n', '[Match]\nType=vlan\n']) {
       const now = after({ [`${LIB}05-guestwire-eth0.network.d/a.conf`]: text });

@@ -94,6 +94,7 @@ suite('records of vm-data/networking', () => {
     const { interfaces, errors, disabled } = read({ mac: MAC, ips: [{ ...GOOD.ips[0], enabled: '0' }] });
     assert.deepEqual([interfaces, errors], [[], []]);
     assert.deepEqual(disabled, ['BC764E205EB2: all its addresses are disabled']);
+    assert.deepEqual(read({ ...GOOD, enabled: '0' }), { ...read({ ...GOOD, ips: [] }), errors: [] });
   });
 
   test('one bad record does not lose the good ones', () => {

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { AgentError, messageOf } from '../../api/errors.js';
 import type { Host } from '../../api/host.js';
 import type { Check, NetworkPlan } from '../plan.js';
@@ -21,7 +22,7 @@ export async function validate({ checks }: NetworkPlan, host: Host, timeoutMs: n
 }
 
 async function look(
-  { argv, files, stdin, path, unable = [] }: Check,
+  { argv, files, stdin, path, unable }: Check,
   { processes }: Host,
   timeout: number,
 ): Promise<string | { readonly unable: string } | null> {
@@ -29,12 +30,27 @@ async function look(
   const { code, stderr, timedOut } = await processes.run(argv, {
     timeout,
     confined: true,
+    // netplan's generator starts daemons while a system boots.
+    environment: { SYSTEMD_OFFLINE: '1' },
     ...(files === undefined ? {} : { folder: files }),
     ...(stdin === undefined ? {} : { stdin }),
   });
   if (code === 0) return null;
   if (timedOut) return { unable: 'it took too long' };
   const reason = said(stderr) ?? `it ended with ${code}`;
-  if ([NO_SUCH_PROGRAM, ...unable].includes(code)) return { unable: reason };
+  if (code === NO_SUCH_PROGRAM || unable?.test(stderr) === true) return { unable: reason };
   return path === undefined ? reason : `${path}: ${reason}`;
+}
+
+/**
+ * For whoever only looks at a plan: the same, and throws GW_FILE_FAILED for a file that nobody can write, as far as that
+ * shows without a trial. On a copy no program is run.
+ */
+export async function foresee(plan: NetworkPlan, host: Host, timeoutMs: number): Promise<readonly string[]> {
+  const { files } = host;
+  for (const { path } of plan.files) {
+    const reason = (await files.sealed(path)) ?? (await files.sealed(posix.dirname(path)));
+    if (reason !== null) throw new AgentError('GW_FILE_FAILED', [path, `it is ${reason}`]);
+  }
+  return host.live ? await validate(plan, host, timeoutMs) : [];
 }

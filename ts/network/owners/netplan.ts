@@ -1,5 +1,5 @@
 /** Which netplan definition takes a device, by the rules of netplan(5) and of the daemon that it writes for. Pure. */
-import { type Document, parseDocument } from 'yaml';
+import { type Document, type Scalar, parseDocument, visit } from 'yaml';
 import type { Nic } from '../../api/host.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
@@ -74,9 +74,16 @@ export interface Yaml {
   readonly value: unknown;
 }
 
+/** netplan takes every scalar as text: a password of digits, or a name such as 0e1, is written again as it stands. */
+function keepAsWritten(_key: unknown, scalar: Scalar): void {
+  const { value, source } = scalar;
+  if (typeof value === 'number' && source !== undefined && String(value) !== source) scalar.value = source;
+}
+
 /** An alias without an anchor before it is an error only to whoever asks for its value, and no less one. */
 export function readYaml(source: string): Yaml {
   const document = parseDocument(source);
+  visit(document, { Scalar: keepAsWritten });
   const [error] = document.errors;
   if (error !== undefined) return { problem: error.code, document, value: null };
   try {

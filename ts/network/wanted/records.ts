@@ -29,7 +29,7 @@ export function readRecord(text: string, nics: readonly Nic[]): InterfaceConfig 
   if (v4 === null && v6 === null) throw new RecordError("No IPs found for interface: expected 'ips' or 'ip6s'");
   const [ipv4, ipv6] = [v4?.addresses ?? [], v6?.addresses ?? []];
   // Alone it would take the machine off the network.
-  if (ipv4.length + ipv6.length === 0) throw new AllDisabled(mac);
+  if (ipv4.length + ipv6.length === 0 || !isEnabled(record['enabled'])) throw new AllDisabled(mac);
   const routes = list(record['routes'], 'routes').map(readRoute);
   // A default route among the routes says the same as a gateway key.
   const defaultVia = (family: Family): string | null =>

@@ -179,7 +179,8 @@ function lastOf(settings: readonly Setting[], name: string): string {
 /** Comments out what would win against our files and is about nothing else. */
 function retire(facts: NetworkFacts): readonly FileChange[] {
   return networkFiles(facts)
-    .filter(([path, text]) => path < DIRECTORY + OURS && !isOurs(path) && isOnlyAbout(text, facts.interfaces))
+    .filter(([path, text]) => path < DIRECTORY + OURS && !isOurs(path))
+    .filter(([path, text]) => isOnlyAbout([...readSettings(text), ...dropInsOf(facts.files, path)], facts.interfaces))
     .flatMap(([path, text]) => {
       const lines = text
         .split('\n')
@@ -188,8 +189,9 @@ function retire(facts: NetworkFacts): readonly FileChange[] {
     });
 }
 
-function isOnlyAbout(text: string, interfaces: readonly InterfaceConfig[]): boolean {
-  const match = readSettings(text).filter(({ section }) => section === 'Match');
+/** `settings`: of a file with its drop-ins, which may name other devices. */
+function isOnlyAbout(settings: readonly Setting[], interfaces: readonly InterfaceConfig[]): boolean {
+  const match = settings.filter(({ section }) => section === 'Match');
   const words = (...keys: readonly string[]): readonly string[] =>
     match
       .filter(({ key }) => keys.includes(key))

@@ -42,6 +42,7 @@ import {
   isTooSmallForIpv6,
   textOf,
   withChanges,
+  writeIfChanged,
   writeExactly,
   writeIfChanged,
 } from '../../plan.js';
@@ -142,7 +143,7 @@ export const networkmanager: Renderer = {
       const stdin = textOf(change);
       const id = valueOf(stdin, 'connection', 'id') ?? path.slice(PROFILES.length);
       // Before 1.38 it does not know the option.
-      return [{ argv: ['nmcli', '--offline', 'connection', 'modify', 'connection.id', id], stdin, path, unable: [2] }];
+      return [{ argv: ['nmcli', '--offline', 'connection', 'modify', 'connection.id', id], stdin, path, unable: /--offline/ }];
     });
   },
 
