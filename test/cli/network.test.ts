@@ -208,6 +208,7 @@ suite('the network of an image', () => {
     for (const path of ['usr/sbin/resolvconf', 'etc/resolvconf/update.d/libc']) await one.write(path, '', 0o755);
     await one.write('etc/systemd/network/20-wired.network', '[Match]\nName=enX0\n\n[Network]\nDHCP=yes\n');
     await one.write('usr/lib/systemd/system/resolvconf.service', '[Service]\n');
+    await one.write('etc/systemd/system/multi-user.target.wants/systemd-networkd.service', '[Service]\n');
     await one.write('etc/systemd/system/sysinit.target.wants/.keep', '');
     for (const [path, target] of [
       ['etc/resolv.conf', '../run/resolvconf/resolv.conf'],

@@ -70,14 +70,17 @@ suite('what a system cannot be told', () => {
     };
     assert.match(
       refused(netplan, [by(0x80000000)]) ?? '',
-      /netplan cannot do a metric of 2147483648, above 2147483647/,
+      /Not possible with netplan: a metric of 2147483648, above 2147483647/,
     );
     assert.equal(refused(netplan, [by(0x7fffffff)]), null);
   });
 
   test('Slackware up to 14.2 has no DHCPv6, later ones do', () => {
     const asked = [{ ...FIRST, auto6: 'dhcp' as const }];
-    assert.match(refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '', /Not possible with rc\.inet1 of Slackware 14: DHCPv6/);
+    assert.match(
+      refused(slackware, asked, 'IPADDR[0]=""\nNETMASK[0]=""\n') ?? '',
+      /Not possible with rc\.inet1 of Slackware 14: DHCPv6/,
+    );
     assert.equal(refused(slackware, asked, 'IPADDRS[0]=""\n'), null);
     assert.equal(refused(slackware, asked), null);
   });

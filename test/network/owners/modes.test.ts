@@ -38,7 +38,10 @@ const MACHINES = [
   },
   {
     stack: 'networkd',
-    files: { '/etc/systemd/network/80-any.network': '[Match]\nName=*\n[Network]\nDHCP=yes\n' },
+    files: {
+      '/etc/systemd/network/80-any.network': '[Match]\nName=*\n[Network]\nDHCP=yes\n',
+      '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service': '',
+    },
     own: '/etc/systemd/network/05-guestwire-eth0.network',
     mode: 0o644,
     wrong: [0o600],

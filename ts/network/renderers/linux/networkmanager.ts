@@ -44,7 +44,6 @@ import {
   withChanges,
   writeIfChanged,
   writeExactly,
-  writeIfChanged,
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
