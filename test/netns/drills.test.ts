@@ -14,17 +14,26 @@ const OTHER = readInput('gateways-outside-both-subnets');
 const [RELEASE = ''] = suites();
 const OK = { returncode: '0', message: '' };
 
+const BY_HAND = '10.77.0.0/16 via 203.0.113.1 dev eth0';
+/** Duplicate address detection finds out that the other end of the link has it. */
+const TAKEN = { mac: ETH0, ips: [{ ip: '192.0.2.9', netmask: '24' }], ip6s: [{ ip: NEIGHBOUR, netmask: 64 }] };
+const isTaken: Check = ({ message }) => {
+  assert.match(message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
+};
+
 type Check = (reply: { readonly returncode: string; readonly message: string }) => void;
 
 /** Each is done to a guest with the network GOOD; afterwards it has that network and its files. */
 const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Promise<void>>> = {
-  /** Duplicate address detection finds out that the other end of the link has it. */
-  'an address that another machine has': async (namespace, stack) => {
+  /** No file knows of the old MTU and of the route. */
+  'an address that another machine has, with another MTU, where somebody has set a route by hand': async (
+    namespace,
+    stack,
+  ) => {
     if (stack.looksForDuplicates === false) return;
-    const ip6s = [{ ip: NEIGHBOUR, netmask: 64 }];
-    await refuses(namespace, { a: { mac: ETH0, ips: [{ ip: '192.0.2.9', netmask: '24' }], ip6s } }, ({ message }) => {
-      assert.match(message, new RegExp(`^Network was put back: wanted ${NEIGHBOUR}/64 on eth0, got `));
-    });
+    namespace.script(`ip route add ${BY_HAND}`);
+    await refuses(namespace, { a: { ...TAKEN, mtu: 1400 } }, isTaken);
+    namespace.script(`ip route del ${BY_HAND}`);
   },
 
   'data that contradicts itself': async (namespace) => {
@@ -114,6 +123,39 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 
   'the agent killed before each program': async (namespace) => {
     for (const call of [0, 1, 2, 3]) await survives(namespace, { of: 'programs', call });
+  },
+};
+
+/** These leave another network behind. */
+const OF_ONE_STACK: Readonly<Record<string, Readonly<Record<string, (namespace: Namespace) => Promise<void>>>>> = {
+  NetworkManager: {
+    'a device without a profile, which gets none by putting back': async (namespace) => {
+      const { networking } = GOOD;
+      assert.deepEqual((await namespace.reset({ networking: { public: networking!['525400AA0001'] } })).reply, OK);
+      namespace.script(
+        `cd /etc/NetworkManager && printf '[main]\\nno-auto-default=*\\n' > conf.d/hot-plug.conf && ` +
+          `printf '[connection]\\nid=spare\\ntype=ethernet\\nautoconnect=false\\n' > system-connections/spare.nmconnection && ` +
+          'chmod 600 system-connections/spare.nmconnection && nmcli general reload && nmcli connection reload',
+      );
+      const state = (): string => namespace.script('nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show eth1');
+      assert.match(state(), /^30 \(disconnected\)\s*$/);
+      const eth1 = { mac: ETH1, ips: [{ ip: '10.9.9.9', netmask: '24' }] };
+      await refuses(namespace, { a: TAKEN, b: eth1 }, isTaken);
+      assert.match(state(), /^30 \(disconnected\)\s*$/);
+    },
+  },
+
+  direct: {
+    'a stack that is installed later sets the network alone from then on': async (namespace) => {
+      namespace.script(`printf 'auto lo\\niface lo inet loopback\\n' > /etc/network/interfaces`);
+      const { reply, programs } = await namespace.reset(OTHER);
+      assert.deepEqual(reply, OK);
+      assert.ok(programs.includes('ifup eth0'), programs.join('\n'));
+      // The agent starts once more.
+      await namespace.step({});
+      await has(namespace, OTHER, 'after the next start');
+      assert.equal(namespace.script('ls /etc/guestwire'), '');
+    },
   },
 };
 
@@ -232,6 +274,10 @@ suite('what goes wrong', { concurrency: 2 }, () => {
         assert.match(reply.message, new RegExp(`^Configured eth0; not as wanted: .*Unknown interface MAC ${ETH1}`));
         namespace.plug(true);
       });
+
+      for (const [name, drill] of Object.entries(OF_ONE_STACK[stack.name] ?? {})) {
+        await t.test(name, () => drill(namespace));
+      }
     });
   }
 });

@@ -3,6 +3,7 @@ import type { FileChange } from '../api/host.js';
 import { assertAlone } from './alone.js';
 import { quietCloudInit } from './cloud-init.js';
 import { blockOf } from './formats/block.js';
+import { DESCRIPTION } from './formats/description.js';
 import { goneAddresses } from './gone.js';
 import { decideHostname } from './hostname.js';
 import {
@@ -46,12 +47,13 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const named = decideHostname(withChanges(facts, rendered.files), goneAddresses(facts, rendered.files));
   const feeds = renderer.feeds(facts);
   const resolving = decideResolver(withChanges(facts, rendered.files), feeds);
-  assertNothingForgotten(facts, rendered.files);
+  const undescribed = withoutDescription(facts, renderer);
+  assertNothingForgotten(facts, [...rendered.files, ...undescribed]);
   const spared = (actions: readonly Action[]): readonly Action[] => actions.flatMap((action) => sparing(action, facts));
   const plan = {
     renderer: renderer.name,
     before: spared(rendered.before),
-    files: together([...rendered.files, ...named.files, ...resolving.files, ...quietCloudInit(facts)]),
+    files: together([...rendered.files, ...named.files, ...resolving.files, ...quietCloudInit(facts), ...undescribed]),
     after: [
       ...named.after,
       ...spared([...forgottenMtus(facts, rendered.files), ...rendered.after]),
@@ -126,6 +128,11 @@ function assertNothingForgotten({ files, unknown = [] }: NetworkFacts, changes: 
     const reason = `the record of ${name} cannot be used, and without it ${loses.path} would lose the interface`;
     throw new AgentError('GW_NETWORK_INVALID', [reason]);
   }
+}
+
+/** Of a time when nothing else was there: each start of the agent would set it once more, whatever the stack has set. */
+function withoutDescription({ files }: NetworkFacts, { reads }: Renderer): readonly FileChange[] {
+  return reads.includes(DESCRIPTION) || !files.has(DESCRIPTION) ? [] : [{ type: 'remove', path: DESCRIPTION }];
 }
 
 /** No stack undoes an MTU when its key is gone from the file: the device would keep it until the next boot. */

@@ -51,9 +51,9 @@ export async function apply(
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
   }
-  // Nothing is to be undone of what these find.
-  for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
+  // Nothing is to be undone of what these find. Where a file cannot be written, no program is run at all.
   await host.files.check(left.files, LOCK);
+  for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
   const nics = touched(left, facts, old);
   const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
   await begin(host, { nics, live: old, files: left.files, restore: undoing.restore });

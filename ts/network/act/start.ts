@@ -34,7 +34,8 @@ async function setDescribed(host: Host, { log, programTimeoutMs }: ApplyOptions)
       return [];
     }
   });
-  const facts = { ...(await inspect(host, [direct])), interfaces, hostname: null };
+  // As if for the first time: a name that the description has may be another device's by now.
+  const facts = { ...(await inspect(host, [direct])), files: new Map<string, string>(), interfaces, hostname: null };
   await perform(direct.render(facts).after, { host, log, interfaces, programTimeoutMs });
   log.info({ interfaces: interfaces.map(({ nic }) => nic.name) }, 'described network set');
 }

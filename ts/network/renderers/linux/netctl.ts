@@ -117,8 +117,9 @@ export const netctl: Renderer = {
 
   boot(facts, nic) {
     // Ours is enabled by a program, after the files are written.
+    const isToBeEnabled = facts.copy !== true && facts.settled !== true;
     const isEnabled = ({ name, wanted }: Profile): boolean =>
-      wanted !== null || (name.startsWith(OURS) && facts.copy !== true);
+      wanted !== null || (name.startsWith(OURS) && isToBeEnabled);
     const started = profiles(facts).filter(isEnabled);
     return readNetctl(
       facts.files,

@@ -101,10 +101,12 @@ export const netifrc: Renderer = {
 
   checks: (_facts, changes) => syntaxChecks('/bin/sh', changes, (path) => path === MAIN || path.startsWith(`${MAIN}.`)),
 
-  boot({ files, present, copy }, nic) {
-    const isStarted = levels(nic.name).some((path) => present.has(path));
-    // Elsewhere a program sees to it, after the files are written.
-    return isStarted || copy !== true ? readNetifrc(files, isStarted, nic) : null;
+  boot({ files, present, copy, settled }, nic) {
+    const { name } = nic;
+    const isStarted = levels(name).some((path) => present.has(path));
+    // A program sees to it, after the files are written; of other names it is not known whether it has.
+    const isToBeStarted = copy !== true && !(settled === true && USUAL_NAMES.includes(name));
+    return isStarted || isToBeStarted ? readNetifrc(files, isStarted, nic) : null;
   },
 };
 
