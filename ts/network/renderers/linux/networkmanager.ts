@@ -142,7 +142,9 @@ export const networkmanager: Renderer = {
       const stdin = textOf(change);
       const id = valueOf(stdin, 'connection', 'id') ?? path.slice(PROFILES.length);
       // Before 1.38 it does not know the option.
-      return [{ argv: ['nmcli', '--offline', 'connection', 'modify', 'connection.id', id], stdin, path, unable: /--offline/ }];
+      return [
+        { argv: ['nmcli', '--offline', 'connection', 'modify', 'connection.id', id], stdin, path, unable: /--offline/ },
+      ];
     });
   },
 
