@@ -144,19 +144,6 @@ const OF_ONE_STACK: Readonly<Record<string, Readonly<Record<string, (namespace: 
       assert.match(state(), /^30 \(disconnected\)\s*$/);
     },
   },
-
-  direct: {
-    'a stack that is installed later sets the network alone from then on': async (namespace) => {
-      namespace.script(`printf 'auto lo\\niface lo inet loopback\\n' > /etc/network/interfaces`);
-      const { reply, programs } = await namespace.reset(OTHER);
-      assert.deepEqual(reply, OK);
-      assert.ok(programs.includes('ifup eth0'), programs.join('\n'));
-      // The agent starts once more.
-      await namespace.step({});
-      await has(namespace, OTHER, 'after the next start');
-      assert.equal(namespace.script('ls /etc/guestwire'), '');
-    },
-  },
 };
 
 async function refuses(namespace: Namespace, networking: Readonly<Record<string, unknown>>, check: Check) {

@@ -2,12 +2,25 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { startNetwork } from '../../../ts/network/act/start.js';
+import { decide } from '../../../ts/network/decide.js';
 import { DESCRIPTION, describeInterfaces } from '../../../ts/network/formats/description.js';
+import { RENDERERS } from '../../../ts/network/renderers/index.js';
 import { createScratch } from '../../support/scratch.js';
 import { ETH0 } from '../inputs.js';
 import { FACTS, Machine, OPTIONS } from './machine.js';
 
 suite('what is described', () => {
+  test('ends with the reset in which another stack takes over, and stays with its own', () => {
+    const files = new Map([[DESCRIPTION, describeInterfaces(FACTS.interfaces)]]);
+    const there = ['/etc/init.d/net.lo', '/lib/netifrc', '/run/openrc/started/net.eth0'];
+    const paths = (present: readonly string[]): readonly string[] =>
+      decide({ ...FACTS, files, present: new Set(present) }, RENDERERS)
+        .files.filter(({ type }) => type === 'remove')
+        .map(({ path }) => path);
+    assert.deepEqual(paths(there), [DESCRIPTION]);
+    assert.deepEqual(paths([]), []);
+  });
+
   test('goes to the paravirtual device of two with one MAC, as in a reset', async () => {
     await using made = new Machine(await createScratch());
     await made.scratch.write(DESCRIPTION, describeInterfaces(FACTS.interfaces));
