@@ -52,5 +52,5 @@ export async function foresee(plan: NetworkPlan, host: Host, timeoutMs: number):
     const reason = (await files.sealed(path)) ?? (await files.sealed(posix.dirname(path)));
     if (reason !== null) throw new AgentError('GW_FILE_FAILED', [path, `it is ${reason}`]);
   }
-  return host.live ? await validate(plan, host, timeoutMs) : [];
+  return host.live ? validate(plan, host, timeoutMs) : [];
 }

@@ -210,7 +210,7 @@ function lastOf(settings: readonly Setting[], name: string): string {
 /** Comments out what would win against our files and is about nothing else. */
 function retire(facts: NetworkFacts): readonly FileChange[] {
   return networkFiles(facts)
-    .filter(([path, text]) => path < DIRECTORY + OURS && !isOurs(path))
+    .filter(([path]) => path < DIRECTORY + OURS && !isOurs(path))
     .filter(([path, text]) => isOnlyAbout([...readSettings(text), ...dropInsOf(facts.files, path)], facts.interfaces))
     .flatMap(([path, text]) => {
       const lines = text
