@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { ifupdown } from '../../../ts/network/renderers/linux/ifupdown.js';
-import { brought, refused } from './table.js';
+import { brought, refused, decided } from './table.js';
 
 const MAIN = '/etc/network/interfaces';
 const OWN = 'auto eth0\niface eth0 inet static\n    address 192.0.2.4/24\n    gateway 192.0.2.1\n';
@@ -57,5 +57,18 @@ suite('ip commands in stanzas', () => {
     assert.deepEqual(boot(OWN + other('up ip link set $IFACE master eth0')), own);
     assert.deepEqual(boot(OWN + other('up ip link set eth1 master eth0 mtu 9000')), own);
     assert.deepEqual(boot(`${OWN}    pre-up ip link set $IFACE master br0\n    up ip link set $IFACE nomaster\n`), own);
+  });
+
+  test('a machine without IPv6 by sysctl.d(5) has no address of it, and one that is to have some is refused by the file', () => {
+    const six = { ipv4: [], gateway4: null, ipv6: [{ address: '2001:db8::5', prefix: 64 }] };
+    const machine = { present: ['/sbin/ifup'], wanted: six };
+    const off = (who: string): Record<string, string> => {
+      return { [MAIN]: OWN, '/etc/sysctl.d/9.conf': `net.ipv6.conf.${who}.disable_ipv6 = 1\n` };
+    };
+    for (const who of ['all', 'eth0']) {
+      assert.match(refused(ifupdown, off(who), machine), /^GW_NETWORK_BOOT .*2001:db8::5\/64.*9\.conf/);
+      assert.match(String(decided(ifupdown, off(who), { present: ['/sbin/ifup'] })), /object/);
+    }
+    assert.match(String(decided(ifupdown, off('eth1'), machine)), /object/);
   });
 });

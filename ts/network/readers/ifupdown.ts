@@ -7,8 +7,9 @@ import { deviceOf, isUp, logicalLines } from '../owners/ifupdown.js';
 import type { Boot } from '../plan.js';
 import { KernelBoot } from './listening.js';
 
-/** `texts`: the files that ifup reads, in its order. Null when nothing brings the device up. */
-export function readIfupdown(texts: readonly (readonly [path: string, text: string])[], nic: Nic): Boot | null {
+/** `read`: paths of the files that ifup reads, in its order. Null when nothing brings the device up. */
+export function readIfupdown(files: ReadonlyMap<string, string>, read: readonly string[], nic: Nic): Boot | null {
+  const texts = read.map((path) => [path, files.get(path) ?? ''] as const);
   const lines = texts.flatMap(([path, text]) => [...logicalLines(text)].map(({ words }) => ({ path, words })));
   const brought = lines.flatMap(({ words: [word = '', ...rest] }) => (isUp(word) ? rest : []));
   const stanzasOf = (words: readonly string[]): ReadonlySet<string> => {
@@ -36,7 +37,9 @@ export function readIfupdown(texts: readonly (readonly [path: string, text: stri
     }
   }
   finish(stanza, nic.name, boot);
-  return by.size === 0 ? null : boot.done([...by].join(', '));
+  if (by.size === 0) return null;
+  for (const path of boot.obeyIpv6Switch(files, nic.name)) if (!boot.hasIpv6) by.add(path);
+  return boot.done([...by].join(', '));
 }
 
 interface Stanza {

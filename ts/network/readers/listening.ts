@@ -22,13 +22,25 @@ export class KernelBoot extends BootBuilder {
 
   /** As sysctl.d(5) sets them for the device. Returns the files that do. */
   obeySysctls(files: ReadonlyMap<string, string>, name: string): readonly string[] {
+    return sysctls(files)
+      .flatMap(({ path, key, value }) => {
+        const [who, what] = [key.slice(0, -1).join('/'), key.at(-1)];
+        const isOn = value !== '0';
+        if (who === name && what === 'accept_ra') this.acceptsAdvertisements = isOn;
+        else if (who === name && what === 'autoconf') this.configuresItself = isOn;
+        else return [];
+        return [path];
+      })
+      .concat(this.obeyIpv6Switch(files, name));
+  }
+
+  /** Whether the device has IPv6 at all, by sysctl.d(5). Returns the files that say so. */
+  obeyIpv6Switch(files: ReadonlyMap<string, string>, name: string): readonly string[] {
     return sysctls(files).flatMap(({ path, key, value }) => {
       const [who, what] = [key.slice(0, -1).join('/'), key.at(-1)];
-      const isOn = value !== '0';
-      if (who === name && what === 'accept_ra') this.acceptsAdvertisements = isOn;
-      else if (who === name && what === 'autoconf') this.configuresItself = isOn;
-      else if ((who === name || who === 'all') && what === 'disable_ipv6') this.hasIpv6 = !isOn;
-      else return [];
+      // The kernel makes what is told of all the default of new devices, too.
+      if ((who !== name && who !== 'all') || what !== 'disable_ipv6') return [];
+      this.hasIpv6 = value === '0';
       return [path];
     });
   }

@@ -21,6 +21,7 @@ import {
   writeIfChanged,
 } from '../../plan.js';
 import { readIfupdown } from '../../readers/ifupdown.js';
+import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes } from '../../routes.js';
 import { mayStart, maskOf } from '../../units.js';
 
@@ -52,7 +53,7 @@ const LEASED = /^\s*(?:iface|interface)\s+(\S+)\s+inet6?\s+dhcp\b/gm;
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
-  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES, maskOf(UNIT)],
+  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES, ...SYSCTL_FILES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED, RESOLVCONF_HOOK],
   // By a hook that gets what a stanza says; ifupdown-ng and busybox tell their hooks less.
   feeds: ({ present }) => (present.has(RESOLVCONF_HOOK) && isClassic(present) ? ['resolvconf'] : []),
@@ -142,10 +143,7 @@ export const ifupdown: Renderer = {
 
   boot({ files, present }, nic) {
     const { read } = followSources(files, MAIN, isClassic(present));
-    return readIfupdown(
-      read.map((path) => [path, files.get(path) ?? '']),
-      nic,
-    );
+    return readIfupdown(files, read, nic);
   },
 };
 
