@@ -1,7 +1,7 @@
 /** `plan`, `apply` and `doctor` on an image that is not running. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { type Scratch, createScratch } from '../support/scratch.js';
@@ -251,5 +251,20 @@ suite('the network of an image', () => {
       await one.write(link, '');
       assert.equal((await apply()).code, 0, link);
     }
+  });
+
+  test('bytes of others that are not UTF-8 stay as they are, in the files that are edited', async () => {
+    await using one = await createScratch();
+    await one.write('sbin/ifup', '', 0o755);
+    const path = await one.write('etc/network/interfaces', '');
+    const kept = 'auto lo\niface lo inet loopback\n# B\xfcro\niface ppp0 inet ppp\n    provider \x80\xff\n';
+    writeFileSync(path, Buffer.from(`${kept}auto enX0\niface enX0 inet dhcp\n`, 'latin1'));
+    const facts = await one.write('facts.json', JSON.stringify(FACTS));
+    assert.equal((await runCli(['apply', 'network', '--root', one.root, '--facts', facts])).code, 0);
+    const now = readFileSync(path, 'latin1');
+    assert.ok(now.startsWith(kept), now);
+    assert.match(now, /address 192\.0\.2\.4/);
+    const again = await runCli(['apply', 'network', '--root', one.root, '--facts', facts]);
+    assert.equal(again.stdout, 'enX0: right already (ifupdown)\n');
   });
 });

@@ -108,10 +108,13 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
   return {
     live: false,
     files: {
-      read: never,
+      read: (path) => {
+        const text = files[links[path] ?? path];
+        return Promise.resolve(text === undefined ? null : Buffer.from(text));
+      },
       readInHome: never,
       readPart: never,
-      readText: (path) => Promise.resolve(files[links[path] ?? path] ?? null),
+      readText: never,
       list: (path) => Promise.resolve(children(Object.keys(files), path.endsWith('/') ? path : `${path}/`)),
       status: (path) => {
         const target = links[path];

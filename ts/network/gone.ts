@@ -1,7 +1,7 @@
 /** Which addresses a change takes from the machine, by all that is known of it. */
 import type { FileChange } from '../api/host.js';
 import { familyOf, isLinkLocal, parseAddress } from './address.js';
-import { type NetworkFacts, wantedAddresses } from './plan.js';
+import { type NetworkFacts, textOf, wantedAddresses } from './plan.js';
 
 /**
  * Addresses that the machine had and has no more after `changes` to its files: those that the changes take out of them,
@@ -20,7 +20,7 @@ export function goneAddresses(facts: NetworkFacts, changes: readonly FileChange[
   });
   const known = [...wantedAddresses({ interfaces: configured }), ...replaced.map(({ address }) => address)];
   const dropped = changes.flatMap((change) => {
-    const now = addressesIn(change.type === 'write' ? Buffer.from(change.content).toString('utf8') : '');
+    const now = addressesIn(change.type === 'write' ? textOf(change) : '');
     return [...addressesIn(files.get(change.path) ?? '')].filter((address) => !now.has(address));
   });
   return new Set([...known.filter((address) => !elsewhere.has(address)), ...dropped].filter((one) => !wanted.has(one)));

@@ -257,7 +257,7 @@ export function withChanges(facts: NetworkFacts, changes: readonly FileChange[])
 }
 
 export function textOf({ content }: Extract<FileChange, { type: 'write' }>): string {
-  return Buffer.from(content).toString('utf8');
+  return typeof content === 'string' ? content : Buffer.from(content).toString('utf8');
 }
 
 /**

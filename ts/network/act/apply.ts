@@ -3,7 +3,15 @@ import type { Commit, FileChange, Host, LiveAddress, LiveNetwork } from '../../a
 import { isLinkLocal } from '../address.js';
 import { begin, end, settingsOf } from './interrupted.js';
 import { type ApplyOptions, kernelState, perform, performEach, putBack, runsPrograms, until } from './perform.js';
-import { type InterfaceConfig, type NetworkFacts, type NetworkPlan, type Renderer, withChanges } from '../plan.js';
+import {
+  type InterfaceConfig,
+  type NetworkFacts,
+  type NetworkPlan,
+  type Renderer,
+  textOf,
+  withChanges,
+} from '../plan.js';
+import { encode } from '../formats/bytes.js';
 import { compareBoot } from '../proof.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
@@ -52,7 +60,7 @@ export async function apply(
     return 'unchanged';
   }
   // Nothing is to be undone of what these find. Where a file cannot be written, no program is run at all.
-  await host.files.check(left.files, LOCK);
+  await host.files.check(left.files.map(inBytes), LOCK);
   for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
   const nics = touched(left, facts, old);
   const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
@@ -123,7 +131,7 @@ async function changing(
 ): Promise<readonly string[]> {
   let commit: Commit | null = null;
   try {
-    commit = await host.files.commit(files, LOCK);
+    commit = await host.files.commit(files.map(inBytes), LOCK);
     await after();
     await commit.confirm();
   } catch (error) {
@@ -144,6 +152,11 @@ async function changing(
   }
   await end(host);
   return commit.changed;
+}
+
+/** With what was no UTF-8 of the file before. */
+function inBytes(change: FileChange): FileChange {
+  return change.type === 'remove' ? change : { ...change, content: encode(textOf(change)) };
 }
 
 /** What stays of the new files, in words, or null. */

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError } from '../../api/errors.js';
-import type { Host } from '../../api/host.js';
+import type { Files, Host } from '../../api/host.js';
 import { CLOUD_FILES } from '../cloud-init.js';
 import { readConfigured } from './configured.js';
 import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
+import { decode } from '../formats/bytes.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
 import type { FileAccess, InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
 import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
@@ -84,7 +85,7 @@ export async function inspect(
     if (follows !== undefined) await readFollowed(host, () => follows({ files, present }), read);
   }
   const status = await host.files.status(RESOLV_CONF);
-  const text = status?.type === 'file' ? ((await host.files.readText(RESOLV_CONF)) ?? '') : null;
+  const text = status?.type === 'file' ? ((await readWhole(host.files, RESOLV_CONF)) ?? '') : null;
   // A link belongs to whoever made what it points to; only a plain file is anybody's.
   if (text !== null) files.set(RESOLV_CONF, text);
   const resolver = resolverOf({ target: status?.target ?? null, text, files, present });
@@ -94,11 +95,17 @@ export async function inspect(
   return { currentHostname: await host.network.hostname(), ...machine };
 }
 
+/** The file's text, with what of it is no UTF-8; null when there is none. */
+export async function readWhole(files: Files, path: string): Promise<string | null> {
+  const bytes = await files.read(path);
+  return bytes === null ? null : decode(bytes);
+}
+
 /** `text`: of a plain file, or null. */
 async function readResolvConf({ files }: Host, text: string | null): Promise<ResolvConf> {
   const leadsTo = await files.resolve(RESOLV_CONF);
   if (leadsTo === null) return { leadsTo, text, sealed: null };
-  return { leadsTo, text: text ?? (await files.readText(RESOLV_CONF)), sealed: await files.sealed(RESOLV_CONF) };
+  return { leadsTo, text: text ?? (await readWhole(files, RESOLV_CONF)), sealed: await files.sealed(RESOLV_CONF) };
 }
 
 async function readPublished({ store }: Host): Promise<Published> {
@@ -148,7 +155,7 @@ async function readFile(
     return isMask && (isGlob(pattern) || path.includes('/systemd/')) ? { text: '', access: 'mask' } : null;
   }
   const status = await files.status(target);
-  const text = status?.type === 'file' ? await files.readText(target) : null;
+  const text = status?.type === 'file' ? await readWhole(files, target) : null;
   return status === null || text === null ? null : { text, access: { mode: status.mode, uid: live ? status.uid : 0 } };
 }
 

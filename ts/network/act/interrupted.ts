@@ -7,6 +7,7 @@ import type { Before } from './changes.js';
 import { INTERRUPTED, LOCK } from './unfinished.js';
 import { type ApplyOptions, performEach, putBack, runsPrograms } from './perform.js';
 import type { Action } from '../plan.js';
+import { readWhole } from './gather.js';
 
 /** What it takes to undo a change. */
 export interface Change {
@@ -93,7 +94,7 @@ function parse(text: string): Change | null {
 
 async function inEffect({ files }: Host, changes: readonly FileChange[]): Promise<boolean> {
   for (const change of changes) {
-    const text = await files.readText(change.path);
+    const text = await readWhole(files, change.path);
     if (change.type === 'remove' ? text !== null : text !== change.content) return false;
   }
   return true;
