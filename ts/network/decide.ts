@@ -16,6 +16,7 @@ import {
   withChanges,
 } from './plan.js';
 import { assertBoot } from './proof.js';
+import { assertNames } from './renamed.js';
 import { decideResolver, unlasting } from './resolvers/index.js';
 
 /** RFC 894. */
@@ -64,6 +65,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
   assertAlone(after, renderer, renderers);
+  assertNames(after);
   const checks = renderer.checks?.(after, plan.files) ?? [];
   const pathsOf = (changes: readonly FileChange[]): readonly string[] => changes.map(({ path }) => path);
   const network = pathsOf(rendered.files);

@@ -67,8 +67,8 @@ suite('ip commands in stanzas', () => {
     };
     for (const who of ['all', 'eth0']) {
       assert.match(refused(ifupdown, off(who), machine), /^GW_NETWORK_BOOT .*2001:db8::5\/64.*9\.conf/);
-      assert.match(String(decided(ifupdown, off(who), { present: ['/sbin/ifup'] })), /object/);
+      assert.equal(typeof decided(ifupdown, off(who), { present: ['/sbin/ifup'] }), 'object');
     }
-    assert.match(String(decided(ifupdown, off('eth1'), machine)), /object/);
+    assert.equal(typeof decided(ifupdown, off('eth1'), machine), 'object');
   });
 });

@@ -7,6 +7,7 @@ import { NAMING_ASKS, NAMING_FILES, hostnameProblem } from '../hostname.js';
 import { decode } from '../formats/bytes.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
 import type { FileAccess, InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
+import { NAME_FILES } from '../renamed.js';
 import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
 import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
@@ -72,7 +73,13 @@ export async function inspect(
     files.set(path, found.text);
     access.set(path, found.access);
   };
-  const patterns = [...NAMING_FILES, ...CLOUD_FILES, ...RESOLVER_READS, ...renderers.flatMap(({ reads }) => reads)];
+  const patterns = [
+    ...NAMING_FILES,
+    ...CLOUD_FILES,
+    ...NAME_FILES,
+    ...RESOLVER_READS,
+    ...renderers.flatMap(({ reads }) => reads),
+  ];
   for (const pattern of new Set(patterns)) {
     for (const path of await expand(host, pattern)) await read(path, pattern);
   }

@@ -1,0 +1,71 @@
+/** Names that devices of ours get at the next boot, where files say so for certain: systemd.link(5), and udev's rules. Pure. */
+import { AgentError } from '../api/errors.js';
+import type { Nic } from '../api/host.js';
+import { effectivePaths } from './formats/folders.js';
+import { type Setting, readSettings } from './formats/ini-file.js';
+import type { NetworkFacts } from './plan.js';
+
+/** Of files with one name that in the first folder counts. */
+const FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map((root) => `${root}/systemd/network/`);
+/** Written by udev itself until 2014, and by hand and by cloud-init since. */
+const RULES = '/etc/udev/rules.d/';
+/** What tells a name. */
+export const NAME_FILES: readonly string[] = [...FOLDERS.map((folder) => `${folder}*.link`), `${RULES}*.rules`];
+
+type Files = ReadonlyMap<string, string>;
+
+/**
+ * Throws GW_NETWORK_BOOT where a device of ours will have another name: what is written for the one that it has now would
+ * be for nobody, or for another device.
+ */
+export function assertNames({ files, interfaces, leftAlone = [] }: NetworkFacts): void {
+  for (const { nic } of interfaces) {
+    const found = leftAlone.includes(nic.name) ? null : (byRule(files, nic) ?? byLink(files, nic));
+    if (found === null || found.name === nic.name) continue;
+    throw new AgentError('GW_NETWORK_BOOT', [`${nic.mac} to be called ${nic.name}`, `${found.name} by ${found.path}`]);
+  }
+}
+
+interface Naming {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** udev(7): of several the last one counts, and all before a `.link`. */
+function byRule(files: Files, { mac }: Nic): Naming | null {
+  const paths = effectivePaths(files, [RULES], '.rules');
+  const lines = paths.flatMap((path) => (files.get(path) ?? '').split('\n').map((line) => ({ path, line })));
+  const naming = lines.findLast(({ line }) => {
+    const address = /^[^#]*ATTRS?\{address\}=="([^"]*)"/.exec(line)?.[1];
+    return address?.toLowerCase() === mac && /[\s,]NAME[:+]?="\w/.test(line);
+  });
+  if (naming === undefined) return null;
+  const name = /[\s,]NAME[:+]?="([^"]*)"/.exec(naming.line)?.[1] ?? '';
+  // `%k` and the like stand for what udev only then knows.
+  return /[%$]/.test(name) ? null : { name, path: naming.path };
+}
+
+/** The first file that matches is the only one. None where that depends on more than a MAC, or a policy may tell the name. */
+function byLink(files: Files, nic: Nic): Naming | null {
+  for (const path of effectivePaths(files, FOLDERS, '.link')) {
+    const settings = readSettings(files.get(path) ?? '');
+    const match = settings.filter(({ section }) => section === 'Match');
+    if (match.length === 0 || match.some((setting) => isOther(setting, nic))) continue;
+    if (!match.every(({ key }) => isMac(key))) return null;
+    const told = (key: string): string => {
+      return settings.findLast((one) => one.section === 'Link' && one.key === key)?.value ?? '';
+    };
+    const name = told('Name');
+    return name === '' || told('NamePolicy') !== '' ? null : { name, path };
+  }
+  return null;
+}
+
+function isMac(key: string): boolean {
+  return key === 'MACAddress' || key === 'PermanentMACAddress';
+}
+
+function isOther({ key, value }: Setting, { mac }: Nic): boolean {
+  const plain = (text: string): string => text.toLowerCase().replaceAll(/[^0-9a-f]/g, '');
+  return isMac(key) && !value.split(/\s+/).map(plain).includes(plain(mac));
+}
