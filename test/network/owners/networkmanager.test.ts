@@ -93,6 +93,11 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.equal(priority(given(`mac-address-denylist=${ETH0.mac.toUpperCase()};`)), '120');
     assert.equal(priority(given('mac-address-blacklist=52:54:00:00:00:99;')), '201');
     assert.equal(priority(given('mac-address=52:54:00:00:00:99')), '120');
+    // The old form: bytes.
+    const taken = (bytes: string): boolean => {
+      return /^autoconnect=false$/m.test(after(given(`mac-address=${bytes}`)).get(`${ETC}m`) ?? '');
+    };
+    assert.deepEqual([taken('82;84;0;170;0;1;'), taken('82;84;0;170;0;9;')], [true, false]);
   });
 
   test('no priority is higher than 999: the plan refuses, with the name of the profile and its file', () => {
@@ -108,6 +113,12 @@ suite('NetworkManager: which profile takes a device', () => {
   test('a VLAN whose parent is the UUID of the profile of our device gets the name of the device, and nothing else', () => {
     const files = { [`${ETC}eth0`]: eth0, [`${ETC}v`]: child(WIRED) };
     assert.equal(after(files).get(`${ETC}v`), child('eth0'));
+    const letters = 'abcdef11-2222-4333-8444-555555555555';
+    const capitals = {
+      [`${ETC}eth0`]: profile('interface-name=eth0', '', letters.toUpperCase()),
+      [`${ETC}v`]: child(letters),
+    };
+    assert.equal(after(capitals).get(`${ETC}v`), child('eth0'));
     const { after: actions } = planOf(factsWith(files));
     assert.ok(actions.some((one) => one.type === 'run' && one.argv.includes('load') && one.argv.includes(`${ETC}v`)));
   });
@@ -169,6 +180,18 @@ suite('NetworkManager: which profile takes a device', () => {
       'except:type:ethernet',
     ]) {
       assert.match(refusal({ [image]: list(devices) }), /^planned by networkmanager$/, devices);
+    }
+    const section = (name: string, match: string, managed: string): string =>
+      `[${name}]\n${match === '' ? '' : `match-device=${match}\n`}managed=${managed}\n`;
+    for (const text of [section('device-x', 'interface-name:eth0', '0'), section('device', '', 'false')]) {
+      assert.ok(refusal({ [image]: text }).includes(`eth0, which ${image} takes from it`), text);
+    }
+    for (const text of [
+      section('device-x', 'interface-name:eth1', '0'),
+      section('device', '', '1'),
+      section('devices', '', '0'),
+    ]) {
+      assert.match(refusal({ [image]: text }), /^planned by networkmanager$/, text);
     }
     const mine = { [image]: list('eth0'), [main]: list('eth1', 'unmanaged-devices+') };
     assert.ok(refusal(mine).includes(`eth0, which ${main} takes`));

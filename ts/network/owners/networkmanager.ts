@@ -30,6 +30,7 @@ export const HIGHEST_PRIORITY = 999;
 export interface Profile {
   readonly path: string;
   readonly text: string;
+  /** In lower case, as NetworkManager takes it. */
   readonly uuid: string | null;
   /** Its id, or else its file, for people. */
   readonly name: string;
@@ -44,7 +45,7 @@ export function profilesIn({ files, access }: Machine): readonly Profile[] {
       .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix) && isPrivate(access?.get(path)))
       .map(([path, text]): Profile => {
         const name = valueOf(text, 'connection', 'id') ?? path.slice(folder.length);
-        return { path, text, uuid: valueOf(text, 'connection', 'uuid') ?? null, name };
+        return { path, text, uuid: valueOf(text, 'connection', 'uuid')?.toLowerCase() ?? null, name };
       }),
   );
   return all.filter(({ uuid }, index) => uuid === null || all.findIndex((other) => other.uuid === uuid) === index);
@@ -101,8 +102,9 @@ export function portOf(
       (value) => value !== undefined,
     );
     if (named === undefined || named === '' || !takes(profile.text, nic)) continue;
-    const controller = profiles.find(({ uuid, name, text }) =>
-      [uuid, name, valueOf(text, 'connection', 'interface-name')].includes(named),
+    const controller = profiles.find(
+      ({ uuid, name, text }) =>
+        uuid === named.toLowerCase() || [name, valueOf(text, 'connection', 'interface-name')].includes(named),
     );
     const text = controller?.text ?? '';
     // A controller may bring its ports up whatever these say of themselves.
@@ -115,7 +117,9 @@ export function portOf(
 
 /** The VPNs, by UUID, that come up with a profile and are there. */
 export function secondariesOf(text: string, profiles: readonly Profile[]): readonly string[] {
-  return listOf(valueOf(text, 'connection', 'secondaries')).filter((one) => profiles.some(({ uuid }) => uuid === one));
+  return listOf(valueOf(text, 'connection', 'secondaries')).filter((one) =>
+    profiles.some(({ uuid }) => uuid === one.toLowerCase()),
+  );
 }
 
 /** NetworkManager 1.46 has renamed them. */
@@ -144,8 +148,8 @@ export function takes(text: string, { name, mac, permanentMac }: Nic): boolean {
 }
 
 /**
- * The file by which NetworkManager is told to leave the device alone, whatever profile there is: `unmanaged-devices` of
- * NetworkManager.conf(5); null when there is none.
+ * The file by which NetworkManager is told to leave the device alone, whatever profile there is: `unmanaged-devices` and
+ * `[device]` sections with `managed` of NetworkManager.conf(5); null when there is none.
  */
 export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): string | null {
   let by: string | null = null;
@@ -160,7 +164,25 @@ export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): strin
       by = path;
     }
   }
-  return isSpecified(specs, nic) ? by : null;
+  return isSpecified(specs, nic) ? by : unmanagedBySection(files, nic);
+}
+
+/** Of several sections for the device that contradict one another, the one that says no counts here. */
+function unmanagedBySection(files: ReadonlyMap<string, string>, nic: Nic): string | null {
+  const sections = new Map<string, { match: string; managed: string; path: string }>();
+  for (const path of configurationIn(files)) {
+    for (const { section, key, value } of readSettings(files.get(path) ?? '')) {
+      if (!/^device(?:[^A-Za-z].*)?$/.test(section)) continue;
+      const known = sections.get(section) ?? { match: '*', managed: '', path };
+      if (key === 'match-device') sections.set(section, { ...known, match: value });
+      if (key === 'managed') sections.set(section, { ...known, managed: value, path });
+    }
+  }
+  const found = [...sections.values()].find(
+    ({ match, managed }) =>
+      /^(?:0|no|off|false)$/i.test(managed) && isSpecified(match.split(/[,;\s]+/).filter(Boolean), nic),
+  );
+  return found?.path ?? null;
 }
 
 /**
@@ -206,7 +228,10 @@ function meets(spec: string, { name, mac, permanentMac, driver }: Nic): boolean 
   return [mac, permanentMac].includes(asMac(kind === 'mac' ? value : spec));
 }
 
+/** In the old form as well, a list of bytes. */
 function asMac(text: string): string {
+  const bytes = /^(?:\d{1,3};){5}\d{1,3};?$/.test(text) ? text.split(';').slice(0, 6) : null;
+  if (bytes !== null) return bytes.map((byte) => Number(byte).toString(16).padStart(2, '0')).join(':');
   return text.toLowerCase().replaceAll('-', ':');
 }
 

@@ -227,7 +227,7 @@ function withoutIfcfg(facts: NetworkFacts): readonly FileChange[] {
 function withParentsByName(path: string, text: string, all: readonly Profile[], facts: NetworkFacts): string {
   const lines = text.split('\n');
   for (const { key, value, line } of readSettings(text)) {
-    const below = key === 'parent' ? all.find(({ uuid }) => uuid === value) : undefined;
+    const below = key === 'parent' ? all.find(({ uuid }) => uuid === value.toLowerCase()) : undefined;
     if (below === undefined || isOurs(below.path, below.text)) continue;
     const taken = devicesOf(below, facts);
     if (taken.length > 1) {
@@ -279,7 +279,7 @@ function refuseUnmanaged(facts: NetworkFacts): void {
   for (const { nic } of interfaces) {
     const path = unmanagedBy(files, nic);
     if (path === null) continue;
-    const why = `anything with ${nic.name}, which ${path} takes from it (unmanaged-devices)`;
+    const why = `anything with ${nic.name}, which ${path} takes from it (unmanaged-devices or managed)`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
