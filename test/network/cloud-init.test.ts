@@ -40,6 +40,22 @@ suite('cloud-init', () => {
     assert.deepEqual(written(factsOf('web1', installed)), [network, name]);
   });
 
+  test('a part of a provider with the same key that comes after ours is passed by another name, and ours are in one place', () => {
+    const D = '/etc/cloud/cloud.cfg.d/';
+    const provider = { [`${D}zz-provider.cfg`]: 'network: {version: 1, config: []}\n' };
+    const facts = factsOf('web1', { ...installed, ...provider, [NETWORK]: 'network: {config: disabled}\n' });
+    const paths = quietCloudInit(facts).map(({ type, path }) => `${type} ${path}`);
+    const later = `${D}zzzz-guestwire-disable-network-config.cfg`;
+    assert.deepEqual(paths, [`remove ${NETWORK}`, `write ${later}`, `write ${NAME}`]);
+    const now = withChanges(facts, quietCloudInit(facts));
+    assert.deepEqual(quietCloudInit(now), []);
+    const without = new Map([...now.files].filter(([path]) => !path.includes('provider')));
+    assert.deepEqual(
+      quietCloudInit({ ...now, files: without }).map(({ type, path }) => `${type} ${path}`),
+      [`remove ${later}`, `write ${NETWORK}`],
+    );
+  });
+
   test('the name stays its business as long as the host wants none', () => {
     assert.deepEqual(written(factsOf(null, installed)), [network]);
   });
@@ -60,7 +76,7 @@ suite('cloud-init', () => {
   });
 
   test('all that it looks at is gathered', () => {
-    const files = ['/etc/cloud/cloud.cfg', NETWORK, NAME];
+    const files = ['/etc/cloud/cloud.cfg', '/etc/cloud/cloud.cfg.d/*.cfg'];
     assert.deepEqual(CLOUD_FILES, [...files, ...files.map((path) => `/usr/local${path}`)]);
   });
 });

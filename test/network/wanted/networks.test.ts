@@ -144,6 +144,11 @@ const REFUSED: readonly (readonly [what: string, values: Values, message: string
   ],
   ['an MTU that is no number', { ...STATIC, mtu: '1500 bytes' }, "'mtu': expected 68 to 65535 bytes, got '1500 bytes'"],
   ['its own gateway', { ...STATIC, gateway: '192.0.2.4' }, '192.0.2.4 is its own gateway'],
+  [
+    'a gateway at an end of its network',
+    { ...STATIC, gateway: '192.0.2.255' },
+    '192.0.2.255 is no gateway, but an end of 192.0.2.0/24',
+  ],
 ];
 
 suite('records of vm-data/networks', () => {

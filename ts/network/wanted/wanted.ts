@@ -1,7 +1,7 @@
 /** Everything that the host published about interfaces, read and made consistent. */
 import type { Nic } from '../../api/host.js';
 import { parseHostJson } from '../../api/json.js';
-import { familyOf } from '../address.js';
+import { broadcastOf, familyOf, networkOf } from '../address.js';
 import type { InterfaceConfig } from '../plan.js';
 import { readNetwork } from './networks.js';
 import { readRecord } from './records.js';
@@ -231,7 +231,12 @@ function byName<T>(map: ReadonlyMap<string, T>): readonly (readonly [string, T])
 function checked(config: InterfaceConfig, good: readonly { readonly config: InterfaceConfig }[]): InterfaceConfig {
   const own = [...config.ipv4, ...config.ipv6].map(({ address }) => address);
   for (const gateway of [config.gateway4, config.gateway6]) {
-    if (gateway !== null && own.includes(gateway)) throw new RecordError(`${gateway} is its own gateway`);
+    if (gateway === null) continue;
+    if (own.includes(gateway)) throw new RecordError(`${gateway} is its own gateway`);
+    const subnet = config.ipv4.find((one) => one.prefix < 31 && [networkOf(one), broadcastOf(one)].includes(gateway));
+    if (subnet !== undefined) {
+      throw new RecordError(`${gateway} is no gateway, but an end of ${networkOf(subnet)}/${subnet.prefix}`);
+    }
   }
   const shared = sharedAddress(
     config,
