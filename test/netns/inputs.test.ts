@@ -78,7 +78,7 @@ class Guest implements AsyncDisposable {
       const { reply, programs, hostname } = await this.#namespace.reset(input);
       assert.equal(reply.returncode, unusable === undefined ? '0' : '1', reply.message);
       const of = Object.keys(input.wanted).sort().join(' ');
-      const start = unusable === undefined ? '' : `Configured ${of}; left alone: ${unusable}`;
+      const start = unusable === undefined ? '' : `Configured ${of}; not as wanted: ${unusable}`;
       assert.equal(reply.message.slice(0, start.length || undefined), start);
       if (when === 'again') assert.deepEqual(programs, [], 'the same data again runs nothing');
       if (this.#hostname !== null) assert.equal(hostname, this.#hostname, when);
