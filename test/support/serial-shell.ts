@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long a script may take on a machine that is emulated, milliseconds. */
-export const PATIENCE = 120_000;
+export const PATIENCE = 360_000;
 
 /** How a script ended. */
 export interface Ended {

@@ -81,6 +81,9 @@ const CASES: Readonly<Record<string, (place: Place) => Promise<void>>> = {
   },
 };
 
+/** The machine is emulated, instruction by instruction, and shares two processors with other tests. */
+const SLOWER = 4;
+
 function networkOf(address: string): Readonly<Record<string, string>> {
   return {
     'vm-data/hostname': 'web1.example.org',
@@ -124,9 +127,12 @@ suite('on the real hypervisor', () => {
 
   let failed = false;
 
-  /** One machine, one story: after a step that failed the others would only wait for what does not come. */
-  function step(name: string, timeout: number, tell: (t: TestContext) => Promise<void>): void {
-    test(name, { timeout: timeout * 1000 }, async (t) => {
+  /**
+   * One machine, one story: after a step that failed the others would only wait for what does not come. `seconds`: how long
+   * it may take on a machine that does nothing else.
+   */
+  function step(name: string, seconds: number, tell: (t: TestContext) => Promise<void>): void {
+    test(name, { timeout: seconds * 1000 * SLOWER }, async (t) => {
       assert.ok(!failed, 'an earlier step failed');
       failed = true;
       await tell(t);

@@ -101,7 +101,7 @@ export class Guest {
   }
 
   /** Resolves once `text` stands in the agent's log; throws with the log when it does not within `patience` ms. */
-  async logged(text: string, patience = 60_000): Promise<void> {
+  async logged(text: string, patience = PATIENCE): Promise<void> {
     const until = performance.now() + patience;
     while ((await this.try(`grep -q '${text}' /var/log/guestwire.log`)).status !== 0) {
       if (performance.now() > until)
