@@ -6,7 +6,8 @@ import { type NetworkFacts, wantedAddresses } from '../network/plan.js';
 
 /**
  * A sentence for each line of /etc/hosts by which the machine's name leads to an address that the machine does not have,
- * also after a reset where one is wanted: then `facts` have the files that it leaves. Of an address that may still come from the network nothing is said.
+ * also after a reset where one is wanted: then `facts` have the files that it leaves. Of an address that may still come
+ * from the network nothing is said.
  */
 export function strangeHosts(facts: NetworkFacts, isWanted: boolean, isLive: boolean): readonly string[] {
   const { live = [], interfaces, currentHostname } = facts;

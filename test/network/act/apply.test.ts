@@ -40,13 +40,17 @@ async function failure(made: Machine, plan: NetworkPlan = PLAN): Promise<AgentEr
   return error;
 }
 
+/** As by somebody's hook: the folder of the old file is gone. */
+async function loseFolder(root: string): Promise<void> {
+  await rm(join(root, 'etc/guestwire'), { recursive: true });
+  await writeFile(join(root, 'etc/guestwire'), '');
+}
+
 suite('a change of the network that fails', () => {
   test('is undone live where its files cannot be put back, and the answer names them', async () => {
     await using made = await machine((one, root) => {
       one.programs.set('up', async () => {
-        // Somebody's hook: the folder of the old file is gone.
-        await rm(join(root, 'etc/guestwire'), { recursive: true });
-        await writeFile(join(root, 'etc/guestwire'), '');
+        await loseFolder(root);
       });
     });
     const { code, message } = await failure(made);
@@ -80,8 +84,7 @@ suite('a change of the network that fails', () => {
       one.programs.set('down', async () => {
         one.addresses = [];
         one.broken.changes = 1;
-        await rm(join(root, 'etc/guestwire'), { recursive: true });
-        await writeFile(join(root, 'etc/guestwire'), '');
+        await loseFolder(root);
       });
     });
     const { code, message } = await failure(made);

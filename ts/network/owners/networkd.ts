@@ -6,9 +6,14 @@ import { type Setting, readSettings } from '../formats/ini-file.js';
 import { networkdFile } from './live.js';
 
 /** Of files with one name that in the first folder counts. */
-const FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map((root) => `${root}/systemd/network/`);
+export const NETWORKD_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map(
+  (root) => `${root}/systemd/network/`,
+);
 /** For a renderer's `reads`. */
-export const NETWORKD_FILES = FOLDERS.flatMap((folder) => [`${folder}*.network`, `${folder}*.network.d/*.conf`]);
+export const NETWORKD_FILES = NETWORKD_FOLDERS.flatMap((folder) => [
+  `${folder}*.network`,
+  `${folder}*.network.d/*.conf`,
+]);
 
 type Files = ReadonlyMap<string, string>;
 
@@ -125,7 +130,7 @@ function matchesAll(patterns: readonly string[], value: string | null): Match {
 
 /** Paths of the files below `under` that count, in networkd's order; masked ones are left out. */
 function effective(files: Files, under: string, suffix: string): readonly string[] {
-  const folders = FOLDERS.map((folder) => folder + under);
+  const folders = NETWORKD_FOLDERS.map((folder) => folder + under);
   return effectivePaths(files, folders, suffix).filter((path) => files.get(path) !== '');
 }
 

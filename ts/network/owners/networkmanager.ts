@@ -4,6 +4,7 @@
  * met: a profile that may take the device is a rival.
  */
 import type { Nic } from '../../api/host.js';
+import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 import { readSettings } from '../formats/ini-file.js';
 import type { FileAccess, NetworkFacts } from '../plan.js';
@@ -193,17 +194,10 @@ export function unreadableConfiguration({ files, access }: Machine): string | nu
   return configurationIn(files).find((path) => access?.get(path) === 'mask') ?? null;
 }
 
-/** In the order in which they are read. */
-function configurationIn(files: ReadonlyMap<string, string>): readonly string[] {
-  const names = new Set<string>();
-  const [own = [], ...others] = CONFIGURATION.map((folder) =>
-    [...files.keys()].filter((path) => {
-      const name = path.slice(folder.length);
-      const counts = path.startsWith(folder) && path.endsWith('.conf') && !names.has(name);
-      if (counts) names.add(name);
-      return counts;
-    }),
-  ).map((paths) => paths.sort());
+/** Paths of its configuration, in the order in which they are read: of a key that comes twice the last one counts. */
+export function configurationIn(files: ReadonlyMap<string, string>): readonly string[] {
+  const parts = effectivePaths(files, CONFIGURATION, '.conf');
+  const [own = [], ...others] = CONFIGURATION.map((folder) => parts.filter((path) => path.startsWith(folder)));
   return [...others.reverse().flat(), MAIN, ...own];
 }
 

@@ -22,25 +22,24 @@ export class KernelBoot extends BootBuilder {
 
   /** As sysctl.d(5) sets them for the device. Returns the files that do. */
   obeySysctls(files: ReadonlyMap<string, string>, name: string): readonly string[] {
-    return sysctls(files)
-      .flatMap(({ path, key, value }) => {
-        const [who, what] = [key.slice(0, -1).join('/'), key.at(-1)];
-        const isOn = value !== '0';
-        if (who === name && what === 'accept_ra') this.acceptsAdvertisements = isOn;
-        else if (who === name && what === 'autoconf') this.configuresItself = isOn;
-        else return [];
-        return [path];
-      })
-      .concat(this.obeyIpv6Switch(files, name));
+    return this.#obey(files, name, ['accept_ra', 'autoconf', 'disable_ipv6']);
   }
 
-  /** Whether the device has IPv6 at all, by sysctl.d(5). Returns the files that say so. */
+  /** Only whether the device has IPv6 at all. */
   obeyIpv6Switch(files: ReadonlyMap<string, string>, name: string): readonly string[] {
+    return this.#obey(files, name, ['disable_ipv6']);
+  }
+
+  #obey(files: ReadonlyMap<string, string>, name: string, keys: readonly string[]): readonly string[] {
     return sysctls(files).flatMap(({ path, key, value }) => {
-      const [who, what] = [key.slice(0, -1).join('/'), key.at(-1)];
-      // The kernel makes what is told of all the default of new devices, too.
-      if ((who !== name && who !== 'all') || what !== 'disable_ipv6') return [];
-      this.hasIpv6 = value === '0';
+      const [who, what = ''] = [key.slice(0, -1).join('/'), key.at(-1)];
+      const isOn = value !== '0';
+      // The kernel makes what is told of all the default of new devices, but only in this.
+      const isMeant = who === name || (who === 'all' && what === 'disable_ipv6');
+      if (!isMeant || !keys.includes(what)) return [];
+      if (what === 'accept_ra') this.acceptsAdvertisements = isOn;
+      else if (what === 'autoconf') this.configuresItself = isOn;
+      else this.hasIpv6 = !isOn;
       return [path];
     });
   }

@@ -2,27 +2,23 @@
  * NetworkManager as the maker of resolv.conf for devices that others configure: a global configuration, by
  * NetworkManager.conf(5). Where there is one, NetworkManager passes over the servers of its own connections.
  */
-import { effectivePaths } from '../formats/folders.js';
 import { readSettings } from '../formats/ini-file.js';
+import { CONFIGURATION_FILES, configurationIn } from '../owners/networkmanager.js';
 import { type NetworkFacts, writeIfChanged } from '../plan.js';
 import { ENABLED, PROGRAMS } from '../renderers/linux/networkmanager.js';
 import { parseAddress } from '../address.js';
 import { type Maker, type OnDisk, RESOLV_CONF, withoutFile } from './maker.js';
 import { maskOf, notStarted } from '../units.js';
 
-const MAIN = '/etc/NetworkManager/NetworkManager.conf';
-const FOLDER = '/etc/NetworkManager/conf.d/';
-/** Read in this order, and before MAIN; a name that is in a later folder too is passed over. */
-const EARLIER = ['/usr/lib/NetworkManager/conf.d/', '/run/NetworkManager/conf.d/'] as const;
 /** Read last: of a key that comes twice the last one counts. */
-const PART = `${FOLDER}zz-guestwire-dns.conf`;
+const PART = '/etc/NetworkManager/conf.d/zz-guestwire-dns.conf';
 const UNIT = 'NetworkManager.service';
 const SECTION = 'global-dns-domain-*';
 /** The servers that it knows, in the form of a resolv.conf, where that names one on the machine itself. */
 export const BEHIND_MANAGER = '/run/NetworkManager/no-stub-resolv.conf';
 
 export const networkmanager: Maker = {
-  reads: [MAIN, ...[...EARLIER, FOLDER].map((folder) => `${folder}*.conf`), maskOf(UNIT)],
+  reads: [...CONFIGURATION_FILES, maskOf(UNIT)],
   asks: [...PROGRAMS, ...ENABLED],
   refresh: [{ type: 'run', argv: ['nmcli', 'general', 'reload'], onFailure: 'ignore' }],
 
@@ -49,9 +45,6 @@ export function managerProblem(facts: OnDisk): string | null {
 }
 
 function valueOf(files: NetworkFacts['files'], section: string, key: string): string | undefined {
-  const parts = effectivePaths(files, [FOLDER, ...EARLIER.toReversed()], '.conf');
-  const partsIn = (folder: string): readonly string[] => parts.filter((path) => path.startsWith(folder));
-  const paths = [...EARLIER.flatMap(partsIn), MAIN, ...partsIn(FOLDER)];
-  const settings = paths.flatMap((path) => readSettings(files.get(path) ?? ''));
+  const settings = configurationIn(files).flatMap((path) => readSettings(files.get(path) ?? ''));
   return settings.findLast((setting) => setting.section === section && setting.key === key)?.value;
 }
