@@ -29,9 +29,6 @@ const STEPS = [
   'sendto',
 ] as const;
 
-/** Most files are opened to be read, hundreds of them; what is created is seen at the call after it, too. */
-const STRIDES: Readonly<Partial<Record<string, number>>> = { openat: 10 };
-
 export interface Scenario {
   readonly command: string;
   /** Tells it from another one of the same command. */
@@ -41,7 +38,17 @@ export interface Scenario {
   /** The file that the command is about: what is put behind its end after a crash must still be there later. */
   readonly file: string;
   readonly value: (dom0: Dom0) => unknown;
+  /**
+   * Calls that come by the hundred and mostly leave nothing behind: only each N-th is a death. Which one is the first
+   * differs from run to run, so that in the long run each has its turn.
+   */
+  readonly strides?: Strides;
 }
+
+type Strides = Readonly<Partial<Record<(typeof STEPS)[number], number>>>;
+
+/** Most files are opened to be read; what is created is seen at the call after it, too. */
+const USUAL: Strides = { openat: 10 };
 
 function newScratch(): ScratchRoot {
   const scratch = new ScratchRoot();
@@ -71,7 +78,7 @@ async function countAnswers(store: StoreConnection): Promise<ReadonlyMap<string,
 }
 
 /** A test that kills the agent at each step of a command, and starts it again. */
-export function killedAtEveryStep({ command, form = '', message = '', file, value }: Scenario): void {
+export function killedAtEveryStep({ command, form = '', message = '', file, value, strides = {} }: Scenario): void {
   const title = `killed at every step of ${command}${form}, the agent answers once and leaves files whole`;
   test(title, { timeout: 1_200_000 }, async (t) => {
     using home = newScratch();
@@ -93,7 +100,8 @@ export function killedAtEveryStep({ command, form = '', message = '', file, valu
 
     let deaths = 0;
     for (const step of STEPS) {
-      for (let count = 1; ; count += STRIDES[step] ?? 1) {
+      const stride = { ...USUAL, ...strides }[step] ?? 1;
+      for (let count = 1 + Math.floor(Math.random() * stride); ; count += stride) {
         const where = `${step} ${count}`;
         using scratch = newScratch();
         const untouched = scratch.files();
