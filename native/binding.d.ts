@@ -365,6 +365,7 @@ export declare function networkApply(changes: Array<NetworkChange>): void
 /** One step from the network that the kernel has to another; more about each in the crate `netlink`. */
 export type NetworkChange =
   | { type: 'up'; index: number }
+  | { type: 'down'; index: number }
   | { type: 'mtu'; index: number; mtu: number }
   | { type: 'add-address'; index: number; address: string; prefix: number; valid: number | null; preferred: number | null; noPrefixRoute: boolean }
   | { type: 'remove-address'; index: number; address: string; prefix: number }

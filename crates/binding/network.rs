@@ -104,6 +104,9 @@ pub enum NetworkChange {
     Up {
         index: u32,
     },
+    Down {
+        index: u32,
+    },
     Mtu {
         index: u32,
         mtu: u32,
@@ -218,6 +221,7 @@ impl TryFrom<NetworkChange> for Change {
     fn try_from(change: NetworkChange) -> Result<Self, ErrorCode> {
         Ok(match change {
             NetworkChange::Up { index } => Self::SetUp { index },
+            NetworkChange::Down { index } => Self::SetDown { index },
             NetworkChange::Mtu { index, mtu } => Self::SetMtu { index, mtu },
             NetworkChange::AddAddress {
                 index,

@@ -130,6 +130,15 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 
 /** These leave another network behind. */
 const OF_ONE_STACK: Readonly<Record<string, Readonly<Record<string, (namespace: Namespace) => Promise<void>>>>> = {
+  ifupdown: { 'a device that was down': isDownAgain },
+  'ifupdown-ng': {
+    'an address that no file has goes': async (namespace) => {
+      namespace.script('ip address add 203.0.113.77/24 dev eth0');
+      assert.deepEqual((await namespace.reset(OTHER)).reply, OK);
+      await has(namespace, OTHER, 'and nothing else');
+      assert.doesNotMatch(namespace.script('ip address show'), /203\.0\.113\.77/);
+    },
+  },
   NetworkManager: {
     'a device without a profile, which gets none by putting back': async (namespace) => {
       const { networking } = GOOD;
@@ -160,6 +169,12 @@ async function refuses(namespace: Namespace, networking: Readonly<Record<string,
   assert.match(reply.returncode, /^(1|500)$/);
   check(reply);
   await comesBack(namespace, before);
+}
+
+async function isDownAgain(namespace: Namespace): Promise<void> {
+  assert.deepEqual((await namespace.reset(GOOD)).reply, OK);
+  namespace.script('ip link set eth1 down');
+  await refuses(namespace, { a: TAKEN, b: { mac: ETH1, ips: [{ ip: '10.9.9.9', netmask: '24' }] } }, isTaken);
 }
 
 /** What keeps files from being changed, and goes again; `reason`: how the message ends. */

@@ -246,6 +246,7 @@ export interface LiveNetwork {
 /** One step from the state that the kernel has to another. */
 export type LinkChange =
   | { readonly type: 'up'; readonly nic: string }
+  | { readonly type: 'down'; readonly nic: string }
   | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
   | AddressChange<'add-address'>
   | AddressChange<'remove-address'>

@@ -25,6 +25,11 @@ pub enum Change {
         /// The device.
         index: u32,
     },
+    /// Sets a device down. Its routes go, and its IPv6 addresses unless `keep_addr_on_down` is set; IPv4 addresses stay.
+    SetDown {
+        /// The device.
+        index: u32,
+    },
     /// Sets the size of a device's largest packet.
     SetMtu {
         /// The device.
@@ -125,6 +130,7 @@ impl Change {
     fn index(&self) -> u32 {
         match *self {
             Self::SetUp { index }
+            | Self::SetDown { index }
             | Self::SetMtu { index, .. }
             | Self::AddAddress { index, .. }
             | Self::RemoveAddress { index, .. }
@@ -140,7 +146,7 @@ impl Change {
             Self::RemoveAddress { .. } | Self::RemoveRoute { .. } => {
                 matches!(errno, libc::ESRCH | libc::EADDRNOTAVAIL | libc::ENODEV)
             }
-            Self::SetUp { .. } | Self::SetMtu { .. } => false,
+            Self::SetUp { .. } | Self::SetDown { .. } | Self::SetMtu { .. } => false,
         }
     }
 
@@ -194,15 +200,8 @@ impl Change {
 
     fn message(&self) -> (u16, Message) {
         match *self {
-            Self::SetUp { index } => {
-                let header = LinkHeader {
-                    index,
-                    flags: LinkFlags::Up,
-                    change_mask: LinkFlags::Up,
-                    ..LinkHeader::default()
-                };
-                (libc::RTM_SETLINK, Message::Link(header, Vec::new()))
-            }
+            Self::SetUp { index } => flags_message(index, LinkFlags::Up),
+            Self::SetDown { index } => flags_message(index, LinkFlags::empty()),
             Self::SetMtu { index, mtu } => {
                 let header = LinkHeader {
                     index,
@@ -283,6 +282,7 @@ impl Change {
     fn in_words(&self, device: &str) -> String {
         match self {
             Self::SetUp { .. } => format!("setting {device} up"),
+            Self::SetDown { .. } => format!("setting {device} down"),
             Self::SetMtu { mtu, .. } => format!("setting the MTU of {device} to {mtu}"),
             Self::AddAddress {
                 address, prefix, ..
@@ -328,6 +328,17 @@ fn family_of(address: IpAddr) -> AddressFamily {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
     }
+}
+
+/// Sets the device's flag IFF_UP to what `flags` says, and no other.
+fn flags_message(index: u32, flags: LinkFlags) -> (u16, Message) {
+    let header = LinkHeader {
+        index,
+        flags,
+        change_mask: LinkFlags::Up,
+        ..LinkHeader::default()
+    };
+    (libc::RTM_SETLINK, Message::Link(header, Vec::new()))
 }
 
 fn address_message(index: u32, address: IpAddr, prefix: u8) -> AddressMessage {

@@ -677,6 +677,20 @@ fn a_link_is_set_up_with_an_mtu() {
 }
 
 #[test]
+fn a_link_is_set_down_and_keeps_its_ipv4_addresses() {
+    isolated(|| {
+        let index = pair();
+        apply(&[add_address(index, "192.0.2.10", 24)]).expect("an address");
+        let after = twice(&[Change::SetDown { index }]);
+        let link = after.links.iter().find(|link| link.index == index);
+        assert!(link.is_some_and(|link| !link.up));
+        let there: Vec<IpAddr> = after.addresses.iter().map(|entry| entry.address).collect();
+        assert!(there.contains(&address("192.0.2.10")));
+        assert!(after.routes.iter().all(|route| route.index != index));
+    });
+}
+
+#[test]
 fn a_refusal_names_the_change_and_the_error_and_ends_the_rest() {
     isolated(|| {
         let index = pair();

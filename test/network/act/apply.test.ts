@@ -145,6 +145,7 @@ suite('what counts as back', () => {
   };
   const differing: Readonly<Record<string, (machine: Machine) => void>> = {
     'an MTU': (one) => (one.nics = [{ ...ETH0, mtu: 1400 }]),
+    'a device that was down': (one) => (one.nics = [{ ...ETH0, up: !ETH0.up }]),
     'a route that somebody has set by hand': (one) => (one.routes = []),
     'a route that was not there': (one) => (one.routes = [...old.routes, route('172.16.0.0/12', '192.0.2.1')]),
     'which address is the first one': (one) => (one.addresses = old.addresses.toReversed()),
@@ -163,6 +164,15 @@ suite('what counts as back', () => {
       );
     });
   }
+
+  test('a device that was down is set down, with the addresses that it had', async () => {
+    await using made = new Machine(await createScratch());
+    const before = { nics: [{ ...ETH0, up: false }], addresses: [live('192.0.2.4/24')], routes: [] };
+    made.addresses = [live('192.0.2.77/24')];
+    assert.equal(await putBack(['eth0'], before, made.host, OPTIONS.log, 200, false), null);
+    assert.deepEqual([made.nics, made.addresses], [before.nics, before.addresses]);
+    assert.ok(!made.changes.some(({ type }) => type === 'up'), 'nor is it up in between');
+  });
 
   test('a device that is gone does not keep another one from coming back', async () => {
     await using made = new Machine(await createScratch());

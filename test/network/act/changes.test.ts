@@ -245,7 +245,7 @@ const target: fc.Arbitrary<Target> = fc
     const unique = [...new Map(asked.map((one) => [kernelKey(one), one])).values()].map(
       ({ network, prefix, gateway, metric }) => ({ network, prefix, gateway, metric }),
     );
-    return { nic: 'eth0', addresses: own, routes: withFlags(unique, own), mtu, keepDynamic };
+    return { nic: 'eth0', up: true, addresses: own, routes: withFlags(unique, own), mtu, keepDynamic };
   });
 
 function own({ addresses, routes }: LiveNetwork): { addresses: readonly LiveAddress[]; routes: readonly LiveRoute[] } {
@@ -355,7 +355,10 @@ suite('steps to a wanted state', () => {
       promote: true,
     });
     const kept = [addresses[0]!, addresses[2]!];
-    const steps = stepsTo({ nic: 'eth0', addresses: kept, routes: [], mtu: null, keepDynamic: [] }, kernel.live());
+    const steps = stepsTo(
+      { nic: 'eth0', up: true, addresses: kept, routes: [], mtu: null, keepDynamic: [] },
+      kernel.live(),
+    );
     assert.deepEqual(
       steps.flatMap((step) => (step.type === 'remove-address' ? [text(step)] : [])),
       ['192.0.2.9/24', '2001:db8:a::9/64'],
@@ -367,7 +370,7 @@ suite('steps to a wanted state', () => {
     const wanted = [addresses[2]!, addresses[3]!];
     for (const promote of [true, false]) {
       const kernel = kernelIn({ addresses: addresses.map((one) => ({ ...one, dynamic: false })), routes: [], promote });
-      const target: Target = { nic: 'eth0', addresses: wanted, routes: [], mtu: null, keepDynamic: [] };
+      const target: Target = { nic: 'eth0', up: true, addresses: wanted, routes: [], mtu: null, keepDynamic: [] };
       for (const step of stepsTo(target, kernel.live())) kernel.take(step);
       assert.deepEqual(own(kernel.live()).addresses.map(text), wanted.map(text));
     }
@@ -378,7 +381,7 @@ suite('steps to a wanted state', () => {
       ...{ network: `10.${index}.0.0`, prefix: 16, gateway: '10.99.0.1', metric: 0, onLink: false, protocol },
     }));
     const kernel = kernelIn({ addresses: ADDRESSES.slice(-4), routes, promote: true });
-    const wanted = { nic: 'eth0', addresses: [], routes: [], mtu: null, keepDynamic: [4] } satisfies Target;
+    const wanted = { nic: 'eth0', up: true, addresses: [], routes: [], mtu: null, keepDynamic: [4] } satisfies Target;
     for (const step of stepsTo(wanted, kernel.live())) kernel.take(step);
     assert.deepEqual(own(kernel.live()), {
       addresses: ['10.99.0.4', '10.99.0.5'].map((address) => {
@@ -445,6 +448,7 @@ suite('what is wanted', () => {
     const { interfaces } = readWanted(publishedBy({ networking }), [ETH0]);
     assert.deepEqual(targetOf(interfaces[0]!), {
       nic: 'eth0',
+      up: true,
       addresses: [
         { address: '192.0.2.4', prefix: 24 },
         { address: '2001:db8::4', prefix: 64 },

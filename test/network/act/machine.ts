@@ -96,6 +96,8 @@ export class Machine implements AsyncDisposable {
     };
     switch (change.type) {
       case 'up':
+      case 'down':
+        this.nics = this.nics.map((nic) => (nic.name === change.nic ? { ...nic, up: change.type === 'up' } : nic));
         return;
       case 'mtu':
         this.nics = this.nics.map((nic) => (nic.name === change.nic ? { ...nic, mtu: change.mtu } : nic));

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { slackware } from '../../../ts/network/renderers/linux/slackware.js';
-import { brought } from './table.js';
+import { brought, decided, refused } from './table.js';
 
 const CONF = '/etc/rc.d/rc.inet1.conf';
+const MACHINE = { present: ['/etc/rc.d/rc.inet1'] };
 const LOCAL = '/etc/rc.d/rc.local';
 const boot = (text: string, local = ''): readonly string[] | null =>
   brought(slackware, { [CONF]: text, [LOCAL]: local });
@@ -54,5 +55,19 @@ suite('what Slackware brings at a boot', () => {
       '192.0.2.9/24',
       'default via 192.0.2.1 metric 5',
     ]);
+  });
+});
+
+suite('Slackware: what a plan makes of files of others', () => {
+  test('a port of a bridge or bond refuses with its owner and where the address belongs', () => {
+    for (const key of ['BRNICS', 'BONDNICS']) {
+      const text = `IFNAME[1]="lan"\n${key}[1]="eth1 eth0"\n`;
+      assert.match(
+        refused(slackware, { [CONF]: text }, MACHINE),
+        /^GW_NETWORK_IMPOSSIBLE .*a port of lan by \/etc\/rc\.d\/rc\.inet1\.conf: it belongs on lan/,
+      );
+    }
+    const others = 'IFNAME[1]="lan"\nBRNICS[1]="eth1"\n';
+    assert.notEqual(typeof decided(slackware, { [CONF]: others }, MACHINE), 'string');
   });
 });

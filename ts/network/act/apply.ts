@@ -63,7 +63,9 @@ export async function apply(
   await host.files.check(left.files.map(inBytes), LOCK);
   for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
   const nics = touched(left, facts, old);
-  const undoing = { ...left, restore: [...(await settingsOf(nics, host)), ...left.restore] };
+  const settings = await settingsOf(nics, host);
+  // Once more at the end: a program may have set what its files say, and somebody another value since.
+  const undoing = { ...left, restore: [...settings, ...left.restore, ...settings] };
   await begin(host, { nics, live: old, files: left.files, restore: undoing.restore });
   await change(undoing, facts, host, options, { nics, old });
   return 'changed';

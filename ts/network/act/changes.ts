@@ -6,6 +6,8 @@ import { type PlannedRoute, isSameRoute, routesOf } from '../routes.js';
 
 export interface Target {
   readonly nic: string;
+  /** False: it is to be down, as it was; it then has no routes. */
+  readonly up: boolean;
   /** Of each family, the first is to be the primary one. */
   readonly addresses: readonly (Address & { readonly lifetime?: Lifetime; readonly noPrefixRoute?: boolean })[];
   readonly routes: readonly (Pick<PlannedRoute, 'network' | 'prefix' | 'gateway' | 'metric' | 'onLink'> &
@@ -28,6 +30,7 @@ const [BY_KERNEL, BY_ADVERTISEMENT, BY_DHCP] = [2, 9, 16];
 export function targetOf(config: InterfaceConfig): Target {
   return {
     nic: config.nic.name,
+    up: true,
     addresses: [...config.ipv4, ...config.ipv6],
     routes: routesOf(config),
     mtu: config.mtu,
@@ -36,7 +39,7 @@ export function targetOf(config: InterfaceConfig): Target {
 }
 
 export function nothingOn(nic: string): Target {
-  return { nic, addresses: [], routes: [], mtu: null, keepDynamic: [] };
+  return { nic, up: true, addresses: [], routes: [], mtu: null, keepDynamic: [] };
 }
 
 /**
@@ -45,14 +48,16 @@ export function nothingOn(nic: string): Target {
  */
 export function targetFrom(nic: string, old: Before): Target {
   const own = ownOf(nic, old);
+  const device = old.nics?.find(({ name }) => name === nic);
   return {
     nic,
+    up: device?.up ?? true,
     // One that has a lifetime, but nobody noted how long: set from here it would stay for ever.
     addresses: own.addresses.filter(
       ({ dynamic, lifetime, temporary }) => !temporary && !(dynamic && lifetime === undefined),
     ),
     routes: own.routes.filter((route) => !isAdvertised(route)),
-    mtu: old.nics?.find(({ name }) => name === nic)?.mtu ?? null,
+    mtu: device?.mtu ?? null,
     keepDynamic: [6],
   };
 }
@@ -69,7 +74,7 @@ export function isSetByKernel({ protocol }: LiveRoute): boolean {
 
 /** Steps in the order in which they work: a route needs an address that covers its gateway. */
 export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[] {
-  const { nic, mtu, keepDynamic } = target;
+  const { nic, up, mtu, keepDynamic } = target;
   const own = ownOf(nic, live);
   const routes = withMetrics(target.routes, own.routes);
   const isKept = (route: LiveRoute): boolean =>
@@ -79,7 +84,7 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
   // The way to a gateway outside the subnets comes before the routes via it.
   const inOrder = routes.toSorted((a, b) => Number(a.gateway !== null) - Number(b.gateway !== null));
   return [
-    { type: 'up', nic },
+    { type: up ? 'up' : 'down', nic },
     ...(mtu === null ? [] : [{ type: 'mtu', nic, mtu } as const]),
     ...stale.map(({ network, prefix, gateway, metric, onLink }) => {
       return { type: 'remove-route', nic, network, prefix, gateway, metric, onLink } as const;

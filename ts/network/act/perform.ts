@@ -216,13 +216,13 @@ function fixedOf(name: string, { addresses }: LiveNetwork): readonly LiveAddress
   });
 }
 
-/** Of the devices that `old` knows. One that was down may be up: nothing is on it then that was not there before. */
+/** Of the devices that `old` knows. */
 function linksOf(nics: readonly string[], now: Before, old: Before): readonly string[] {
   const known = (old.nics ?? []).filter(({ name }) => nics.includes(name));
-  return known.flatMap(({ name, up }) => {
+  return known.flatMap(({ name }) => {
     const device = now.nics?.find((nic) => nic.name === name);
     if (device === undefined) return [];
-    return [`an MTU of ${device.mtu} on ${name}`, ...(up && device.up ? [`${name} up`] : [])];
+    return [`an MTU of ${device.mtu} on ${name}`, `${name} ${device.up ? 'up' : 'down'}`];
   });
 }
 

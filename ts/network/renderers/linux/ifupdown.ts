@@ -112,6 +112,8 @@ export const ifupdown: Renderer = {
     const asBefore = (name: string): string => logical.find((word) => word.startsWith(`${name}=`)) ?? name;
     const leased = [...all.matchAll(LEASED)].map(([, stanza = '']) => stanza);
     const isLeased = (name: string): boolean => leased.includes(asBefore(name).split('=')[1] ?? name);
+    // ifupdown-ng's ifdown takes off only what its file says, not what netlink has set or an ifdown half way has left.
+    const isFlushed = (name: string): boolean => isLeased(name) || !(busybox || isClassic(facts.present));
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
@@ -122,7 +124,7 @@ export const ifupdown: Renderer = {
         ),
         // A router may advertise at any time: what it has brought must not come again at once.
         ...facts.interfaces.filter(({ nic }) => isLeased(nic.name)).flatMap(listenAsWanted),
-        ...[...names, ...gone].filter(isLeased).map((name): Action => {
+        ...[...names, ...gone].filter(isFlushed).map((name): Action => {
           return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name, 'scope', 'global'], onFailure: 'ignore' };
         }),
       ],

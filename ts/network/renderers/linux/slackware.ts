@@ -88,6 +88,7 @@ export const slackware: Renderer = {
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['rc.inet1 of Slackware 14', 'DHCPv6']);
     }
     const names = interfaces.map(({ nic }) => nic.name);
+    refusePorts(readShellFile(text), names);
     const gone = namesIn(blockOf(text)).filter((name) => !names.includes(name));
     const conf = confText(text, interfaces, isOld);
     const plain = plainGateways(interfaces, readShellFile(conf), isOld);
@@ -125,6 +126,22 @@ function run(onFailure: 'ignore' | 'report', ...args: readonly string[]): Action
 
 function ip(family: Family, ...args: readonly string[]): Action {
   return run('report', `-${family}`, ...args);
+}
+
+/** rc.inet1.conf(5): the devices of a bridge, and since Slackware 15 those of a bond, by names. */
+const PORTS = /^(?:BRNICS|BONDNICS)\[(\d+)\]$/;
+
+/** A bridge or bond takes the address of its ports away. */
+function refusePorts(keys: Keys, names: readonly string[]): void {
+  for (const [key, value] of keys) {
+    const index = PORTS.exec(key)?.[1];
+    const port = names.find((name) => value.split(/\s+/).includes(name));
+    if (index === undefined || port === undefined) continue;
+    const told = keys.get(`IFNAME[${index}]`) ?? '';
+    const owner = told === '' ? `eth${index}` : told;
+    const why = `an address on ${port}, a port of ${owner} by ${CONF}: it belongs on ${owner}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["Slackware's rc.inet1", why]);
+  }
 }
 
 function usesSingleAddress(keys: Keys): boolean {
