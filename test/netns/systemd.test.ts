@@ -56,6 +56,8 @@ suite('the agent as a service', () => {
 
       const input = readInput('public-and-private');
       await service.publish(input);
+      const plan = (): string => namespace.inside('guestwire', 'plan', 'network');
+      assert.match(plan(), /^run: networkctl /m);
       assert.deepEqual(await dom0.call('resetnetwork', ''), OK);
       // The hook after it is not waited for, but it has run when the next command has.
       assert.equal((await dom0.call('keyinit', '5')).kind, 'ok');
@@ -68,6 +70,8 @@ suite('the agent as a service', () => {
       assert.deepEqual(namespace.kernel().inWordsOf(input.wanted), normal(input.wanted));
       assert.equal(namespace.inside('hostnamectl', 'hostname').trim(), 'web1');
       assert.match(namespace.inside('resolvectl', 'dns', 'eth0'), /192\.0\.2\.53 2001:db8:53::53/);
+
+      assert.match(plan(), /^# networkd\n# the network is already as wanted: there is nothing to do\n$/);
 
       // A VIF that is not there: the others stay, and the answer names it.
       const unplugged = { mac: '52:54:00:aa:00:09', ips: [{ ip: '192.0.2.9', netmask: 24 }] };

@@ -40,10 +40,12 @@ export async function openNetworkHost(
   const root = systemRoot(values.root);
   const live = values.root === undefined;
   const facts = values.facts === undefined ? null : await readFacts(values.facts);
-  const { store, close } =
-    facts === null ? openXenStore(values, withoutStore) : { store: storeOf(facts), close: nothing };
   const loaded = await loadConfig(await readConfigFiles(root, null));
   const { config } = loaded;
+  const { store, close } =
+    facts === null
+      ? openXenStore(values, live ? config.store : null, withoutStore)
+      : { store: storeOf(facts), close: nothing };
   const host = openHost({
     root,
     stateDirectory: await stateDirectory(root, loaded, live),
@@ -59,13 +61,15 @@ export async function openNetworkHost(
   };
 }
 
+/** `settings`: those of the system itself; null on a copy, whose store is another one. */
 function openXenStore(
   { store, domain }: NetworkHostOptions,
+  settings: Config['store'] | null,
   withoutStore: ((error: unknown) => void) | undefined,
 ): { store: Store; close: () => void } {
   const access = createStoreAccess({
-    endpoint: store ?? null,
-    domain: domain === undefined ? null : domainId(domain),
+    endpoint: store ?? settings?.endpoint ?? null,
+    domain: domain === undefined ? (settings?.domain ?? null) : domainId(domain),
     poll: 'loop',
   });
   try {

@@ -1,12 +1,21 @@
 import { createTwoFilesPatch } from 'diff';
 import type { FileChange } from '../api/host.js';
 import { decide } from '../network/decide.js';
+import { due } from '../network/act/apply.js';
 import { gather } from '../network/act/gather.js';
+import { kernelState } from '../network/act/perform.js';
 import { foresee } from '../network/act/validate.js';
-import { type Action, textOf } from '../network/plan.js';
+import { type Action, type NetworkPlan, textOf } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, UsageError, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
+
+const NOTHING: Pick<NetworkPlan, 'checks' | 'before' | 'files' | 'after'> = {
+  checks: [],
+  before: [],
+  files: [],
+  after: [],
+};
 
 export const plan = subcommand({
   synopsis: ['plan network [--store PATH] [--domain N] [--root DIR]', 'plan network --facts FILE [--root DIR]'],
@@ -19,9 +28,13 @@ export const plan = subcommand({
     using opened = await openNetworkHost(values);
     const { facts, recordErrors } = await gather(opened.host, RENDERERS, opened.config.network['device-timeout']);
     const plan = decide(facts, RENDERERS);
-    const { renderer, checks, before, files, after, servers } = plan;
-    const unchecked = await foresee(plan, opened.host, opened.config.network['program-timeout']);
+    const { renderer, servers } = plan;
+    const { host } = opened;
+    const left = host.live ? await due(plan, facts, host, await kernelState(host)) : plan;
+    const { checks, before, files, after } = left ?? NOTHING;
+    const unchecked = left === null ? [] : await foresee(left, host, opened.config.network['program-timeout']);
     print(`# ${renderer}`);
+    if (left === null) print('# the network is already as wanted: there is nothing to do');
     for (const reason of unchecked) print(`# ${reason}`);
     const leftAlone = servers.problem === null ? recordErrors : [...recordErrors, servers.problem];
     for (const error of leftAlone) print(`# not as wanted: ${error}`);

@@ -52,9 +52,7 @@ export async function apply(
     return changed.length > 0 ? 'changed' : 'unchanged';
   }
   const old = await kernelState(host);
-  const isAside = plan.files.every(({ path }) => plan.aside.includes(path));
-  const isRight = isAside && compare(facts.interfaces, old) === null && settledMismatch(plan, facts) === null;
-  const left = isRight ? await asideOnly(plan, facts, host) : plan;
+  const left = await due(plan, facts, host, old);
   if (left === null) {
     log.info({ renderer }, 'network is already as wanted');
     return 'unchanged';
@@ -69,6 +67,18 @@ export async function apply(
   await begin(host, { nics, live: old, files: left.files, restore: undoing.restore });
   await change(undoing, facts, host, options, { nics, old });
   return 'changed';
+}
+
+/** What is left to do of a plan on a live host, whose kernel is as `state` says; null: nothing. */
+export async function due(
+  plan: NetworkPlan,
+  facts: NetworkFacts,
+  host: Host,
+  state: KernelState,
+): Promise<NetworkPlan | null> {
+  const isAside = plan.files.every(({ path }) => plan.aside.includes(path));
+  const isRight = isAside && compare(facts.interfaces, state) === null && settledMismatch(plan, facts) === null;
+  return isRight ? asideOnly(plan, facts, host) : plan;
 }
 
 /** The interfaces that are to be put back after a failure: also those that are cleared or, formerly ours, taken down. */
