@@ -11,7 +11,7 @@ import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js'
 export const plan = subcommand({
   synopsis: ['plan network [--store PATH] [--domain N] [--root DIR]', 'plan network --facts FILE [--root DIR]'],
   description:
-    'Shows what resetnetwork would change to bring about what the host published: the files as a unified diff, and the ' +
+    'Shows what resetnetwork would do with what the host published: the files as a unified diff, and the ' +
     `programs in the order in which they run. Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
   options: NETWORK_OPTIONS,
   async main(values, positionals) {
