@@ -55,7 +55,7 @@ suite('the network of an image', () => {
     assert.equal(readFileSync(join(one.root, 'etc/hostname'), 'utf8'), 'web1\n');
     assert.deepEqual(await one.run('apply', 'network'), {
       code: 0,
-      stdout: 'enX0: right already (netplan)\n',
+      stdout: 'enX0: already as wanted (netplan)\n',
       stderr: '',
     });
     const { stdout } = await one.run('plan', 'network');
@@ -85,11 +85,13 @@ suite('the network of an image', () => {
     assert.match(stdout, /^ {2}host name: web1$/m);
     assert.match(
       stdout,
-      /^ {2}enX0 52:54:00:aa:00:01 \(no driver known, down, tells no MAC of its own\); held by no daemon$/m,
+      /^ {2}enX0 52:54:00:aa:00:01 \(no driver known, down, no permanent MAC\); held by no daemon$/m,
     );
     assert.match(stdout, /^ {2}\* netplan: enabled, because \/usr\/sbin\/netplan and \/etc\/netplan\//m);
     assert.match(stdout, /^ {4}not here: .*networkmanager/m);
-    assert.match(stdout, /cloud-init\n {2}is here/);
+    assert.equal(existsSync(join(one.root, 'etc/resolv.conf')), false);
+    assert.match(stdout, /^\/etc\/resolv\.conf\n {2}absent, or a plain file that nobody else writes$/m);
+    assert.match(stdout, /cloud-init\n {2}is installed/);
   });
 
   test('doctor names what in /etc/hosts leads to an address of others, and a reset takes away what was ours', async () => {
@@ -99,7 +101,7 @@ suite('the network of an image', () => {
     await one.write('etc/hosts', `127.0.0.1 localhost\n198.51.100.7 old.example.org old # Added by cloud\n${named}\n`);
     one.facts(await one.write('unnamed.json', JSON.stringify({ ...FACTS, hostname: undefined })));
     const section = (text: string): string | undefined => text.split('\n\n/etc/hosts\n')[1]?.split('\n\n', 1)[0];
-    const told = `  '${named}' names this machine by an address that it does not have; a reset leaves the line alone`;
+    const told = `  '${named}' gives this machine an address that it does not have; a reset leaves the line alone`;
     const { code, stdout } = await one.run('doctor');
     assert.deepEqual([code, section(stdout)?.trimEnd()], [0, told]);
     assert.equal((await one.run('apply', 'network')).code, 0);
@@ -139,7 +141,7 @@ suite('the network of an image', () => {
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /ens0 \(driver unknown\) and ens1 \(driver unknown\) have one MAC, and which of them .* cannot be told/,
+      /ens0 \(driver unknown\) and ens1 \(driver unknown\) have the same MAC, and nothing shows which one is paravirtual/,
     );
     assert.ok(!existsSync(join(one.root, OURS)));
     one.facts(await one.write('known.json', twins('mlx5_core', 'vif')));
@@ -265,6 +267,6 @@ suite('the network of an image', () => {
     assert.ok(now.startsWith(kept), now);
     assert.match(now, /address 192\.0\.2\.4/);
     const again = await runCli(['apply', 'network', '--root', one.root, '--facts', facts]);
-    assert.equal(again.stdout, 'enX0: right already (ifupdown)\n');
+    assert.equal(again.stdout, 'enX0: already as wanted (ifupdown)\n');
   });
 });

@@ -140,7 +140,7 @@ test('doctor lists the hooks of a system, and fails where one would refuse a res
   await scratch.write(`${hooks}/after/all/20-off`, '', 0o644);
   await scratch.write(`${hooks}/after/resetnetwrok/x`, '', 0o755);
   const rest = [
-    '  after/all/20-off: switched off: nobody may execute it',
+    '  after/all/20-off: switched off: it is not executable',
     '  after/resetnetwrok/x: runs',
     '  after/resetnetwrok: no command of the agent has this name',
     '',

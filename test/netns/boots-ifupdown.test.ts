@@ -108,7 +108,7 @@ const CLASSIC: readonly Kind[] = [
       '/etc/network/interfaces.d/br0',
       `auto br0\n${stanza('br0', RIVAL, 'bridge_ports regex eth[0-3] noregex')}`,
     ).concat(`\necho 'source interfaces.d/*' >> ${MAIN}`),
-    refuses: ['a port of br0', '(/etc/network/interfaces.d/br0, line 4)', "the host's address belongs on br0"],
+    refuses: ['a port of br0', '(/etc/network/interfaces.d/br0, line 4)', 'it belongs on br0'],
   },
 ];
 
@@ -151,7 +151,7 @@ const NG: readonly Kind[] = [
     later: fileIn('/etc/network/br0', 'auto br0\niface br0\n    bridge-ports eth0\n').concat(
       `\necho 'source /etc/network/br0' >> ${MAIN}`,
     ),
-    refuses: ['a port of br0', '(/etc/network/br0, line 3)', "the host's address belongs on br0"],
+    refuses: ['a port of br0', '(/etc/network/br0, line 3)', 'it belongs on br0'],
   },
 ];
 

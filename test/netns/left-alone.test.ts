@@ -55,7 +55,7 @@ const UNUSABLE: readonly (readonly [what: string, nodes: Readonly<Record<string,
   [
     'a netmask of 0',
     { [B]: JSON.stringify(PRIVATE).replace('"netmask":"255.255.255.0"', '"netmask":"0.0.0.0"') },
-    /525400AA0002: 'netmask': expected a mask that leaves a network, got '0\.0\.0\.0' for 198\.51\.100\.4$/,
+    /525400AA0002: 'netmask': expected a mask other than 0, got '0\.0\.0\.0' for 198\.51\.100\.4$/,
   ],
   [
     'a second record that says something else',

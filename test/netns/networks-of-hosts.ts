@@ -597,7 +597,7 @@ const MORE: readonly HostNetwork[] = [
     what: 'The address of the network itself for the second interface, from Ansible.',
     networking: eth0(GOOD),
     networks: { '1': { mac: ETH1, type: 'static', ip: '10.101.0.0', prefix: '24', type6: 'none' } },
-    unusable: 'networks/1: 10.101.0.0/24 is the address of its network itself',
+    unusable: "networks/1: 10.101.0.0/24 is the network's own address",
     leftAlone: ['eth1'],
     wanted: { eth0: GOOD_SHOWN },
   },

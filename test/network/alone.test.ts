@@ -33,11 +33,11 @@ function outcome(files: Readonly<Record<string, string>>, ...present: readonly s
 
 suite('the next boot, where a guest has several stacks', () => {
   test('networkd that nothing starts is refused, however well it runs now', () => {
-    assert.match(outcome(LAN), /wanted networkd to start at a boot, got none that is enabled; nothing was changed/);
+    assert.match(outcome(LAN), /wanted networkd to start at boot, got none that is enabled; nothing was changed/);
     assert.equal(outcome(LAN, NETWORKD), 'networkd');
     assert.equal(outcome(LAN, '/etc/systemd/system/sockets.target.wants/systemd-networkd.socket'), 'networkd');
     const masked = { ...LAN, '/etc/systemd/system/systemd-networkd.service': '' };
-    assert.match(outcome(masked, NETWORKD), /networkd to start at a boot/);
+    assert.match(outcome(masked, NETWORKD), /networkd to start at boot/);
   });
 
   test('what another one that starts would bring is refused, with its file', () => {
@@ -45,17 +45,17 @@ suite('the next boot, where a guest has several stacks', () => {
     const starts = [NETWORKD, '/usr/sbin/ifup', `${WANTS}networking.service`];
     assert.match(
       outcome(dhcp, ...starts),
-      /wanted eth0 set up by networkd alone, got DHCP by ifupdown too, which starts at a boot, by \/etc\/network\/interfaces/,
+      /wanted eth0 set up by networkd alone, got DHCP from ifupdown too, which starts at boot, by \/etc\/network\/interfaces/,
     );
     const old = `${LOOPBACK}auto eth0\niface eth0 inet static\naddress 198.51.100.4/24\n`;
     assert.match(
       outcome({ ...LAN, '/etc/network/interfaces': old }, ...starts),
-      /got 198\.51\.100\.4\/24 by ifupdown too/,
+      /got 198\.51\.100\.4\/24 from ifupdown too/,
     );
     const way = `${LOOPBACK}auto eth0\niface eth0 inet static\naddress 203.0.113.10/24\ngateway 203.0.113.9\n`;
     assert.match(
       outcome({ ...LAN, '/etc/network/interfaces': way }, ...starts),
-      /got default via 203\.0\.113\.9 by ifupdown/,
+      /got default via 203\.0\.113\.9 from ifupdown/,
     );
   });
 
@@ -77,7 +77,7 @@ suite('the next boot, where a guest has several stacks', () => {
         '[connection]\nid=lan\nuuid=1\ntype=ethernet\ninterface-name=eth0\n[ipv4]\nmethod=auto\n',
     };
     const manager = ['/usr/sbin/NetworkManager', `${WANTS}NetworkManager.service`];
-    assert.match(outcome({ ...LAN, ...profile }, NETWORKD, ...manager), /got DHCP by networkmanager too/);
+    assert.match(outcome({ ...LAN, ...profile }, NETWORKD, ...manager), /got DHCP from networkmanager too/);
     const up = {
       '/etc/network/interfaces': `${LOOPBACK}auto eth0\niface eth0 inet dhcp\n`,
       '/run/network/ifstate': 'eth0=eth0\n',

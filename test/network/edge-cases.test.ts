@@ -302,7 +302,7 @@ suite('cases that real users hit', () => {
     const port = { ...only, [script('ifcfg-eth0')]: 'DEVICE=eth0\nBRIDGE=br0\n' };
     assert.throws(
       () => planned('networkmanager', { networking: ONE, only: port, present }),
-      /a port of br0 by \/etc\/sysconfig\/network-scripts\/ifcfg-eth0: it belongs on br0/,
+      /which \/etc\/sysconfig\/network-scripts\/ifcfg-eth0 makes a port of br0: it belongs on br0/,
     );
   });
 
@@ -469,7 +469,7 @@ suite('cases that real users hit', () => {
         const both = { networking: ONE, only, present: [...present, program ?? '', other] };
         assert.throws(
           () => planned(name, both),
-          /alone, got DHCP by (netplan|ifupdown) too, which starts at a boot, by \/etc\//,
+          /alone, got DHCP from (netplan|ifupdown) too, which starts at boot, by \/etc\//,
         );
       }
     }

@@ -44,12 +44,12 @@ suite('what a system cannot be told', () => {
       { ...FIRST, routes: to('192.0.2.1', null) },
       { ...SECOND, routes: to('198.51.100.1', 100) },
     ];
-    assert.match(refused(rcconf, both) ?? '', /10\.0\.0\.0\/8 on two interfaces/);
+    assert.match(refused(rcconf, both) ?? '', /routes to 10\.0\.0\.0\/8 through two interfaces/);
     const outside = [
       { ...FIRST, gateway4: '169.254.1.1' },
       { ...SECOND, routes: to('169.254.1.1', null) },
     ];
-    assert.match(refused(rcconf, outside) ?? '', /169\.254\.1\.1\/32 on two interfaces/);
+    assert.match(refused(rcconf, outside) ?? '', /routes to 169\.254\.1\.1\/32 through two interfaces/);
     assert.equal(refused(slackware, both), null);
   });
 

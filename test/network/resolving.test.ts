@@ -604,7 +604,7 @@ const AFTER_BOOT: readonly AfterBoot[] = [
     files: { '/usr/lib/NetworkManager/conf.d/10-dns.conf': '[main]\nrc-manager=unmanaged\n' },
     told: [WANTED],
     servers: null,
-    problem: unknown('NetworkManager is told by rc-manager to leave /etc/resolv.conf alone'),
+    problem: unknown('rc-manager tells NetworkManager to leave /etc/resolv.conf alone'),
   },
   {
     what: 'NetworkManager does not start',
@@ -620,7 +620,7 @@ const AFTER_BOOT: readonly AfterBoot[] = [
       '/etc/sysconfig/network/config': `NETCONFIG_DNS_POLICY="eth0"\nNETCONFIG_DNS_STATIC_SERVERS="${WANTED}"\n`,
     },
     servers: null,
-    problem: unknown('netconfig is told by NETCONFIG_DNS_POLICY to leave the static servers out'),
+    problem: unknown('NETCONFIG_DNS_POLICY tells netconfig to leave the static servers out'),
   },
   {
     what: 'netconfig that nobody runs',
@@ -655,14 +655,14 @@ const AFTER_BOOT: readonly AfterBoot[] = [
     resolver: 'other',
     resolvConf: { leadsTo: '/run/connman/resolv.conf', text: `nameserver ${WANTED}\n` },
     servers: null,
-    problem: unknown('/etc/resolv.conf leads to /run/connman/resolv.conf, and nobody known makes that'),
+    problem: unknown('/etc/resolv.conf leads to /run/connman/resolv.conf, whose maker is unknown'),
   },
   {
     what: 'a link that leads to nothing',
     resolver: 'other',
     resolvConf: { leadsTo: null },
     servers: null,
-    problem: unknown('/etc/resolv.conf leads to nothing, and nobody known makes it'),
+    problem: unknown('/etc/resolv.conf leads to nothing, and its maker is unknown'),
   },
 ];
 

@@ -8,8 +8,8 @@ import { networkOptions } from './command-options.js';
 export const apply = subcommand({
   synopsis: ['apply network [--store PATH] [--domain N] [--root DIR]', 'apply network --facts FILE [--root DIR]'],
   description:
-    'Does what the host would have done by resetnetwork: makes the network and the host name what the host published, ' +
-    `reads the kernel back, and puts everything back when it is not as wanted. ${FACTS_FORM}`,
+    'Does what resetnetwork does: makes the network and the host name what the host published, reads the kernel back, ' +
+    `and restores everything if it is not as wanted. ${FACTS_FORM}`,
   options: NETWORK_OPTIONS,
   async main(values, positionals) {
     onlyNetwork('apply', positionals);
@@ -21,7 +21,7 @@ export const apply = subcommand({
         log,
         ...networkOptions(config),
       });
-      print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'right already'} (${renderer})`);
+      print(`${names.join(' ')}: ${outcome === 'changed' ? 'configured' : 'already as wanted'} (${renderer})`);
       for (const error of leftAlone) print(`not as wanted: ${error}`);
       return leftAlone.length === 0 ? EXIT.ok : EXIT.failure;
     } finally {

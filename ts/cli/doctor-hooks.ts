@@ -34,7 +34,7 @@ export async function describeHooks(host: Host, config: Config): Promise<readonl
 }
 
 function verdict({ executable, unfit }: Hook, refuses: boolean): string {
-  if (!executable) return 'switched off: nobody may execute it';
+  if (!executable) return 'switched off: it is not executable';
   if (unfit === null) return 'runs';
   return `does not run, because ${unfit}${refuses ? '; the command is refused' : ''}`;
 }

@@ -20,7 +20,5 @@ export function strangeHosts(facts: NetworkFacts, isWanted: boolean, isLive: boo
     isWanted && interfaces.some(({ dhcp4, auto6 }) => (familyOf(address) === 4 ? dhcp4 : auto6 !== null));
   return foreignLines(facts.files.get(HOSTS) ?? '', name, own)
     .filter(({ address }) => isLive || !mayCome(address))
-    .map(
-      ({ line }) => `'${line}' names this machine by an address that it does not have; a reset leaves the line alone`,
-    );
+    .map(({ line }) => `'${line}' gives this machine an address that it does not have; a reset leaves the line alone`);
 }

@@ -17,16 +17,16 @@ const RESOLVERS = {
   resolvconf: 'resolvconf makes it',
   networkmanager: 'NetworkManager makes it',
   netconfig: "SUSE's netconfig makes it",
-  file: 'a plain file that nobody else writes',
-  other: 'absent, or a link to something unknown: it is left alone',
+  file: 'absent, or a plain file that nobody else writes',
+  other: 'a link whose maker is unknown: a reset leaves it alone',
 } as const;
 
 export const doctor = subcommand({
   synopsis: ['doctor [--store PATH] [--domain N] [--root DIR]', 'doctor --facts FILE [--root DIR]'],
   description:
-    'Explains what the agent finds on this machine: devices and who holds them, the ways of configuring a network and ' +
-    'which of them resetnetwork would use, who makes resolv.conf, which hooks there are, and whether what the host ' +
-    'published can be used. ' +
+    'Explains what the agent finds on this machine: the devices and who holds them, the ways of configuring a network ' +
+    'and which of them resetnetwork would use, who makes resolv.conf, which hooks run, and whether it can use what the ' +
+    'host published. ' +
     `Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
   options: NETWORK_OPTIONS,
   async main(values, positionals) {
@@ -82,7 +82,7 @@ export const doctor = subcommand({
     print(`\n/etc/resolv.conf\n  ${RESOLVERS[facts.resolver]}`);
     print(`\nhost name\n  ${facts.currentHostname === '' ? 'none' : facts.currentHostname}`);
     if (hasCloudInit(facts)) {
-      print('\ncloud-init\n  is here; a reset tells it to leave network and host name alone');
+      print('\ncloud-init\n  is installed; a reset tells it to leave network and host name alone');
     }
     const strange = strangeHosts(withChanges(facts, changes), gathered !== null, host.live);
     if (strange.length > 0) print('\n/etc/hosts');
@@ -112,8 +112,8 @@ function deviceLine(nic: Nic, facts: NetworkFacts): string {
   const holder = file !== null ? `systemd-networkd by ${file}` : isManaged(facts, nic) ? 'NetworkManager' : 'no daemon';
   const notes = [
     nic.master === null ? null : `part of ${nic.master}`,
-    nic.physical ? null : 'no VIF itself',
-    nic.permanentMac === null ? 'tells no MAC of its own' : null,
+    nic.physical ? null : 'not a VIF',
+    nic.permanentMac === null ? 'no permanent MAC' : null,
   ].filter((note) => note !== null);
   const state = nic.up ? 'up' : 'down';
   return `${nic.name} ${nic.mac} (${[kind, state, ...notes].join(', ')}); held by ${holder}`;

@@ -28,11 +28,11 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./demo.js')).demo,
   },
   plan: {
-    summary: 'show what a network reset would change, and change nothing',
+    summary: 'show what a network reset would change, but change nothing',
     load: async () => (await import('./plan.js')).plan,
   },
   apply: {
-    summary: 'do what the host would do by a network reset',
+    summary: 'reset the network as the host would',
     load: async () => (await import('./apply.js')).apply,
   },
   doctor: {

@@ -10,15 +10,15 @@ import { UsageError, domainId } from './command-line.js';
 import { stateDirectory, systemRoot } from './system-root.js';
 
 export const NETWORK_OPTIONS = {
-  facts: { type: 'string', argument: 'FILE', help: 'take what the host wants from this file, not from XenStore' },
-  root: { type: 'string', argument: 'DIR', help: 'work on this copy of a system: nothing is run' },
+  facts: { type: 'string', argument: 'FILE', help: 'read what the host wants from this file, not from XenStore' },
+  root: { type: 'string', argument: 'DIR', help: 'work on this copy of a system, and run nothing' },
   store: { type: 'string', argument: 'PATH', help: "xenstored's socket, or a device" },
   domain: { type: 'string', argument: 'N', help: "take every node under /local/domain/N, for dom0's socket" },
 } as const;
 
 export const FACTS_FORM =
   'FILE is JSON: {"networking": {"ID": {record}}, "networks": {"ID": {key: text}}, "hostname": "name", ' +
-  '"nics": [{"name": "eth0", "mac": "..."}]}, all of it optional; nics are the devices of a system that is not running.';
+  '"nics": [{"name": "eth0", "mac": "..."}]}, every key optional; nics are the devices of a system that is not running.';
 
 export interface NetworkHostOptions {
   readonly facts: string | undefined;

@@ -20,8 +20,8 @@ const NOTHING: Pick<NetworkPlan, 'checks' | 'before' | 'files' | 'after'> = {
 export const plan = subcommand({
   synopsis: ['plan network [--store PATH] [--domain N] [--root DIR]', 'plan network --facts FILE [--root DIR]'],
   description:
-    'Prints what resetnetwork would do with what the host published: the files as a unified diff, then the programs ' +
-    `in order. Changes nothing; fails when the next boot, by these files, would bring another network. ${FACTS_FORM}`,
+    'Shows what resetnetwork would do with what the host published: the files as a unified diff, and the ' +
+    `programs in the order in which they run. Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
   options: NETWORK_OPTIONS,
   async main(values, positionals) {
     onlyNetwork('plan', positionals);

@@ -19,7 +19,7 @@ const TOGETHER: readonly (readonly [chosen: string, other: string])[] = [
  */
 export function assertAlone(facts: NetworkFacts, chosen: Renderer, renderers: readonly Renderer[]): void {
   if (chosen.starts?.(facts) === false) {
-    throw new AgentError('GW_NETWORK_BOOT', [`${chosen.name} to start at a boot`, 'none that is enabled']);
+    throw new AgentError('GW_NETWORK_BOOT', [`${chosen.name} to start at boot`, 'none that is enabled']);
   }
   // Nobody enables others.
   const asIs = { ...facts, copy: true as const };
@@ -34,7 +34,7 @@ export function assertAlone(facts: NetworkFacts, chosen: Renderer, renderers: re
       if (boot === null || more === null) continue;
       throw new AgentError('GW_NETWORK_BOOT', [
         `${name} set up by ${chosen.name} alone`,
-        `${more} by ${other.name} too, which starts at a boot, by ${boot.by}`,
+        `${more} from ${other.name} too, which starts at boot, by ${boot.by}`,
       ]);
     }
   }

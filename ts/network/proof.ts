@@ -64,10 +64,10 @@ function firstDifference(config: InterfaceConfig, boot: Boot): Mismatch | null {
 }
 
 const AUTO6 = {
-  none: 'no addresses by advertisements',
-  ra: 'addresses by advertisements',
+  none: 'no addresses from router advertisements',
+  ra: 'addresses from router advertisements',
   dhcp: 'DHCPv6',
-  either: 'whatever the router says',
+  either: 'what the router says',
 } as const;
 
 function dhcp4Text(isWanted: boolean): string {

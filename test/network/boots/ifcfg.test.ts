@@ -175,11 +175,11 @@ suite('the initscripts: what a plan makes of files of others', () => {
         const files = machine({ [name]: `DEVICE=eth0\nONBOOT=yes\nSLAVE=yes\n${key}=${owner}\n` });
         const text = refused(ifcfg, files, MACHINE);
         assert.match(text, /^GW_NETWORK_IMPOSSIBLE /);
-        assert.ok(text.includes(`a port of ${owner} by ${D}${name}: it belongs on ${owner}`), text);
+        assert.ok(text.includes(`which ${D}${name} makes a port of ${owner}: it belongs on ${owner}`), text);
       }
     }
     const ovs = machine({ 'ifcfg-bond0': 'DEVICE=bond0\nTYPE=OVSBond\nBOND_IFACES="eth0 eth1"\n' });
-    assert.match(refused(ifcfg, ovs, MACHINE), /a port of bond0 by .*ifcfg-bond0/);
+    assert.match(refused(ifcfg, ovs, MACHINE), /ifcfg-bond0 makes a port of bond0/);
   });
 
   test('what others say last refuses with their path', () => {

@@ -96,7 +96,7 @@ suite('netctl: what a plan makes of files of others', () => {
       const top = `Interface=top0\nConnection=${connection}\nBindsToInterfaces=(eth0 eth1)\nIP=dhcp\n`;
       assert.match(
         refused(netctl, enabled({ top }), MACHINE),
-        /^GW_NETWORK_IMPOSSIBLE .*a port of top0 by \/etc\/netctl\/top: it belongs on top0/,
+        /^GW_NETWORK_IMPOSSIBLE .*which \/etc\/netctl\/top makes a port of top0: it belongs on top0/,
       );
     }
     const vlan = 'Interface=eth0.7\nConnection=vlan\nBindsToInterfaces=eth0\nVLANID=7\nIP=no\n';

@@ -71,7 +71,7 @@ suite('netifrc: what a plan makes of files of others', () => {
     for (const text of ['bridge_br0="eth1 eth0"\n', 'bridge_add_eth0="br0"\n']) {
       assert.match(
         refused(netifrc, { [MAIN]: text }, MACHINE),
-        /^GW_NETWORK_IMPOSSIBLE .*a port of br0 by \/etc\/conf\.d\/net: it belongs on br0/,
+        /^GW_NETWORK_IMPOSSIBLE .*which \/etc\/conf\.d\/net makes a port of br0: it belongs on br0/,
       );
     }
     assert.match(refused(netifrc, { [MAIN]: 'slaves_bond0="eth0 eth1"\n' }, MACHINE), /a port of bond0/);

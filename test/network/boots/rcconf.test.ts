@@ -99,7 +99,10 @@ suite('FreeBSD: what a plan makes of files of others', () => {
       'autobridge_interfaces="bridge0"\nautobridge_bridge0="tap* xn*"\n',
     ]) {
       const refusal = refused(rcconf, { [MAIN]: line }, MACHINE);
-      assert.match(refusal, /^GW_NETWORK_IMPOSSIBLE .*a port of bridge0 by \/etc\/rc\.conf: it belongs on bridge0/);
+      assert.match(
+        refusal,
+        /^GW_NETWORK_IMPOSSIBLE .*which \/etc\/rc\.conf makes a port of bridge0: it belongs on bridge0/,
+      );
     }
     assert.notEqual(afterwards(rcconf, { [MAIN]: 'ifconfig_bridge0="addm xn1 up"\n' }, MACHINE), null);
   });

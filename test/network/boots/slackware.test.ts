@@ -64,7 +64,7 @@ suite('Slackware: what a plan makes of files of others', () => {
       const text = `IFNAME[1]="lan"\n${key}[1]="eth1 eth0"\n`;
       assert.match(
         refused(slackware, { [CONF]: text }, MACHINE),
-        /^GW_NETWORK_IMPOSSIBLE .*a port of lan by \/etc\/rc\.d\/rc\.inet1\.conf: it belongs on lan/,
+        /^GW_NETWORK_IMPOSSIBLE .*rc\.inet1\.conf makes a port of lan: it belongs on lan/,
       );
     }
     const others = 'IFNAME[1]="lan"\nBRNICS[1]="eth1"\n';

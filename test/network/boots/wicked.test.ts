@@ -124,7 +124,7 @@ suite('wicked: what a plan makes of files of others', () => {
     ] as const) {
       const text2 = refused(wicked, machine({ [`ifcfg-${owner}`]: text }), MACHINE);
       assert.match(text2, /^GW_NETWORK_IMPOSSIBLE /);
-      assert.ok(text2.includes(`a port of ${owner} by ${D}ifcfg-${owner}: it belongs on ${owner}`), text2);
+      assert.ok(text2.includes(`which ${D}ifcfg-${owner} makes a port of ${owner}: it belongs on ${owner}`), text2);
     }
   });
 

@@ -121,7 +121,7 @@ suite('ifupdown: which definition takes a device', () => {
   for (const [what, text, message] of [
     ['a mapping by pattern', 'mapping eth*\n    script /bin/x\n', /given another name by "mapping eth\*"/],
     ['a logical name by pattern', 'auto /eth*=office\niface office inet dhcp\n', /"auto \/eth\*=office"/],
-    ['a bridge', 'iface br0 inet dhcp\n    bridge_ports eth9 eth0\n', /line 5\): the host's address belongs on br0/],
+    ['a bridge', 'iface br0 inet dhcp\n    bridge_ports eth9 eth0\n', /line 5\): it belongs on br0/],
     ["ifupdown-ng's bridge", 'iface br0\n    bridge-ports eth0\n', /port of br0/],
     ['a bridge by regex', 'iface br0 inet dhcp\n    bridge_ports regex eth[0-3]\n', /port of br0/],
     ['a bridge of all', 'iface br0 inet dhcp\n    bridge_ports all\n', /port of br0/],
@@ -148,7 +148,7 @@ suite('ifupdown: which definition takes a device', () => {
     ["ifupdown-ng's inherit", 'iface eth9\n    inherit eth0\n', /what eth9 inherits from/],
     ['a class of egrep', 'iface br0 inet dhcp\n    bridge_ports regex eth[[:digit:]]+\n', /port of br0/],
     ['what only egrep judges', 'iface br0 inet dhcp\n    bridge_ports regex []e]th[[=0=]]\n', /port of br0/],
-    ['a source by variable', 'source $HOME/interfaces\n', /files cannot be told \(.*, line 4\)/],
+    ['a source by variable', 'source $HOME/interfaces\n', /following a "source" line .*, line 4\)/],
   ] as const) {
     test(`${what} is named in the refusal`, () => {
       const code = 'GW_NETWORK_IMPOSSIBLE';
@@ -255,7 +255,7 @@ suite('ifupdown: the files that source lines lead to', () => {
   test('that lead to themselves by a link end, and are refused', async () => {
     const facts = await read({ [MAIN]: `${LO}source loop/interfaces\n` }, { '/etc/network/loop': '/etc/network' });
     const { interfaces } = factsWith({});
-    const message = /a "source" whose files cannot be told/;
+    const message = /following a "source" line/;
     assert.throws(() => ifupdown.render({ ...facts, interfaces, hostname: null }), { message });
   });
 });

@@ -177,7 +177,10 @@ suite('ours wins in the files', () => {
   });
 
   test('a rival that no name precedes refuses with its file', () => {
-    assert.match(refusal({ [`${RUN}!a.network`]: MINE }), /\/run\/systemd\/network\/!a\.network holds it; nothing/);
+    assert.match(
+      refusal({ [`${RUN}!a.network`]: MINE }),
+      /\/run\/systemd\/network\/!a\.network stands in the way; nothing/,
+    );
   });
 
   test('a file that a drop-in makes another device’s, too, stays', () => {
@@ -225,7 +228,7 @@ suite('who refers to the old definition', () => {
       const message = refusal({ [`${LIB}10-a.network`]: `[Match]\nName=eth*\n[Network]\n${key}=top0\n` });
       assert.match(
         message,
-        /eth0 while \/usr\/lib\/systemd\/network\/10-a\.network makes it a port of top0 .*address belongs/,
+        /eth0, which \/usr\/lib\/systemd\/network\/10-a\.network makes a port of top0 .*it belongs on top0/,
       );
     }
   });

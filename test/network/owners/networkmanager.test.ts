@@ -134,7 +134,7 @@ suite('NetworkManager: which profile takes a device', () => {
     const path = `${VENDOR}v.nmconnection`;
     assert.match(
       refusal({ [`${ETC}eth0`]: eth0, [path]: child(WIRED) }),
-      new RegExp(`eth0 while ${path} .*nothing was changed`),
+      new RegExp(`eth0: ${path} finds its parent .*nothing was changed`),
     );
   });
 
@@ -147,7 +147,7 @@ suite('NetworkManager: which profile takes a device', () => {
       const bridge = `[connection]\nid=b\nuuid=${OTHER}\ntype=bridge\ninterface-name=br0\n`;
       const port = profile(`interface-name=eth0\n${key}=${value}\nslave-type=bridge`, '', WIRED);
       const said = refusal({ [`${ETC}b`]: bridge, [`${ETC}p`]: port });
-      assert.match(said, /eth0, a port of br0 .*belongs on br0; nothing was changed/);
+      assert.match(said, /eth0, which .* makes a port of br0: it belongs on br0; nothing was changed/);
     });
   }
 
@@ -170,7 +170,7 @@ suite('NetworkManager: which profile takes a device', () => {
       'except:type:wifi',
       'eth0',
     ]) {
-      assert.ok(refusal({ [image]: list(devices) }).includes(`eth0, which ${image} takes from it`), devices);
+      assert.ok(refusal({ [image]: list(devices) }).includes(`eth0, which ${image} leaves unmanaged`), devices);
     }
     for (const devices of [
       '',
@@ -184,7 +184,7 @@ suite('NetworkManager: which profile takes a device', () => {
     const section = (name: string, match: string, managed: string): string =>
       `[${name}]\n${match === '' ? '' : `match-device=${match}\n`}managed=${managed}\n`;
     for (const text of [section('device-x', 'interface-name:eth0', '0'), section('device', '', 'false')]) {
-      assert.ok(refusal({ [image]: text }).includes(`eth0, which ${image} takes from it`), text);
+      assert.ok(refusal({ [image]: text }).includes(`eth0, which ${image} leaves unmanaged`), text);
     }
     for (const text of [
       section('device-x', 'interface-name:eth1', '0'),
@@ -194,7 +194,7 @@ suite('NetworkManager: which profile takes a device', () => {
       assert.match(refusal({ [image]: text }), /^planned by networkmanager$/, text);
     }
     const mine = { [image]: list('eth0'), [main]: list('eth1', 'unmanaged-devices+') };
-    assert.ok(refusal(mine).includes(`eth0, which ${main} takes`));
+    assert.ok(refusal(mine).includes(`eth0, which ${main} leaves unmanaged`));
     assert.match(refusal({ ...mine, [main]: list('eth0', 'unmanaged-devices-') }), /^planned/);
     assert.match(refusal({ ...mine, '/etc/NetworkManager/conf.d/10-image.conf': '' }), /^planned/);
   });

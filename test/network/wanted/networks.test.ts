@@ -109,17 +109,13 @@ const REFUSED: readonly (readonly [what: string, values: Values, message: string
     { ...STATIC6, ip6: '2001:db8::4/129' },
     "'prefix6': expected a mask of IPv6 or a prefix length, got '129'",
   ],
-  [
-    'a prefix of 0',
-    { ...STATIC, prefix: '0' },
-    "'prefix': expected a mask that leaves a network, got '0' for 192.0.2.4",
-  ],
+  ['a prefix of 0', { ...STATIC, prefix: '0' }, "'prefix': expected a mask other than 0, got '0' for 192.0.2.4"],
   [
     'a prefix of 0 of IPv6',
     { ...STATIC6, ip6: '2001:db8::4/0' },
-    "'prefix6': expected a mask that leaves a network, got '0' for 2001:db8::4",
+    "'prefix6': expected a mask other than 0, got '0' for 2001:db8::4",
   ],
-  ["the network's own address", { ...STATIC, ip: '192.0.2.0' }, '192.0.2.0/24 is the address of its network itself'],
+  ["the network's own address", { ...STATIC, ip: '192.0.2.0' }, "192.0.2.0/24 is the network's own address"],
   ['the broadcast address', { ...STATIC, ip: '192.0.2.255/24' }, '192.0.2.255/24 is the broadcast address'],
   [
     'a netmask with a hole',
@@ -147,7 +143,7 @@ const REFUSED: readonly (readonly [what: string, values: Values, message: string
   [
     'a gateway at an end of its network',
     { ...STATIC, gateway: '192.0.2.255' },
-    '192.0.2.255 is no gateway, but an end of 192.0.2.0/24',
+    '192.0.2.255 cannot be a gateway: it is the first or last address of 192.0.2.0/24',
   ],
 ];
 

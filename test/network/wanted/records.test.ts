@@ -39,14 +39,14 @@ const REFUSED: readonly (readonly [what: string, record: unknown, reason: RegExp
     /'netmask': .* got '255.255.0.255'/,
   ],
   ['a prefix that is too long', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: 33 }] }, /'netmask'/],
-  ['a netmask of 0', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: '0.0.0.0' }] }, /'netmask': .* leaves a network/],
+  ['a netmask of 0', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: '0.0.0.0' }] }, /'netmask': .* other than 0/],
   ['a prefix of 0', { mac: MAC, ips: [{ ip: '192.0.2.4', netmask: 0 }] }, /'netmask': .* got 0 for 192\.0\.2\.4$/],
-  ['a prefix of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: 0 }] }, /'netmask': .* leaves a network/],
-  ['a mask of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: '::' }] }, /'netmask': .* leaves a network/],
+  ['a prefix of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: 0 }] }, /'netmask': .* other than 0/],
+  ['a mask of 0 of IPv6', { mac: MAC, ip6s: [{ ip: '2001:db8::4', netmask: '::' }] }, /'netmask': .* other than 0/],
   [
     "the subnet's own address",
     { mac: MAC, ips: [{ ip: '192.0.2.64', netmask: '255.255.255.192' }] },
-    /: 192\.0\.2\.64\/26 is the address of its network itself$/,
+    /: 192\.0\.2\.64\/26 is the network's own address$/,
   ],
   [
     'the broadcast address',

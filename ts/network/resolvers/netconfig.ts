@@ -29,7 +29,7 @@ export const netconfig: Maker = {
       return { unknown: `there is no netconfig to make ${RESOLV_CONF}` };
     }
     if (!/\b(auto|STATIC|STATIC_FALLBACK)\b/.test(policy)) {
-      return { unknown: `netconfig is told by ${POLICY} to leave the static servers out` };
+      return { unknown: `${POLICY} tells netconfig to leave the static servers out` };
     }
     // The services of interfaces run it; it has none of its own.
     if (![WICKED, ...MANAGER].some((path) => present.has(path))) return { unknown: 'nobody runs netconfig at a boot' };

@@ -40,7 +40,7 @@ export const networkmanager: Maker = {
 /** Whether it starts at a boot and then makes resolv.conf: null when it does, or why not. */
 export function managerProblem(facts: OnDisk): string | null {
   const key = ['dns', 'rc-manager'].find((name) => /^(none|unmanaged)$/.test(valueOf(facts.files, 'main', name) ?? ''));
-  if (key !== undefined) return `NetworkManager is told by ${key} to leave ${RESOLV_CONF} alone`;
+  if (key !== undefined) return `${key} tells NetworkManager to leave ${RESOLV_CONF} alone`;
   return notStarted(facts, UNIT, ENABLED);
 }
 

@@ -13,8 +13,8 @@ export const other: Maker = {
   afterBoot({ resolvConf }) {
     const { leadsTo = null, text = null } = resolvConf ?? {};
     if (leadsTo === null || text === null)
-      return { unknown: `${RESOLV_CONF} leads to nothing, and nobody known makes it` };
-    if (PASSING.test(leadsTo)) return { unknown: `${RESOLV_CONF} leads to ${leadsTo}, and nobody known makes that` };
+      return { unknown: `${RESOLV_CONF} leads to nothing, and its maker is unknown` };
+    if (PASSING.test(leadsTo)) return { unknown: `${RESOLV_CONF} leads to ${leadsTo}, whose maker is unknown` };
     return { servers: serversIn(text) };
   },
 };

@@ -48,7 +48,7 @@ export function findNic(mac: string, nics: readonly Nic[]): Nic {
   const nic = paravirtualOf(nics.filter((candidate) => candidate.physical && candidate.mac === mac));
   if (nic === undefined) throw new UnknownMac(mac);
   if (nic.master !== null) {
-    throw new RecordError(`${nic.name} is part of ${nic.master}: its addresses are for whoever made that`);
+    throw new RecordError(`${nic.name} is part of ${nic.master}: whoever made ${nic.master} sets its addresses`);
   }
   return nic;
 }
@@ -64,7 +64,7 @@ function paravirtualOf(same: readonly Nic[]): Nic | undefined {
   const free = paravirtual.length > 1 ? paravirtual.filter(({ master }) => master === null) : paravirtual;
   if (free.length === 1) return free[0];
   const shown = same.map(({ name, driver }) => `${name} (driver ${driver ?? 'unknown'})`).join(' and ');
-  throw new RecordError(`${shown} have one MAC, and which of them is the paravirtual one cannot be told`);
+  throw new RecordError(`${shown} have the same MAC, and nothing shows which one is paravirtual`);
 }
 
 /** Lower case with colons. Hyphens and no separator at all are understood too. */
@@ -103,11 +103,11 @@ export function withOwnPrefix(address: string, mask: unknown, key: string): Addr
   const family = familyOf(address);
   const prefix = readPrefix(mask, family, key);
   if (prefix === 0) {
-    throw new RecordError(`'${key}': expected a mask that leaves a network, got ${show(mask)} for ${address}`);
+    throw new RecordError(`'${key}': expected a mask other than 0, got ${show(mask)} for ${address}`);
   }
   const own = { address, prefix };
   if (family === 4 && prefix < 31) {
-    if (address === networkOf(own)) throw new RecordError(`${address}/${prefix} is the address of its network itself`);
+    if (address === networkOf(own)) throw new RecordError(`${address}/${prefix} is the network's own address`);
     if (address === broadcastOf(own)) throw new RecordError(`${address}/${prefix} is the broadcast address`);
   }
   return own;

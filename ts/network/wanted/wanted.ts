@@ -81,7 +81,7 @@ export function readWanted(
   for (const mac of unusable.contradictions()) good.delete(mac);
   const leftAlone = unusable.leftAlone(good, errors);
   if (leftAlone.some((config) => unusable.isUnnamed(config))) {
-    errors.push('which interface a record is for cannot be told, so none was taken down');
+    errors.push('a record does not show its interface, so no interface was taken down');
   }
   const interfaces = [...good.values()].map(({ config }) => config).sort(byDevice);
   return {
@@ -162,7 +162,9 @@ class UnusableRecords {
         .sort(byDevice);
       const clash = [...good].flatMap(([mac, { id, config }]) => {
         const shared = sharedAddress(config, left);
-        return shared === null ? [] : [{ mac, error: `${id}: ${shared.address} belongs to ${shared.mac}, left alone` }];
+        return shared === null
+          ? []
+          : [{ mac, error: `${id}: ${shared.address} belongs to ${shared.mac}, which is left alone` }];
       })[0];
       if (clash === undefined) return left;
       good.delete(clash.mac);
@@ -235,7 +237,9 @@ function checked(config: InterfaceConfig, good: readonly { readonly config: Inte
     if (own.includes(gateway)) throw new RecordError(`${gateway} is its own gateway`);
     const subnet = config.ipv4.find((one) => one.prefix < 31 && [networkOf(one), broadcastOf(one)].includes(gateway));
     if (subnet !== undefined) {
-      throw new RecordError(`${gateway} is no gateway, but an end of ${networkOf(subnet)}/${subnet.prefix}`);
+      throw new RecordError(
+        `${gateway} cannot be a gateway: it is the first or last address of ${networkOf(subnet)}/${subnet.prefix}`,
+      );
     }
   }
   const shared = sharedAddress(

@@ -112,7 +112,7 @@ function refusePorts(files: Files, names: readonly string[]): void {
           : words.some((word, index) => word === name && /^(addm|laggport)$/.test(words[index - 1] ?? '')),
       );
       if (port === undefined) continue;
-      const why = `an address on ${port}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+      const why = `an address on ${port}, which ${path} makes a port of ${owner}: it belongs on ${owner}`;
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", why]);
     }
   }
@@ -160,7 +160,7 @@ function oneToANetwork(routes: readonly OwnRoute[]): readonly OwnRoute[] {
     const other = found.get(key);
     // Of two ways out a standby is left out; anything else would be a choice that is not ours.
     if (other !== undefined && other.nic !== route.nic && route.prefix > 0) {
-      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", `${key} on two interfaces`]);
+      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["FreeBSD's rc.conf", `routes to ${key} through two interfaces`]);
     }
     if (other === undefined || (other.metric ?? 0) > (route.metric ?? 0)) found.set(key, route);
   }

@@ -147,7 +147,7 @@ function refusePort(facts: NetworkFacts, { nic }: InterfaceConfig, found: readon
   const bond = bondOver(ifcfgFiles(facts, DIRECTORY), nic.name);
   const port = bond ?? found.map((file) => ({ file, owner: portOwner(file.keys) })).find(({ owner }) => owner !== null);
   if (port === undefined) return;
-  const why = `an address on ${nic.name}, a port of ${port.owner} by ${port.file.path}: it belongs on ${port.owner}`;
+  const why = `an address on ${nic.name}, which ${port.file.path} makes a port of ${port.owner}: it belongs on ${port.owner}`;
   throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['the initscripts', why]);
 }
 

@@ -209,7 +209,7 @@ function parts({
 function refuseRivals({ files, present }: NetworkFacts, names: readonly string[]): void {
   const { read, unknown } = followSources(files, MAIN, isClassic(present));
   if (unknown !== null) {
-    const why = `a "source" whose files cannot be told (${unknown.path}, line ${unknown.line})`;
+    const why = `following a "source" line to its files (${unknown.path}, line ${unknown.line})`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['ifupdown', why]);
   }
   for (const path of read) {
@@ -218,7 +218,7 @@ function refuseRivals({ files, present }: NetworkFacts, names: readonly string[]
     const { device, what, line } = rival;
     const why = `an address on ${device}, which is ${what} (${path}, line ${line})`;
     const master = /^a port of (.*)/.exec(what)?.[1];
-    const where = master === undefined ? '' : `: the host's address belongs on ${master}`;
+    const where = master === undefined ? '' : `: it belongs on ${master}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['ifupdown', why + where]);
   }
 }

@@ -137,7 +137,7 @@ function refusePorts({ files }: NetworkFacts, all: readonly Profile[], names: re
     const ports = (keys.get('BindsToInterfaces') ?? '').split(/\s+/);
     const port = names.find((one) => ports.includes(one));
     if (port === undefined) continue;
-    const why = `an address on ${port}, a port of ${nic} by ${DIRECTORY}${name}: it belongs on ${nic}`;
+    const why = `an address on ${port}, which ${DIRECTORY}${name} makes a port of ${nic}: it belongs on ${nic}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netctl', why]);
   }
 }
@@ -230,8 +230,7 @@ function ipv6Lines(config: InterfaceConfig, facts: NetworkFacts): Lines {
 
 function clientOf({ present }: NetworkFacts, family: Family): string {
   const found = CLIENTS[family].find((client) => FOLDERS.some((folder) => present.has(`${folder}/${client}`)));
-  if (found === undefined)
-    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netctl without dhcpcd and dhclient', 'DHCP']);
+  if (found === undefined) throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netctl without dhcpcd or dhclient', 'DHCP']);
   return found;
 }
 

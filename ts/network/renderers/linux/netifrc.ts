@@ -123,7 +123,7 @@ function refusePorts({ files }: NetworkFacts, names: readonly string[]): void {
       const named = OPTIONS_OF_BRIDGES.test(key) ? undefined : PORTS.exec(key)?.[1];
       const owner = added === undefined ? named : value.trim();
       if (port === undefined || owner === undefined) continue;
-      const why = `an address on ${port}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+      const why = `an address on ${port}, which ${path} makes a port of ${owner}: it belongs on ${owner}`;
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netifrc', why]);
     }
   }

@@ -195,7 +195,7 @@ function placeOf(
   const functions = new Map(before.filter(isForOne).flatMap((one) => [...one.functions]));
   for (const rival of rivals) {
     const [user] = old.references.filter(({ id }) => id === rival.id);
-    if (user !== undefined) refuse(nic, `${user.by} in ${user.file} stands on ${described(rival)}, which takes it`);
+    if (user !== undefined) refuse(nic, `${user.by} in ${user.file} refers to ${described(rival)}, which takes it`);
     const daemons = [renderer, rival.renderer].map((one) => one ?? left.renderer);
     // NetworkManager goes by no order of names.
     if (daemons.some((daemon) => daemon !== 'networkd')) refuse(nic, `${described(rival)} takes it as well`);
@@ -204,13 +204,13 @@ function placeOf(
   const needed = [...new Set([...before.filter(isForOne).map(({ id }) => id), nic.name])].filter(
     (id) => isNeeded(id, left) && !left.ids.has(id),
   );
-  if (needed.length > 1) refuse(nic, `others stand on it by several ids: ${needed.join(', ')}`);
+  if (needed.length > 1) refuse(nic, `others refer to it by several ids: ${needed.join(', ')}`);
   const candidates = needed.length > 0 ? needed : [nic.name, ...EARLY.map((prefix) => prefix + nic.name)];
   const id = candidates.find((candidate) => !used.has(candidate) && isFirst(candidate));
   if (id === undefined) {
     const [rival] = inOrder(rivals);
     const why = rival === undefined ? `the id ${nic.name} is taken` : `${described(rival)} comes first`;
-    refuse(nic, needed.length > 0 ? `${why}, and others stand on the id ${needed.join()}` : why);
+    refuse(nic, needed.length > 0 ? `${why}, and others refer to the id ${needed.join()}` : why);
   }
   const isManager = (renderer ?? left.renderer) === 'NetworkManager';
   const isCopy = nic.index === 0 && before.some((one) => isForOne(one) && one.match?.mac === nic.mac);
@@ -235,7 +235,7 @@ function described({ id, files }: Definition): string {
 }
 
 function refuse(nic: Nic, why: string, what = `a network for ${nic.name} that lasts`): never {
-  throw new AgentError('GW_NETWORK_IMPOSSIBLE', [`netplan, where ${why},`, what]);
+  throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['netplan', `${what}: ${why}`]);
 }
 
 function refusePort({ definitions, references }: Netplan, nic: Nic): void {
@@ -245,7 +245,7 @@ function refusePort({ definitions, references }: Netplan, nic: Nic): void {
   const port = references.find(({ id, master }) => master !== null && ids.has(id));
   if (port === undefined) return;
   const { by, file, master } = port;
-  refuse(nic, `${nic.name} is a port of ${by} in ${file}`, `addresses on it: they belong on ${master}`);
+  refuse(nic, `${nic.name} is a port of ${by} in ${file}, and they belong on ${master}`, `addresses on ${nic.name}`);
 }
 
 function prove(ours: readonly (Place & { readonly config: InterfaceConfig })[], planned: Netplan): void {
@@ -253,7 +253,7 @@ function prove(ours: readonly (Place & { readonly config: InterfaceConfig })[], 
     const [first, second] = inOrder(planned.definitions.filter((one) => takes(one, config.nic)));
     if (first?.id === id && first.files.every((file) => file === OURS)) continue;
     const rival = first?.id === id ? first : (first ?? second);
-    refuse(config.nic, rival === undefined ? 'nothing takes it' : `${described(rival)} would take it`);
+    refuse(config.nic, rival === undefined ? 'no definition takes it' : `${described(rival)} would take it`);
   }
 }
 

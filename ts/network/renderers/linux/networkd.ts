@@ -143,7 +143,7 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
   }
   throw new AgentError('GW_NETWORK_IMPOSSIBLE', [
     'systemd-networkd',
-    `anything with ${nic.name} while ${rival} holds it`,
+    `a network for ${nic.name} that lasts: ${rival} stands in the way`,
   ]);
 }
 
@@ -188,7 +188,7 @@ function assertNoPort(path: string, settings: readonly Setting[], { name }: Nic)
   for (const key of OWNERS) {
     const owner = lastOf(settings, key);
     if (owner === '') continue;
-    const what = `anything with ${name} while ${path} makes it a port of ${owner} (${key}=), where the host's address belongs`;
+    const what = `an address on ${name}, which ${path} makes a port of ${owner} (${key}=): it belongs on ${owner}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['systemd-networkd', what]);
   }
 }

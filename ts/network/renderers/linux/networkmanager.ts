@@ -214,7 +214,7 @@ function withoutIfcfg(facts: NetworkFacts): readonly FileChange[] {
     definitions(facts, { nic }).flatMap(({ path, text, keys }) => {
       const owner = portOwner(keys);
       if (owner !== null) {
-        const why = `an address on ${nic.name}, a port of ${owner} by ${path}: it belongs on ${owner}`;
+        const why = `an address on ${nic.name}, which ${path} makes a port of ${owner}: it belongs on ${owner}`;
         throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
       }
       if (/^no$/i.test(keys.get('ONBOOT') ?? '')) return [];
@@ -231,7 +231,7 @@ function withParentsByName(path: string, text: string, all: readonly Profile[], 
     if (below === undefined || isOurs(below.path, below.text)) continue;
     const taken = devicesOf(below, facts);
     if (taken.length > 1) {
-      const which = `parent=${value} of ${path}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
+      const which = `naming the device of parent=${value} in ${path}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
       throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', which]);
     }
     const [nic] = taken;
@@ -247,7 +247,7 @@ function refuseParents(facts: NetworkFacts): void {
     const found = withParentsByName(path, text, all, facts);
     if (found === text) continue;
     const names = facts.interfaces.map(({ nic }) => nic.name).join(', ');
-    const why = `another profile for ${names} while ${path} finds its parent by the UUID of the old one`;
+    const why = `another profile for ${names}: ${path} finds its parent by the UUID of the old one`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
@@ -264,7 +264,7 @@ function refusePorts(facts: NetworkFacts): void {
     const port = portOf(profilesIn(facts), nic);
     if (port === null) continue;
     const { owner, profile } = port;
-    const why = `an address on ${nic.name}, a port of ${owner} by ${profile.path}: it belongs on ${owner}`;
+    const why = `an address on ${nic.name}, which ${profile.path} makes a port of ${owner}: it belongs on ${owner}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
@@ -273,13 +273,13 @@ function refuseUnmanaged(facts: NetworkFacts): void {
   const { files, interfaces } = facts;
   const unreadable = unreadableConfiguration(facts);
   if (unreadable !== null) {
-    const why = `a start with ${unreadable}, a link to /dev/null: to mask a file, it wants an empty one`;
+    const why = `starting while ${unreadable} is a link to /dev/null: put an empty file there to mask it`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
   for (const { nic } of interfaces) {
     const path = unmanagedBy(files, nic);
     if (path === null) continue;
-    const why = `anything with ${nic.name}, which ${path} takes from it (unmanaged-devices or managed)`;
+    const why = `a network on ${nic.name}, which ${path} leaves unmanaged (unmanaged-devices or managed)`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
@@ -292,7 +292,7 @@ function refuseRivals(facts: NetworkFacts): void {
     const rival = all.find((other) => other !== own && (own === undefined || priorityOf(other) >= priorityOf(own)));
     if (own !== undefined && rival === undefined) continue;
     const what = rival === undefined ? 'another' : `${rival.name} (${rival.path}, priority ${priorityOf(rival)})`;
-    const why = `a profile of ${nic.name} that goes before ${what}`;
+    const why = `a profile for ${nic.name} with priority over ${what}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
@@ -408,7 +408,7 @@ function ipLines(config: InterfaceConfig, family: Family, facts: NetworkFacts): 
   const addresses = family === 4 ? config.ipv4 : config.ipv6;
   const routes = routesOf(config).filter((route) => route.family === family);
   if (method === 'disabled' && routes.length > 0) {
-    const what = `a route of IPv4 on ${config.nic.name} without an address`;
+    const what = `an IPv4 route on ${config.nic.name} without an IPv4 address`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', what]);
   }
   // The key is refused where no address stands beside it. What it needs to reach the gateway it adds itself.

@@ -139,7 +139,7 @@ function refusePorts(keys: Keys, names: readonly string[]): void {
     if (index === undefined || port === undefined) continue;
     const told = keys.get(`IFNAME[${index}]`) ?? '';
     const owner = told === '' ? `eth${index}` : told;
-    const why = `an address on ${port}, a port of ${owner} by ${CONF}: it belongs on ${owner}`;
+    const why = `an address on ${port}, which ${CONF} makes a port of ${owner}: it belongs on ${owner}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ["Slackware's rc.inet1", why]);
   }
 }

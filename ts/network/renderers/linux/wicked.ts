@@ -111,7 +111,7 @@ function interfaceFiles(facts: NetworkFacts, config: InterfaceConfig, all: reado
   const { name } = config.nic;
   const owner = ownerOf(all, name);
   if (owner !== undefined) {
-    const why = `an address on ${name}, a port of ${owner.name} by ${owner.path}: it belongs on ${owner.name}`;
+    const why = `an address on ${name}, which ${owner.path} makes a port of ${owner.name}: it belongs on ${owner.name}`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['wicked', why]);
   }
   const elsewhere = definitionElsewhere(facts.files, name);
