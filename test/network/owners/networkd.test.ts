@@ -148,6 +148,49 @@ suite('which .network file takes a device', () => {
   });
 });
 
+suite('an alternative name of the device', () => {
+  const rival = { [`${ETC}00-wan.network`]: '[Match]\nName=wan0\n[Network]\nAddress=203.0.113.8/24\n' };
+  const link = (text: string): Files => ({ ...rival, [`${LIB}10-wan.link`]: text });
+  const named = `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nAlternativeName=lan0 wan0\n`;
+
+  test('that a .link file gives takes the device, and ours gets a name before that', () => {
+    const matches = [
+      named,
+      `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nAlternativeName=wan0\nAlternativeName=lan0\n`,
+      '[Match]\nOriginalName=*\n[Link]\nAlternativeName=wan0\n',
+      '[Match]\nDriver=v?f\n[Link]\nAlternativeName=wan0\n',
+      '[Match]\nPath=pci-*\n[Link]\nAlternativeName=wan0\n',
+    ];
+    for (const text of matches) {
+      const now = after(link(text));
+      assert.ok(now.has(`${ETC}00-guestwire-eth0.network`), text);
+      assert.equal(taker(now), `${ETC}00-guestwire-eth0.network`, text);
+    }
+  });
+
+  test('that another .link, or a drop-in of that file, takes back takes nothing', () => {
+    const others: readonly Files[] = [
+      { [`${ETC}10-wan.link`]: '' },
+      { [`${ETC}00-a.link`]: `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nWakeOnLan=off\n` },
+      { [`${ETC}10-wan.link.d/x.conf`]: '[Link]\nAlternativeName=\n' },
+      { [`${ETC}10-wan.link.d/x.conf`]: '[Match]\nMACAddress=\nMACAddress=52:54:00:aa:00:99\n' },
+    ];
+    for (const more of others) assert.ok(after({ ...link(named), ...more }).has(OURS), JSON.stringify(more));
+    assert.ok(after({ ...rival }).has(OURS), 'without any');
+  });
+
+  test('that the kernel has of it now takes it, too', () => {
+    const nic = { ...ETH0, alternativeNames: ['wan0'] };
+    assert.equal(takersOf(new Map(Object.entries(rival)), nic)[0]?.path, `${ETC}00-wan.network`);
+    assert.deepEqual(takersOf(new Map(Object.entries(rival)), { ...ETH0, alternativeNames: ['lan0'] }), []);
+  });
+
+  test('makes a port of it all the same', () => {
+    const port = { [`${ETC}00-wan.network`]: '[Match]\nName=wan0\n[Network]\nBridge=br0\n' };
+    assert.match(refusal({ ...link(named), ...port }), /00-wan\.network makes it a port of br0/);
+  });
+});
+
 suite('ours wins in the files', () => {
   test('it keeps its name where that sorts first', () => {
     const now = after({ [`${LIB}10-b.network`]: MINE });

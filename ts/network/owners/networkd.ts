@@ -9,6 +9,8 @@ import { networkdFile } from './live.js';
 export const NETWORKD_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map(
   (root) => `${root}/systemd/network/`,
 );
+/** By which udev gives devices their names, others beside them as well. For a renderer's `reads`. */
+export const LINK_FILES = NETWORKD_FOLDERS.flatMap((folder) => [`${folder}*.link`, `${folder}*.link.d/*.conf`]);
 /** For a renderer's `reads`. */
 export const NETWORKD_FILES = NETWORKD_FOLDERS.flatMap((folder) => [
   `${folder}*.network`,
@@ -32,9 +34,12 @@ export interface Taker extends Definition {
   readonly match: Exclude<Match, 'no'>;
 }
 
-/** All that networkd reads, in the order in which it asks them. An empty file (a link to /dev/null) masks its name. */
-export function definitions(files: Files): readonly Definition[] {
-  return effective(files, '', '.network').map((path) => {
+/**
+ * All that networkd reads, or udev of `.link`, in the order in which it asks them. An empty file (a link to /dev/null) masks
+ * its name.
+ */
+export function definitions(files: Files, suffix: '.network' | '.link' = '.network'): readonly Definition[] {
+  return effective(files, '', suffix).map((path) => {
     const settings = [...settingsOf(files.get(path) ?? ''), ...dropInsOf(files, path)];
     return { path, dropIns: dropInFiles(files, path), settings };
   });
@@ -52,9 +57,10 @@ function dropInFiles(files: Files, path: string): readonly string[] {
 /** Those that may take the device, up to the one that does for certain; the first of them that matches is the only one. */
 export function takersOf(files: Files, nic: Nic): readonly Taker[] {
   const live = networkdFile({ files }, nic)?.replace(/^\/lib\//, '/usr/lib/');
+  const named = { ...nic, alternativeNames: alternativeNames(files, nic) };
   const takers: Taker[] = [];
   for (const definition of definitions(files)) {
-    const told = matchOf(definition.settings, nic);
+    const told = matchOf(definition.settings, named);
     // What networkd has chosen by itself it may choose again, for reasons that its files do not tell.
     const chosen = definition.path === live && inMatch(definition.settings).length > 0;
     const match = told === 'no' && chosen ? 'maybe' : told;
@@ -62,6 +68,23 @@ export function takersOf(files: Files, nic: Nic): readonly Taker[] {
     if (match === 'yes') break;
   }
   return takers;
+}
+
+/** What a file may call the device besides its name: what the kernel has, and what `.link` files give it at the next boot. */
+export function alternativeNames(files: Files, nic: Nic): readonly string[] {
+  const names = new Set(nic.alternativeNames);
+  for (const { settings } of definitions(files, '.link')) {
+    const match = matchOf(settings, nic);
+    if (match === 'no') continue;
+    let told: readonly string[] = [];
+    for (const { section, key, value } of settings) {
+      if (section !== 'Link' || key !== 'AlternativeName') continue;
+      told = value === '' ? [] : [...told, ...value.split(/\s+/)];
+    }
+    for (const name of told) names.add(name);
+    if (match === 'yes') break;
+  }
+  return [...names];
 }
 
 /** Whether the keys of `[Match]` together mean the device. A file without any is ignored. */
@@ -97,7 +120,11 @@ function answerTo(key: string, patterns: readonly string[], nic: Nic): Match {
           ? 'yes'
           : 'maybe';
       }
-      return matchesAll(patterns, nic.name);
+      if (matchesAll(patterns, nic.name) === 'yes') return 'yes';
+      // One that was given by hand is gone at a boot, and one that only a .link has comes then.
+      return nic.alternativeNames?.some((name) => matchesAll(patterns, name) === 'yes') === true ? 'maybe' : 'no';
+    case 'OriginalName':
+      return patterns.includes('*') ? 'yes' : 'maybe';
     case 'MACAddress':
       return isListed(nic.mac) ? 'yes' : 'no';
     case 'PermanentMACAddress':
