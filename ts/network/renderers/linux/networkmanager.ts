@@ -47,7 +47,7 @@ import {
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
-import { mayStart, maskOf } from '../../units.js';
+import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
 const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
@@ -62,6 +62,8 @@ export const ENABLED = [
   '/etc/runlevels/default/NetworkManager',
   '/etc/runit/runsvdir/default/NetworkManager',
 ] as const;
+/** It requires NetworkManager. */
+const WAIT_ONLINE = '/etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service';
 const WAIT_S = '20';
 /** Of ours, where nobody else's is as high. */
 const PRIORITY = 120;
@@ -69,8 +71,15 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [`${IFCFG_DIRECTORY}ifcfg-*`, ...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
-  asks: [...PROGRAMS, ...ENABLED],
+  reads: [
+    `${IFCFG_DIRECTORY}ifcfg-*`,
+    ...PROFILE_FILES,
+    ...CONFIGURATION_FILES,
+    NO_DNS,
+    ...OWNER_FILES,
+    ...startFiles(UNIT),
+  ],
+  asks: [...PROGRAMS, ...ENABLED, WAIT_ONLINE, ...INIT_ASKS],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
 
@@ -88,7 +97,7 @@ export const networkmanager: Renderer = {
     return { rank: 'present', why: `${program} is there` };
   },
 
-  starts: (facts) => mayStart(facts, UNIT, ENABLED),
+  starts: (facts) => mayStart(facts, UNIT, [...ENABLED, WAIT_ONLINE]),
 
   render(facts) {
     const { interfaces } = facts;
