@@ -52,7 +52,7 @@ export function mayStart(
   if (files.get(maskOf(unit)) === '') return false;
   const paths = [...files].filter(([path, text]) => path.endsWith(`/${unit}`) && text !== '').map(([path]) => path);
   const wanted = paths.filter((path) => /\.(?:wants|requires)\//.test(path));
-  const own = UNITS.map((folder) => files.get(folder + unit)).find((text) => text !== undefined);
+  const own = UNITS.map((folder) => files.get(folder + unit)).find((text) => (text ?? '') !== '');
   const script = `/etc/init.d/${scriptOf(unit)}`;
   const starts = [...files.keys()].some(
     (path) => /^\/etc\/rc[2-5S]\.d\/S\d\d/.test(path) && path.endsWith(script.slice('/etc/init.d/'.length)),

@@ -18,6 +18,20 @@ function boot(text: string): readonly string[] | undefined {
   return brought(ifupdown, { [MAIN]: text })?.filter((one) => one !== 'auto6 ra');
 }
 
+suite('Open vSwitch', () => {
+  const because = /eth0, which is a port of br0 \(\/etc\/network\/interfaces, line \d\): .*belongs on br0/;
+  const bridge = (line: string): string => `auto br0\niface br0 inet manual\n    ovs_type OVSBridge\n    ${line}\n`;
+  const machine = { present: ['/sbin/ifup'] };
+
+  test('the port of a bridge or bond of it is refused, with the owner', () => {
+    for (const line of ['ovs_ports eth1 eth0', 'ovs-ports eth0', 'ovs_bonds eth0 eth1'])
+      assert.match(refused(ifupdown, { [MAIN]: bridge(line) + OWN }, machine), because, line);
+    const port = 'allow-br0 eth0\niface eth0 inet manual\n    ovs_type OVSPort\n    ovs_bridge br0\n';
+    assert.match(refused(ifupdown, { [MAIN]: port }, machine), because);
+    assert.equal(typeof decided(ifupdown, { [MAIN]: bridge('ovs_ports eth1') + OWN }, machine), 'object');
+  });
+});
+
 suite("Debian's /etc/default/networking", () => {
   const left = (defaults: string, text = OWN): readonly string[] | null =>
     brought(ifupdown, { [MAIN]: text, '/etc/default/networking': defaults }, { present: ['/run/systemd/system'] });
@@ -83,6 +97,26 @@ suite('ip commands in stanzas', () => {
       assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'br0') }, { present: ['/sbin/ifup'] }), /BOOT/);
     });
   }
+
+  for (const line of [
+    'pre-up brctl addif br0 eth0',
+    'up /sbin/brctl addif $IFACE eth0',
+    'up brctl addif br0 "eth0" || true',
+    'up ovs-vsctl -- --may-exist add-port br0 eth0',
+    'up ifenslave br0 eth1 eth0',
+  ]) {
+    test(`a port by another program has none either (${line})`, () => {
+      assert.deepEqual(boot(OWN + other(line, 'br0')), []);
+      assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'br0') }, { present: ['/sbin/ifup'] }), /BOOT/);
+    });
+  }
+
+  test('other commands of these programs make no port of the device', () => {
+    for (const line of ['brctl addif eth0 eth1', 'brctl delif br0 eth0', 'brctl stp eth0 on', 'ifenslave eth0 eth1']) {
+      assert.deepEqual(boot(OWN + other(`up ${line}`)), own, line);
+    }
+    assert.deepEqual(boot(OWN + other('up ovs-vsctl add-port eth0 eth1')), own);
+  });
 
   test('a port of our device, or one that is taken out of its bridge, says nothing of ours', () => {
     assert.deepEqual(boot(OWN + other('up ip link set $IFACE master eth0')), own);

@@ -40,8 +40,9 @@ export function excludes(
   return (word) => isOff || patterns.some((pattern) => fnmatch(pattern, word.split('=', 1)[0] ?? ''));
 }
 
-const PORTS = /^(?:bridge[_-]ports|bond[_-](?:slaves|members)|slaves)$/;
-const MASTER = /^(?:bond[_-])?master$/;
+/** Also Open vSwitch's, by openvswitch-switch's README.Debian. */
+const PORTS = /^(?:bridge[_-]ports|bond[_-](?:slaves|members)|slaves|ovs[_-](?:ports|bonds))$/;
+const MASTER = /^(?:(?:bond[_-])?master|ovs[_-]bridge)$/;
 /** What `all` means to bridge-utils; to ifupdown-ng it is every device. */
 const ALL = ['eth.*', 'em.*', 'en.*', 'p[0-9].*'];
 

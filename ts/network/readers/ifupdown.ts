@@ -133,7 +133,8 @@ function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
   return words
     .join(' ')
     .split(/\s*(?:&&|\|\||;)\s*/)
-    .map((command) => command.split(/\s+/).filter((word) => word !== ''));
+    .map((command) => command.split(/\s+/).filter((word) => word !== ''))
+    .map((command) => command.map((word) => word.replace(/^(["'])([\w.:/-]+)\1$/, '$2')));
 }
 
 /** `device`: what `$IFACE` stands for. */
@@ -141,7 +142,7 @@ function obey(command: readonly string[], { device }: Stanza, name: string, boot
   const words = command.map((word) => (/^"?\$\{?IFACE\}?"?$/.test(word) ? device : word));
   const [program, ...rest] = words;
   if (program === 'echo') listen(rest, name, boot);
-  boot.obeyIp(words, name);
+  boot.obey(words, name);
 }
 
 /** Of `echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra`. */
