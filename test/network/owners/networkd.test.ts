@@ -6,6 +6,7 @@ import { suite, test } from 'node:test';
 import { AgentError } from '../../../ts/api/errors.js';
 import { inspect } from '../../../ts/network/act/gather.js';
 import { takersOf } from '../../../ts/network/owners/networkd.js';
+import type { FileAccess } from '../../../ts/network/plan.js';
 import { networkd } from '../../../ts/network/renderers/linux/networkd.js';
 import { createScratchHost } from '../../support/scratch-host.js';
 import { createScratch } from '../../support/scratch.js';
@@ -145,6 +146,36 @@ suite('which .network file takes a device', () => {
     const [first] = takersOf(files, ETH0);
     assert.equal(first?.path, `${LIB}07-b.network`);
     assert.ok(first.settings.some(({ key, value }) => key === 'VLAN' && value === 'office'));
+  });
+});
+
+suite('what networkd may not read', () => {
+  const port = '[Match]\nName=eth0\n[Network]\nBridge=br0\n';
+  const path = `${ETC}00-a.network`;
+  const first = (more: Files, closed: readonly string[], access: FileAccess = { mode: 0o600, uid: 0 }): string => {
+    const files = new Map(Object.entries({ [path]: port, [`${LIB}20-b.network`]: MINE, ...more }));
+    return takersOf(files, ETH0, new Map(closed.map((one) => [one, access])))[0]?.path ?? 'none';
+  };
+
+  test('is passed over, and so is a file with such a drop-in; what it overrides stays overridden', () => {
+    assert.equal(first({}, []), path);
+    assert.equal(first({}, [path]), `${LIB}20-b.network`);
+    assert.equal(first({ [`${LIB}00-a.network`]: MINE }, [path]), `${LIB}20-b.network`);
+    const dropIn = `${path}.d/x.conf`;
+    assert.equal(first({ [dropIn]: '[Network]\nLLDP=no\n' }, [dropIn]), `${LIB}20-b.network`);
+    for (const access of [
+      { mode: 0o640, uid: 0 },
+      { mode: 0o604, uid: 0 },
+      { mode: 0o600, uid: 998 },
+    ])
+      assert.equal(first({}, [path], access), path);
+  });
+
+  test('does not make a port of the device', () => {
+    const facts = factsOf({ networking: NETWORKING, nics: [ETH0] }, new Map([[`${LIB}00-a.network`, port]]));
+    assert.throws(() => networkd.render(facts), /makes it a port of br0/);
+    const access = new Map([[`${LIB}00-a.network`, { mode: 0o600, uid: 0 }]]);
+    assert.ok(networkd.render({ ...facts, access }).files.length > 0);
   });
 });
 

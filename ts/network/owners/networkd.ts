@@ -3,6 +3,7 @@ import type { Nic } from '../../api/host.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 import { type Setting, readSettings } from '../formats/ini-file.js';
+import type { FileAccess } from '../plan.js';
 import { networkdFile } from './live.js';
 
 /** Of files with one name that in the first folder counts. */
@@ -18,6 +19,7 @@ export const NETWORKD_FILES = NETWORKD_FOLDERS.flatMap((folder) => [
 ]);
 
 type Files = ReadonlyMap<string, string>;
+type Access = ReadonlyMap<string, FileAccess>;
 
 /** `maybe`: it depends on what files do not tell, such as the host's name or the kernel's command line. */
 export type Match = 'yes' | 'no' | 'maybe';
@@ -54,12 +56,16 @@ function dropInFiles(files: Files, path: string): readonly string[] {
   return effective(files, `${baseName(path)}.d/`, '.conf');
 }
 
-/** Those that may take the device, up to the one that does for certain; the first of them that matches is the only one. */
-export function takersOf(files: Files, nic: Nic): readonly Taker[] {
+/**
+ * Those that may take the device, up to the one that does for certain; the first of them that matches is the only one.
+ * networkd, which runs as a user of its own, passes over a file that it may not read, or a drop-in of which.
+ */
+export function takersOf(files: Files, nic: Nic, access?: Access): readonly Taker[] {
   const live = networkdFile({ files }, nic)?.replace(/^\/lib\//, '/usr/lib/');
   const named = { ...nic, alternativeNames: alternativeNames(files, nic) };
   const takers: Taker[] = [];
   for (const definition of definitions(files)) {
+    if ([definition.path, ...definition.dropIns].some((path) => isClosed(access?.get(path)))) continue;
     const told = matchOf(definition.settings, named);
     // What networkd has chosen by itself it may choose again, for reasons that its files do not tell.
     const chosen = definition.path === live && inMatch(definition.settings).length > 0;
@@ -68,6 +74,11 @@ export function takersOf(files: Files, nic: Nic): readonly Taker[] {
     if (match === 'yes') break;
   }
   return takers;
+}
+
+/** Root's alone. Of other owners, and of a group that may read, it is not known here whether networkd is one. */
+function isClosed(access: FileAccess | undefined): boolean {
+  return access !== undefined && access !== 'mask' && access.uid === 0 && (access.mode & 0o044) === 0;
 }
 
 /** What a file may call the device besides its name: what the kernel has, and what `.link` files give it at the next boot. */
