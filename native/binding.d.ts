@@ -378,6 +378,8 @@ export interface NetworkLink {
   index: number
   /** Such as `eth0`. */
   name: string
+  /** More names, by systemd.link(5) or `ip link property`. */
+  alternativeNames: Array<string>
   /** Lower case, colons; null where addresses have another size than Ethernet's. */
   mac: string | null
   /** The MAC that the hardware came with. Kernels before 5.6 do not tell it. */

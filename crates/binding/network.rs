@@ -27,6 +27,8 @@ pub struct NetworkLink {
     pub index: u32,
     /// Such as `eth0`.
     pub name: String,
+    /// More names, by systemd.link(5) or `ip link property`.
+    pub alternative_names: Vec<String>,
     /// Lower case, colons; null where addresses have another size than Ethernet's.
     pub mac: Option<String>,
     /// The MAC that the hardware came with. Kernels before 5.6 do not tell it.
@@ -171,6 +173,7 @@ impl From<Link> for NetworkLink {
             index: link.index,
             name: link.name,
             mac: link.mac.map(mac_text),
+            alternative_names: link.alternative_names,
             permanent_mac: link.permanent_mac.map(mac_text),
             kind: link.kind,
             master: link.master,

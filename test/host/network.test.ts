@@ -118,9 +118,12 @@ test("the running kernel's devices are those that carry Ethernet", () => {
     { ip: `link set br0 address ${MAC}` },
     { ip: `link add sub link eth0 address ${MAC} type macvlan` },
     { ip: 'tuntap add tun0 mode tun' },
+    { ip: 'link property add dev eth0 altname wan0 altname a-name-of-more-than-15-letters' },
     { change: [{ type: 'mtu', nic: 'eth0', mtu: 1400 }] },
   );
   assert.equal(failure, null);
+  assert.deepEqual(named(nics, 'eth0').alternativeNames, ['wan0', 'a-name-of-more-than-15-letters']);
+  assert.equal(named(nics, 'sub').alternativeNames, undefined);
   const shown = nics.map(({ name, kind, physical, master }) => ({ name, kind, physical, master }));
   assert.deepEqual(shown, [
     { name: 'br0', kind: 'bridge', physical: false, master: null },

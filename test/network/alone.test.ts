@@ -40,6 +40,47 @@ suite('the next boot, where a guest has several stacks', () => {
     assert.match(outcome(masked, NETWORKD), /networkd to start at boot/);
   });
 
+  const SYSTEMD = '/run/systemd/system';
+  const ENI = { '/etc/network/interfaces': `${LOOPBACK}auto eth0\niface eth0 inet dhcp\n` };
+  const NETWORKING = '[Unit]\n[Install]\nWantedBy=multi-user.target\nWantedBy=network-online.target\n';
+  const UNIT = '/usr/lib/systemd/system/networking.service';
+  const MANAGED = {
+    '/run/NetworkManager/devices/2': '[device]\nmanaged=true\n',
+    '/usr/lib/systemd/system/NetworkManager.service': '[Install]\nWantedBy=multi-user.target\n',
+  };
+
+  test('a service that systemd has and that no link starts is refused, also on a copy', () => {
+    const message = /wanted (ifupdown|networkmanager) to start at a boot, got none that is enabled/;
+    for (const sign of [[SYSTEMD], ['/sbin/init', '/usr/lib/systemd/systemd']]) {
+      assert.match(outcome({ ...ENI, [UNIT]: NETWORKING }, '/sbin/ifup', ...sign), message);
+      assert.match(outcome(MANAGED, '/usr/sbin/NetworkManager', ...sign), message);
+    }
+    for (const target of ['multi-user', 'network', 'sysinit']) {
+      const link = { [`/etc/systemd/system/${target}.target.wants/networking.service`]: NETWORKING };
+      assert.equal(outcome({ ...ENI, [UNIT]: NETWORKING, ...link }, '/sbin/ifup', SYSTEMD), 'ifupdown', target);
+    }
+  });
+
+  test('a service of which the files do not tell whether it starts is taken as it is', () => {
+    // Wanted only by who waits for the network, without [Install], or made by a generator.
+    const online = { [`/etc/systemd/system/network-online.target.wants/networking.service`]: NETWORKING };
+    assert.equal(outcome({ ...ENI, [UNIT]: NETWORKING, ...online }, '/sbin/ifup', SYSTEMD), 'ifupdown');
+    assert.equal(outcome({ ...ENI, [UNIT]: '[Service]\n' }, '/sbin/ifup', SYSTEMD), 'ifupdown');
+    assert.equal(outcome({ ...ENI, '/etc/init.d/networking': '#!/bin/sh\n' }, '/sbin/ifup', SYSTEMD), 'ifupdown');
+    assert.equal(outcome({ ...ENI, [UNIT]: NETWORKING }, '/sbin/ifup'), 'ifupdown');
+    const wait = '/etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service';
+    assert.equal(outcome(MANAGED, '/usr/sbin/NetworkManager', SYSTEMD, wait), 'networkmanager');
+  });
+
+  test("System V's init starts a script by its link only", () => {
+    const script = { ...ENI, '/etc/init.d/networking': '#!/bin/sh\n', '/etc/rc0.d/K01networking': '' };
+    const init = ['/sbin/init', '/etc/inittab'];
+    assert.match(outcome(script, '/sbin/ifup', ...init), /wanted ifupdown to start at a boot/);
+    assert.match(outcome({ ...script, '/etc/rcS.d/K01networking': '' }, '/sbin/ifup', ...init), /ifupdown to start/);
+    assert.equal(outcome({ ...script, '/etc/rcS.d/S01networking': '' }, '/sbin/ifup', ...init), 'ifupdown');
+    assert.equal(outcome(script, '/sbin/ifup', ...init, '/sbin/openrc'), 'ifupdown');
+  });
+
   test('what another one that starts would bring is refused, with its file', () => {
     const dhcp = { ...LAN, '/etc/network/interfaces': `${LOOPBACK}auto eth0\niface eth0 inet dhcp\n` };
     const starts = [NETWORKD, '/usr/sbin/ifup', `${WANTS}networking.service`];

@@ -578,6 +578,32 @@ suite('cases that real users hit', () => {
     });
   }
 
+  test('an MTU of the old definition goes with it, now as at the next boot, and one that a boot has all the same stays', () => {
+    const lan = '[Match]\nName=eth0\n[Network]\nDHCP=yes\n[Link]\nMTUBytes=1400\n';
+    const eni = 'auto eth0\niface eth0 inet dhcp\n    mtu 1400\n';
+    const profile = '[connection]\nid=a\nuuid=a\ntype=ethernet\ninterface-name=eth0\n[ethernet]\nmtu=1400\n';
+    const by = 'auto eth1\niface eth1 inet manual\n    up ip link set eth0 mtu 1400\n';
+    for (const [present, path, text, ...wanted] of [
+      [
+        '/etc/systemd/system/multi-user.target.wants/systemd-networkd.service',
+        '/etc/systemd/network/lan.network',
+        lan,
+        'eth0 1500',
+      ],
+      ['/sbin/ifup', '/etc/network/interfaces', eni, 'eth0 1500'],
+      ['/usr/sbin/NetworkManager', '/etc/NetworkManager/system-connections/a', profile, 'eth0 1500'],
+      ['/sbin/ifup', '/etc/network/interfaces', `${eni}${by}`],
+    ] as const) {
+      const networking = { A: record(ETH0.mac, '192.0.2.4/24') };
+      const nics = [{ ...ETH0, mtu: 1400 }];
+      const facts = factsOf({ networking, nics, present: [present] }, new Map([[path, text]]));
+      const mtus = decide(facts, RENDERERS).after.flatMap((action) =>
+        action.type === 'mtu' ? [`${action.nic} ${action.mtu}`] : [],
+      );
+      assert.deepEqual(mtus, wanted, text);
+    }
+  });
+
   test("19: of two gateways the public one's is the default, and the other is used by its routes only", () => {
     for (const name of BIG) {
       const { files } = planned(name, { networking: TWO_GATEWAYS });

@@ -39,6 +39,11 @@ suite('a device that gets another name at the next boot', () => {
       message,
     );
     assert.match(refusal({ [RULES]: RULE }) ?? '', /got lan0 by \/etc\/udev\/rules\.d\/70-persistent-net\.rules/);
+    const dropIn = '/usr/lib/systemd/network/10-lan.link.d/name.conf';
+    assert.match(
+      refusal({ [LINK]: `${MATCH}[Link]\nMTUBytes=1400\n`, [dropIn]: '[Link]\nName=lan0\n' }) ?? '',
+      message,
+    );
     assert.equal(refusal({ [LINK]: named }, { leftAlone: ['eth0'] }), null);
   });
 

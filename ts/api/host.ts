@@ -181,6 +181,8 @@ export interface Nic {
   readonly name: string;
   /** The kernel's number of the device (ifindex); 0 on a copy of a system. */
   readonly index: number;
+  /** More names by which files may mean it (altnames of ip-link(8)); absent where there are none or none are known. */
+  readonly alternativeNames?: readonly string[];
   /** Lower case, colons. */
   readonly mac: string;
   /** The MAC burnt in, when the driver tells it; null for veth and the like. */

@@ -59,8 +59,9 @@ async function kernelNics(sys: string): Promise<Nic[]> {
   return Promise.all(
     links
       .filter(({ ethernet, loopback }) => ethernet && !loopback)
-      .map(async ({ index, name, mac, permanentMac, kind, master, up, mtu }) => ({
+      .map(async ({ index, name, alternativeNames, mac, permanentMac, kind, master, up, mtu }) => ({
         name,
+        ...(alternativeNames.length === 0 ? {} : { alternativeNames }),
         index,
         mac: mac ?? NO_MAC,
         permanentMac,

@@ -64,9 +64,9 @@ export function isLinkLocal(address: string): boolean {
   return ipaddr.parse(address).range() === 'linkLocal';
 }
 
-/** Whether a machine can have this address: it is no multicast, loopback, broadcast or unspecified one. */
+/** Whether a machine can have this address: it is no multicast, loopback, broadcast, unspecified or IPv4-mapped one. */
 export function isAssignable(address: string): boolean {
-  return !['multicast', 'loopback', 'broadcast', 'unspecified'].includes(ipaddr.parse(address).range());
+  return !['multicast', 'loopback', 'broadcast', 'unspecified', 'ipv4Mapped'].includes(ipaddr.parse(address).range());
 }
 
 /**

@@ -57,7 +57,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
     files: together([...rendered.files, ...named.files, ...resolving.files, ...quietCloudInit(facts), ...undescribed]),
     after: [
       ...named.after,
-      ...spared([...forgottenMtus(facts, rendered.files), ...rendered.after]),
+      ...spared([...forgottenMtus(facts, rendered.files, renderer), ...rendered.after]),
       ...resolving.after,
     ],
     restore: [...named.restore, ...spared(rendered.restore), ...resolving.after],
@@ -137,13 +137,18 @@ function withoutDescription({ files }: NetworkFacts, { reads }: Renderer): reado
   return reads.includes(DESCRIPTION) || !files.has(DESCRIPTION) ? [] : [{ type: 'remove', path: DESCRIPTION }];
 }
 
-/** No stack undoes an MTU when its key is gone from the file: the device would keep it until the next boot. */
-function forgottenMtus(facts: NetworkFacts, changes: readonly FileChange[]): readonly Action[] {
+/**
+ * An MTU that the host does not name goes with the definition that has it, as a boot has it then. No stack undoes it when its
+ * key is gone from the file: the device would keep it until that.
+ */
+function forgottenMtus(facts: NetworkFacts, changes: readonly FileChange[], renderer: Renderer): readonly Action[] {
   const { interfaces, files, configured = [], live = [] } = facts;
   const changed = interfaces
     .filter(({ mtu, nic }) => mtu === null && nic.mtu !== ETHERNET_MTU)
     .filter(({ nic }) => {
       if (configured.some((old) => old.nic.mac === nic.mac && old.mtu === nic.mtu)) return true;
+      if (renderer.boot(withChanges(facts, changes), nic)?.mtu === nic.mtu) return false;
+      if (renderer.boot(facts, nic)?.mtu === nic.mtu) return true;
       const names = new RegExp(`mtu.{0,12}\\b${nic.mtu}\\b`, 'i');
       return changes.some((change) => {
         const now = change.type === 'write' ? textOf(change) : '';

@@ -2,17 +2,14 @@
 import { AgentError } from '../api/errors.js';
 import type { Nic } from '../api/host.js';
 import { effectivePaths } from './formats/folders.js';
-import { type Setting, readSettings } from './formats/ini-file.js';
-import { NETWORKD_FOLDERS } from './owners/networkd.js';
+import type { Setting } from './formats/ini-file.js';
+import { LINK_FILES, definitions } from './owners/networkd.js';
 import type { NetworkFacts } from './plan.js';
 
 /** Written by udev itself until 2014, and by hand and by cloud-init since. */
 const RULES = '/etc/udev/rules.d/';
 /** What tells a name. */
-export const NAME_FILES: readonly string[] = [
-  ...NETWORKD_FOLDERS.map((folder) => `${folder}*.link`),
-  `${RULES}*.rules`,
-];
+export const NAME_FILES: readonly string[] = [...LINK_FILES, `${RULES}*.rules`];
 
 type Files = ReadonlyMap<string, string>;
 
@@ -49,8 +46,7 @@ function byRule(files: Files, { mac }: Nic): Naming | null {
 
 /** The first file that matches is the only one. None where that depends on more than a MAC, or a policy may tell the name. */
 function byLink(files: Files, nic: Nic): Naming | null {
-  for (const path of effectivePaths(files, NETWORKD_FOLDERS, '.link')) {
-    const settings = readSettings(files.get(path) ?? '');
+  for (const { path, settings } of definitions(files, '.link')) {
     const match = settings.filter(({ section }) => section === 'Match');
     if (match.length === 0 || match.some((setting) => isOther(setting, nic))) continue;
     if (!match.every(({ key }) => isMac(key))) return null;

@@ -11,14 +11,65 @@ export function notStarted(
   return links.some((path) => present.has(path) || files.has(path)) ? null : `${unit} does not start at a boot`;
 }
 
-/** The same where other inits may start it, too: false where it is masked, null where no link is known. */
+/** Where a unit's own file may lie. */
+const UNITS = ['/etc', '/run', '/usr/local/lib', '/usr/lib', '/lib'].map((root) => `${root}/systemd/system/`);
+/** Targets that each boot reaches. What only network-online.target wants starts where somebody waits for the network. */
+const REACHED =
+  /\/(?:basic|default|graphical|local-fs|multi-user|network|network-pre|sysinit)\.target\.(?:wants|requires)\//;
+const INIT = ['/sbin/init', '/usr/sbin/init'];
+/** A folder of a running system's. */
+const SYSTEMD = '/run/systemd/system';
+const INITTAB = '/etc/inittab';
+const OPENRC = '/sbin/openrc';
+/** For whoever asks {@link mayStart}. */
+export const INIT_ASKS: readonly string[] = [...INIT, SYSTEMD, INITTAB, OPENRC];
+
+/** What {@link mayStart} looks at: the unit's files, what wants it, and the links of a script of System V's init. */
+export function startFiles(unit: string): readonly string[] {
+  return [
+    ...UNITS.flatMap((folder) => [folder + unit, `${folder}*.wants/${unit}`, `${folder}*.requires/${unit}`]),
+    `/etc/init.d/${scriptOf(unit)}`,
+    `/etc/rc?.d/[KS][0-9][0-9]${scriptOf(unit)}`,
+  ];
+}
+
+function scriptOf(unit: string): string {
+  return unit.replace(/\.service$/, '').replace('NetworkManager', 'network-manager');
+}
+
+/**
+ * The same where other inits may start it, too. False where it is masked, or where nothing starts it: systemd has a file of
+ * the unit that says who would want it and no link of those, or System V's init a script without a link that starts it. null
+ * where that cannot be told.
+ */
 export function mayStart(
   facts: Pick<NetworkFacts, 'files' | 'present'>,
   unit: string,
   links: readonly string[],
 ): boolean | null {
+  const { files, present } = facts;
   if (notStarted(facts, unit, links) === null) return true;
-  return facts.files.get(maskOf(unit)) === '' ? false : null;
+  if (files.get(maskOf(unit)) === '') return false;
+  const paths = [...files].filter(([path, text]) => path.endsWith(`/${unit}`) && text !== '').map(([path]) => path);
+  const wanted = paths.filter((path) => /\.(?:wants|requires)\//.test(path));
+  const own = UNITS.map((folder) => files.get(folder + unit)).find((text) => (text ?? '') !== '');
+  const script = `/etc/init.d/${scriptOf(unit)}`;
+  const starts = [...files.keys()].some(
+    (path) => /^\/etc\/rc[2-5S]\.d\/S\d\d/.test(path) && path.endsWith(script.slice('/etc/init.d/'.length)),
+  );
+  if (isSystemd(facts) && own !== undefined) {
+    if (wanted.length > 0) return wanted.some((path) => REACHED.test(path)) ? true : null;
+    return /^\s*(?:WantedBy|RequiredBy)\s*=/m.test(own) ? false : null;
+  }
+  // systemd's generator makes a unit of the script.
+  if (starts) return true;
+  const isSystemV = present.has(INITTAB) && !present.has(OPENRC) && INIT.some((path) => present.has(path));
+  return !isSystemd(facts) && isSystemV && files.has(script) ? false : null;
+}
+
+/** Whether it is the machine's init, as far as that shows. */
+export function isSystemd({ present }: Pick<NetworkFacts, 'present'>): boolean {
+  return present.has(SYSTEMD) || [...present].some((path) => path.endsWith('/systemd/systemd'));
 }
 
 /** A link to /dev/null there masks the unit. For `reads`. */

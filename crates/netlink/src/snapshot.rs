@@ -51,6 +51,9 @@ pub mod link_attribute {
     pub const MTU: u16 = 4;
     pub const MASTER: u16 = 10;
     pub const INFO: u16 = 18;
+    pub const PROPERTIES: u16 = 52;
+    /// Inside of `PROPERTIES`, once for each name.
+    pub const ALTERNATIVE_NAME: u16 = 53;
     pub const PERMANENT_ADDRESS: u16 = 54;
     /// Inside of `INFO`.
     pub const INFO_KIND: u16 = 1;
@@ -74,6 +77,8 @@ pub struct Link {
     pub index: u32,
     /// Such as `eth0`.
     pub name: String,
+    /// More names, which udev gives by systemd.link(5) and `ip link property` by hand. Kernels before 5.5 have none.
+    pub alternative_names: Vec<String>,
     /// None where addresses have another size than Ethernet's.
     pub mac: Option<[u8; 6]>,
     /// The MAC that the hardware came with. Kernels before 5.6 do not tell it.
@@ -236,10 +241,18 @@ fn link(payload: &[u8]) -> Result<Link> {
             link_attribute::MTU => link.mtu = parse_u32(value).map_err(malformed)?,
             link_attribute::MASTER => link.master = parse_u32(value).ok(),
             link_attribute::INFO => link.kind = info_kind(value),
+            link_attribute::PROPERTIES => link.alternative_names = alternative_names(value),
             _ => {}
         }
     }
     Ok(link)
+}
+
+fn alternative_names(properties: &[u8]) -> Vec<String> {
+    attributes(properties, 0)
+        .filter(|nested| nested.kind() == link_attribute::ALTERNATIVE_NAME)
+        .filter_map(|nested| parse_string(nested.value()).ok())
+        .collect()
 }
 
 fn info_kind(info: &[u8]) -> Option<String> {
@@ -487,7 +500,7 @@ fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
 mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
-    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+    use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, Prop};
     use netlink_packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 
     use super::*;
@@ -546,10 +559,18 @@ mod tests {
             LinkAttribute::Mtu(9000),
             LinkAttribute::Controller(7),
             LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]),
+            LinkAttribute::PropList(vec![
+                Prop::AltIfName("storage".to_owned()),
+                Prop::AltIfName("a-name-of-more-than-15-letters".to_owned()),
+            ]),
         ];
         let wanted = Link {
             index: 4,
             name: "eth0.5".to_owned(),
+            alternative_names: vec![
+                "storage".to_owned(),
+                "a-name-of-more-than-15-letters".to_owned(),
+            ],
             mac: Some([0, 0x16, 0x3e, 1, 2, 3]),
             permanent_mac: Some([0, 0x16, 0x3e, 9, 9, 9]),
             kind: Some("vlan".to_owned()),

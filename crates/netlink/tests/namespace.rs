@@ -92,6 +92,16 @@ fn by_ip() -> Snapshot {
     let link = |value: &Value| Link {
         index: number(value, "ifindex").expect("an index"),
         name: text(value, "ifname").expect("a name").to_owned(),
+        alternative_names: value["altnames"]
+            .as_array()
+            .map(|names| {
+                names
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .unwrap_or_default(),
         mac: text(value, "address").and_then(mac),
         permanent_mac: text(value, "permaddr").and_then(mac),
         kind: text(&value["linkinfo"], "info_kind").map(str::to_owned),
@@ -309,6 +319,7 @@ fn stacked_devices_show_what_they_are() {
     isolated(|| {
         pair();
         ip("link set eth0 address 00:16:3e:01:02:03");
+        ip("link property add dev eth0 altname wan0 altname a-name-of-more-than-15-letters");
         ip("link add bridge0 type bridge");
         ip("link set eth0 master bridge0");
         ip("link set bridge0 address 00:16:3e:01:02:03");
@@ -330,6 +341,8 @@ fn stacked_devices_show_what_they_are() {
             assert_eq!(of(name).kind.as_deref(), Some(kind));
         }
         assert_eq!(of("bridge0").mtu, 1400);
+        let names = ["wan0", "a-name-of-more-than-15-letters"];
+        assert_eq!(of("eth0").alternative_names, names);
     });
 }
 

@@ -18,6 +18,51 @@ function boot(text: string): readonly string[] | undefined {
   return brought(ifupdown, { [MAIN]: text })?.filter((one) => one !== 'auto6 ra');
 }
 
+suite('Open vSwitch', () => {
+  const because = /eth0, which is a port of br0 \(\/etc\/network\/interfaces, line \d\): .*belongs on br0/;
+  const bridge = (line: string): string => `auto br0\niface br0 inet manual\n    ovs_type OVSBridge\n    ${line}\n`;
+  const machine = { present: ['/sbin/ifup'] };
+
+  test('the port of a bridge or bond of it is refused, with the owner', () => {
+    for (const line of ['ovs_ports eth1 eth0', 'ovs-ports eth0', 'ovs_bonds eth0 eth1'])
+      assert.match(refused(ifupdown, { [MAIN]: bridge(line) + OWN }, machine), because, line);
+    const port = 'allow-br0 eth0\niface eth0 inet manual\n    ovs_type OVSPort\n    ovs_bridge br0\n';
+    assert.match(refused(ifupdown, { [MAIN]: port }, machine), because);
+    assert.equal(typeof decided(ifupdown, { [MAIN]: bridge('ovs_ports eth1') + OWN }, machine), 'object');
+  });
+});
+
+suite("Debian's /etc/default/networking", () => {
+  const left = (defaults: string, text = OWN): readonly string[] | null =>
+    brought(ifupdown, { [MAIN]: text, '/etc/default/networking': defaults }, { present: ['/run/systemd/system'] });
+
+  test('leaves out what a pattern of it meets as a whole, but nothing that hotplug brings', () => {
+    for (const list of ['eth0', 'eth*', '"lo eth[01]"', "'eth1 eth0'"])
+      assert.deepEqual(left(`EXCLUDE_INTERFACES=${list}\n`), [], list);
+    for (const list of ['eth', 'eth1', 'eth0:*', 'eth1,eth0', 'office'])
+      assert.deepEqual(left(`EXCLUDE_INTERFACES=${list}\n`)?.slice(0, 2), own, list);
+    assert.deepEqual(left('EXCLUDE_INTERFACES=eth0\n', OWN.replace('auto', 'allow-hotplug'))?.slice(0, 2), own);
+    const named = OWN.replace('auto eth0', 'auto eth0=office').replace('iface eth0', 'iface office');
+    assert.deepEqual(left('EXCLUDE_INTERFACES=eth0\n', named), []);
+    const alias = `${OWN}auto eth0:1\niface eth0:1 inet static\n    address 192.0.2.5/24\n`;
+    assert.deepEqual(left('EXCLUDE_INTERFACES=eth0\n', alias)?.slice(0, 1), ['192.0.2.5/24']);
+  });
+
+  test('refuses with its name, and all of it where CONFIGURE_INTERFACES is read', () => {
+    const because = /203\.0\.113\.10\/24 on eth0, got none by \/etc\/default\/networking, which leaves it out/;
+    const machine = { present: ['/sbin/ifup'] };
+    const excluded = { [MAIN]: OWN, '/etc/default/networking': 'EXCLUDE_INTERFACES="eth*"\n' };
+    assert.match(refused(ifupdown, excluded, machine), because);
+    const off = { [MAIN]: OWN, '/etc/default/networking': 'CONFIGURE_INTERFACES=no\n' };
+    assert.match(refused(ifupdown, off, machine), because);
+    // The unit asks no such thing.
+    assert.equal(typeof decided(ifupdown, off, { present: ['/sbin/ifup', '/run/systemd/system'] }), 'object');
+    const ng = { present: ['/sbin/ifup', '/usr/sbin/ifupdown', '/run/systemd/system'] };
+    assert.match(refused(ifupdown, off, ng), because);
+    assert.equal(typeof decided(ifupdown, excluded, ng), 'object');
+  });
+});
+
 suite('ip commands in stanzas', () => {
   for (const ip of ['ip', '/sbin/ip', '/usr/sbin/ip', '/bin/ip -4']) {
     test(`${ip} of another stanza gives the device an address`, () => {
@@ -52,6 +97,26 @@ suite('ip commands in stanzas', () => {
       assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'br0') }, { present: ['/sbin/ifup'] }), /BOOT/);
     });
   }
+
+  for (const line of [
+    'pre-up brctl addif br0 eth0',
+    'up /sbin/brctl addif $IFACE eth0',
+    'up brctl addif br0 "eth0" || true',
+    'up ovs-vsctl -- --may-exist add-port br0 eth0',
+    'up ifenslave br0 eth1 eth0',
+  ]) {
+    test(`a port by another program has none either (${line})`, () => {
+      assert.deepEqual(boot(OWN + other(line, 'br0')), []);
+      assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'br0') }, { present: ['/sbin/ifup'] }), /BOOT/);
+    });
+  }
+
+  test('other commands of these programs make no port of the device', () => {
+    for (const line of ['brctl addif eth0 eth1', 'brctl delif br0 eth0', 'brctl stp eth0 on', 'ifenslave eth0 eth1']) {
+      assert.deepEqual(boot(OWN + other(`up ${line}`)), own, line);
+    }
+    assert.deepEqual(boot(OWN + other('up ovs-vsctl add-port eth0 eth1')), own);
+  });
 
   test('a port of our device, or one that is taken out of its bridge, says nothing of ours', () => {
     assert.deepEqual(boot(OWN + other('up ip link set $IFACE master eth0')), own);

@@ -29,6 +29,25 @@ async function factsWith(
   return { ...WANTED, ...(await inspect(named, RENDERERS)) };
 }
 
+suite('links that lead to one another', () => {
+  test('lead to nothing, and the other files are read', async () => {
+    await using scratch = await createScratch();
+    await scratch.write('/etc/systemd/network/20-lan.network', '[Match]\nName=eth0\n');
+    await symlink('10-a.network', join(scratch.root, '/etc/systemd/network/10-b.network'));
+    await symlink('10-b.network', join(scratch.root, '/etc/systemd/network/10-a.network'));
+    await symlink('network.d', join(scratch.root, '/etc/systemd/network/20-lan.network.d'));
+    await symlink('20-lan.network.d', join(scratch.root, '/etc/systemd/network/network.d'));
+    await symlink('resolv.conf', join(scratch.root, '/etc/resolv.conf'));
+    await mkdir(join(scratch.root, '/etc/network'));
+    await symlink('interfaces', join(scratch.root, '/etc/network/interfaces'));
+    const host = createScratchHost(scratch);
+    const named = { ...host, network: { ...host.network, hostname: () => Promise.resolve('old') } };
+    const { files, resolvConf } = await inspect(named, RENDERERS);
+    assert.deepEqual([...files.keys()], ['/etc/systemd/network/20-lan.network']);
+    assert.equal(resolvConf?.leadsTo, null);
+  });
+});
+
 suite('a link to /dev/null', () => {
   const netplan = {
     '/usr/sbin/netplan': '',

@@ -6,6 +6,7 @@ import { suite, test } from 'node:test';
 import { AgentError } from '../../../ts/api/errors.js';
 import { inspect } from '../../../ts/network/act/gather.js';
 import { takersOf } from '../../../ts/network/owners/networkd.js';
+import type { FileAccess } from '../../../ts/network/plan.js';
 import { networkd } from '../../../ts/network/renderers/linux/networkd.js';
 import { createScratchHost } from '../../support/scratch-host.js';
 import { createScratch } from '../../support/scratch.js';
@@ -145,6 +146,79 @@ suite('which .network file takes a device', () => {
     const [first] = takersOf(files, ETH0);
     assert.equal(first?.path, `${LIB}07-b.network`);
     assert.ok(first.settings.some(({ key, value }) => key === 'VLAN' && value === 'office'));
+  });
+});
+
+suite('what networkd may not read', () => {
+  const port = '[Match]\nName=eth0\n[Network]\nBridge=br0\n';
+  const path = `${ETC}00-a.network`;
+  const first = (more: Files, closed: readonly string[], access: FileAccess = { mode: 0o600, uid: 0 }): string => {
+    const files = new Map(Object.entries({ [path]: port, [`${LIB}20-b.network`]: MINE, ...more }));
+    return takersOf(files, ETH0, new Map(closed.map((one) => [one, access])))[0]?.path ?? 'none';
+  };
+
+  test('is passed over, and so is a file with such a drop-in; what it overrides stays overridden', () => {
+    assert.equal(first({}, []), path);
+    assert.equal(first({}, [path]), `${LIB}20-b.network`);
+    assert.equal(first({ [`${LIB}00-a.network`]: MINE }, [path]), `${LIB}20-b.network`);
+    const dropIn = `${path}.d/x.conf`;
+    assert.equal(first({ [dropIn]: '[Network]\nLLDP=no\n' }, [dropIn]), `${LIB}20-b.network`);
+    for (const access of [
+      { mode: 0o640, uid: 0 },
+      { mode: 0o604, uid: 0 },
+      { mode: 0o600, uid: 998 },
+    ])
+      assert.equal(first({}, [path], access), path);
+  });
+
+  test('does not make a port of the device', () => {
+    const facts = factsOf({ networking: NETWORKING, nics: [ETH0] }, new Map([[`${LIB}00-a.network`, port]]));
+    assert.throws(() => networkd.render(facts), /makes it a port of br0/);
+    const access = new Map([[`${LIB}00-a.network`, { mode: 0o600, uid: 0 }]]);
+    assert.ok(networkd.render({ ...facts, access }).files.length > 0);
+  });
+});
+
+suite('an alternative name of the device', () => {
+  const rival = { [`${ETC}00-wan.network`]: '[Match]\nName=wan0\n[Network]\nAddress=203.0.113.8/24\n' };
+  const link = (text: string): Files => ({ ...rival, [`${LIB}10-wan.link`]: text });
+  const named = `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nAlternativeName=lan0 wan0\n`;
+
+  test('that a .link file gives takes the device, and ours gets a name before that', () => {
+    const matches = [
+      named,
+      `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nAlternativeName=wan0\nAlternativeName=lan0\n`,
+      '[Match]\nOriginalName=*\n[Link]\nAlternativeName=wan0\n',
+      '[Match]\nDriver=v?f\n[Link]\nAlternativeName=wan0\n',
+      '[Match]\nPath=pci-*\n[Link]\nAlternativeName=wan0\n',
+    ];
+    for (const text of matches) {
+      const now = after(link(text));
+      assert.ok(now.has(`${ETC}00-guestwire-eth0.network`), text);
+      assert.equal(taker(now), `${ETC}00-guestwire-eth0.network`, text);
+    }
+  });
+
+  test('that another .link, or a drop-in of that file, takes back takes nothing', () => {
+    const others: readonly Files[] = [
+      { [`${ETC}10-wan.link`]: '' },
+      { [`${ETC}00-a.link`]: `[Match]\nMACAddress=${ETH0.mac}\n[Link]\nWakeOnLan=off\n` },
+      { [`${ETC}10-wan.link.d/x.conf`]: '[Link]\nAlternativeName=\n' },
+      { [`${ETC}10-wan.link.d/x.conf`]: '[Match]\nMACAddress=\nMACAddress=52:54:00:aa:00:99\n' },
+    ];
+    for (const more of others) assert.ok(after({ ...link(named), ...more }).has(OURS), JSON.stringify(more));
+    assert.ok(after({ ...rival }).has(OURS), 'without any');
+  });
+
+  test('that the kernel has of it now takes it, too', () => {
+    const nic = { ...ETH0, alternativeNames: ['wan0'] };
+    assert.equal(takersOf(new Map(Object.entries(rival)), nic)[0]?.path, `${ETC}00-wan.network`);
+    assert.deepEqual(takersOf(new Map(Object.entries(rival)), { ...ETH0, alternativeNames: ['lan0'] }), []);
+  });
+
+  test('makes a port of it all the same', () => {
+    const port = { [`${ETC}00-wan.network`]: '[Match]\nName=wan0\n[Network]\nBridge=br0\n' };
+    assert.match(refusal({ ...link(named), ...port }), /00-wan\.network makes it a port of br0/);
   });
 });
 

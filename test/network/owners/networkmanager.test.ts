@@ -199,6 +199,56 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.match(refusal({ ...mine, '/etc/NetworkManager/conf.d/10-image.conf': '' }), /^planned/);
   });
 
+  test('a profile that somebody has removed from a folder of the distribution is none', () => {
+    const vendor = { [`${VENDOR}p.nmconnection`]: profile('interface-name=eth0\nmaster=br0', '', WIRED) };
+    const meta = (path: string, uuid = WIRED): string =>
+      `[nmmeta]\nuuid=${uuid}\nloaded-path=${path}\nshadowed-storage=x\n`;
+    assert.match(refusal(vendor), /port of br0/);
+    assert.match(refusal({ ...vendor, [`${ETC}${WIRED}.nmmeta`]: meta('/dev/null') }), /^planned by networkmanager$/);
+    const link = factsWith({ ...vendor, [`${ETC}${WIRED}.nmmeta`]: '' });
+    assert.equal(planOf({ ...link, access: new Map([[`${ETC}${WIRED}.nmmeta`, 'mask']]) }).renderer, 'networkmanager');
+    const others: readonly Files[] = [
+      { [`${ETC}${WIRED}.nmmeta`]: meta('/run/x') },
+      { [`${ETC}${OTHER}.nmmeta`]: meta('/dev/null') },
+      { [`${ETC}${OTHER}.nmmeta`]: meta('/dev/null', OTHER) },
+      // Gone at a boot.
+      { [`/run/NetworkManager/system-connections/${WIRED}.nmmeta`]: meta('/dev/null') },
+    ];
+    for (const other of others) assert.match(refusal({ ...vendor, ...other }), /port of br0/, JSON.stringify(other));
+  });
+
+  test('where profiles lie in another folder, ours would be read by nobody', () => {
+    const main = '/etc/NetworkManager/NetworkManager.conf';
+    const at = (path: string): Files => ({ [main]: `[keyfile]\npath=${path}\n` });
+    assert.match(refusal(at('/srv/nm')), new RegExp(`profiles in ${ETC}, while ${main} has them in /srv/nm`));
+    for (const usual of [ETC, ETC.slice(0, -1), '']) assert.match(refusal(at(usual)), /^planned/, usual);
+    const later = { ...at('/srv/nm'), '/etc/NetworkManager/conf.d/a.conf': `[keyfile]\npath=${ETC}\n` };
+    assert.match(refusal(later), /^planned/);
+  });
+
+  test("Red Hat's files are profiles, too: ours goes above them, and VLANs find the device by its name", () => {
+    const folder = '/etc/sysconfig/network-scripts/';
+    const any = 'TYPE=Ethernet\nBOOTPROTO=dhcp\n';
+    assert.equal(priority({ [`${folder}ifcfg-any`]: `${any}AUTOCONNECT_PRIORITY=300\n` }), '301');
+    assert.equal(priority({ [`${folder}ifcfg-any`]: `${any}AUTOCONNECT_PRIORITY=300\nONBOOT=no\n` }), '120');
+    assert.equal(priority({ [`${folder}ifcfg-a`]: `${any}AUTOCONNECT_PRIORITY=300\nDEVICE=eth1\n` }), '120');
+    assert.match(
+      refusal({ [`${folder}ifcfg-any`]: `${any}AUTOCONNECT_PRIORITY=999\n` }),
+      /before any \(\/etc\/sysconfig\/network-scripts\/ifcfg-any, priority 999\)/,
+    );
+    const vlan = `TYPE=Vlan\nVLAN=yes\nDEVICE=storage\nVLAN_ID=40\nPHYSDEV=${WIRED.toUpperCase()}\n`;
+    const old = { [`${folder}ifcfg-eth0`]: `${any}DEVICE=eth0\nUUID=${WIRED}\n`, [`${folder}ifcfg-storage`]: vlan };
+    const now = after(old);
+    assert.match(now.get(`${folder}ifcfg-storage`) ?? '', /^PHYSDEV=eth0$/m);
+    assert.match(now.get(`${folder}ifcfg-eth0`) ?? '', /^ONBOOT=no$/m);
+    assert.deepEqual(after(Object.fromEntries(now)), now, 'a second plan changes nothing');
+    // The same the other way round: a VLAN in NetworkManager's own form above a file of Red Hat's.
+    const own = profile(`interface-name=eth0.5`, `[vlan]\nid=5\nparent=${WIRED}\n`).replace('ethernet', 'vlan');
+    assert.match(after({ ...old, [`${ETC}vlan`]: own }).get(`${ETC}vlan`) ?? '', /^parent=eth0$/m);
+    const elsewhere = { ...old, [`${folder}ifcfg-storage`]: vlan.replace(WIRED, OTHER) };
+    assert.equal(after(elsewhere).get(`${folder}ifcfg-storage`), elsewhere[`${folder}ifcfg-storage`]);
+  });
+
   test('a VPN that comes up with the profile of the device comes up with ours, as long as it is there', () => {
     const vpn = { [`${ETC}vpn`]: `[connection]\nid=vpn\nuuid=${OTHER}\ntype=vpn\n` };
     const old = {

@@ -100,6 +100,25 @@ suite('one default a family', () => {
 });
 
 suite('what no network could work with', () => {
+  test('a route of IPv4 by two gateways, unless metrics tell which', () => {
+    const of = (...more: readonly object[]): readonly string[] => {
+      const route = { route: '10.0.0.0', netmask: '255.255.0.0' };
+      const routes = more.map((one) => ({ ...route, ...one }));
+      return readWanted(publishedBy({ networking: { 0: { ...(record(ON_0) as object), routes } } }), [ETH0]).errors;
+    };
+    assert.deepEqual(of({ gateway: '192.0.2.1' }, { route: '10.0.0.9', gateway: '192.0.2.2' }), [
+      '0: the route to 10.0.0.0/16 has two gateways, 192.0.2.1 and 192.0.2.2, and no metrics that tell which',
+    ]);
+    assert.deepEqual(of({ gateway: '192.0.2.1' }, { gateway: '192.0.2.2', metric: 200 }), []);
+    assert.deepEqual(of({ gateway: '192.0.2.1' }, { gateway: '192.0.2.1' }), []);
+  });
+
+  test('an address of IPv4 in the form of one of IPv6', () => {
+    const networking = { 0: { mac: ETH0.mac, ip6s: [{ ip: '::ffff:192.0.2.7', netmask: 96 }] } };
+    const { errors } = readWanted(publishedBy({ networking }), [ETH0]);
+    assert.deepEqual(errors, ["0: 'ip': expected an IPv6 address, got '::ffff:192.0.2.7'"]);
+  });
+
   test('an address of two interfaces stays with the first record', () => {
     const wanted = read([ON_0, { ...ON_1, address: '192.0.2.4' }]);
     assert.deepEqual(gateways(wanted), [['eth0', null, null]]);

@@ -85,7 +85,7 @@ export async function inspect(
   }
   const present = new Set<string>();
   for (const path of new Set([...RESOLVER_ASKS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
-    const target = await host.files.resolve(path);
+    const target = await unlessLooping(host.files.resolve(path), null);
     if (target !== null) present.add(path).add(target);
   }
   for (const { follows } of renderers) {
@@ -110,7 +110,7 @@ export async function readWhole(files: Files, path: string): Promise<string | nu
 
 /** `text`: of a plain file, or null. */
 async function readResolvConf({ files }: Host, text: string | null): Promise<ResolvConf> {
-  const leadsTo = await files.resolve(RESOLV_CONF);
+  const leadsTo = await unlessLooping(files.resolve(RESOLV_CONF), null);
   if (leadsTo === null) return { leadsTo, text, sealed: null };
   return { leadsTo, text: text ?? (await readWhole(files, RESOLV_CONF)), sealed: await files.sealed(RESOLV_CONF) };
 }
@@ -156,7 +156,7 @@ async function readFile(
   path: string,
   pattern: string,
 ): Promise<{ readonly text: string; readonly access: FileAccess } | null> {
-  const target = await files.resolve(path);
+  const target = await unlessLooping(files.resolve(path), null);
   if (target === null || target === NULL_DEVICE) {
     const isMask = target !== null || (await files.status(path))?.target === NULL_DEVICE;
     return isMask && (isGlob(pattern) || path.includes('/systemd/')) ? { text: '', access: 'mask' } : null;
@@ -164,6 +164,14 @@ async function readFile(
   const status = await files.status(target);
   const text = status?.type === 'file' ? await readWhole(files, target) : null;
   return status === null || text === null ? null : { text, access: { mode: status.mode, uid: live ? status.uid : 0 } };
+}
+
+/** Links that lead to one another lead to nothing: whoever reads these files passes over such a one. */
+async function unlessLooping<T>(reading: Promise<T>, none: T): Promise<T> {
+  return reading.catch((error: unknown) => {
+    if ((error as { readonly code?: unknown }).code === 'ELOOP') return none;
+    throw error;
+  });
 }
 
 /** Ends when there is nothing new: whoever names the patterns follows a limited number of files. */
@@ -193,9 +201,8 @@ async function glob(host: Host, pattern: string): Promise<readonly string[]> {
     }
     const below: string[] = [];
     for (const directory of found) {
-      const names = (await host.files.list(directory === '' ? '/' : directory)).filter((name) =>
-        matchesPathPart(part, name),
-      );
+      const all = await unlessLooping(host.files.list(directory === '' ? '/' : directory), []);
+      const names = all.filter((name) => matchesPathPart(part, name));
       below.push(...names.map((name) => `${directory}/${name}`));
     }
     found = below;

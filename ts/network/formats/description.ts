@@ -13,7 +13,9 @@ interface Description {
 export function describeInterfaces(interfaces: readonly InterfaceConfig[]): string {
   // What changes from boot to boot is not part of a description; the MAC finds the device again.
   const stable = interfaces.map((config) => ({ ...config, nic: { ...config.nic, index: 0, up: false, mtu: 0 } }));
-  return `${JSON.stringify({ version: 1, interfaces: stable } satisfies Description, null, 2)}\n`;
+  const description = { version: 1, interfaces: stable } satisfies Description;
+  const kept = (key: string, value: unknown): unknown => (key === 'alternativeNames' ? undefined : value);
+  return `${JSON.stringify(description, kept, 2)}\n`;
 }
 
 /** Null when the text is not a description. */

@@ -4,6 +4,7 @@
  */
 import { posix } from 'node:path';
 import { fnmatch, isGlob, matchesPath, spelledOut } from '../formats/glob.js';
+import { readShellFile } from '../formats/shell-file.js';
 
 /** The device that a stanza's name, or a word of `auto` and `allow-*`, stands for: of `eth0:1=office`, eth0. */
 export function deviceOf(word: string): string {
@@ -20,8 +21,28 @@ export interface Rival {
   readonly line: number;
 }
 
-const PORTS = /^(?:bridge[_-]ports|bond[_-](?:slaves|members)|slaves)$/;
-const MASTER = /^(?:bond[_-])?master$/;
+/** Of Debian's services, at a boot: what they leave out. */
+export const DEFAULTS = '/etc/default/networking';
+
+/**
+ * Which words of `auto` a boot passes over by {@link DEFAULTS}. Patterns are met by the whole word before a `=`, so `eth0`
+ * leaves `eth0:1` in. What comes up by hotplug does so all the same. ifupdown's unit of systemd does not ask for
+ * CONFIGURE_INTERFACES, and ifupdown-ng for nothing else.
+ */
+export function excludes(
+  files: ReadonlyMap<string, string>,
+  { isClassic, isSystemd }: { readonly isClassic: boolean; readonly isSystemd: boolean },
+): (word: string) => boolean {
+  const keys = readShellFile(files.get(DEFAULTS) ?? '');
+  const list = isClassic ? (keys.get('EXCLUDE_INTERFACES') ?? '') : '';
+  const patterns = list.split(/\s+/).filter((pattern) => pattern !== '');
+  const isOff = !(isClassic && isSystemd) && keys.get('CONFIGURE_INTERFACES') === 'no';
+  return (word) => isOff || patterns.some((pattern) => fnmatch(pattern, word.split('=', 1)[0] ?? ''));
+}
+
+/** Also Open vSwitch's, by openvswitch-switch's README.Debian. */
+const PORTS = /^(?:bridge[_-]ports|bond[_-](?:slaves|members)|slaves|ovs[_-](?:ports|bonds))$/;
+const MASTER = /^(?:(?:bond[_-])?master|ovs[_-]bridge)$/;
 /** What `all` means to bridge-utils; to ifupdown-ng it is every device. */
 const ALL = ['eth.*', 'em.*', 'en.*', 'p[0-9].*'];
 

@@ -3,12 +3,15 @@ import type { Nic } from '../../api/host.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 import { type Setting, readSettings } from '../formats/ini-file.js';
+import type { FileAccess } from '../plan.js';
 import { networkdFile } from './live.js';
 
 /** Of files with one name that in the first folder counts. */
 export const NETWORKD_FOLDERS = ['/etc', '/run', '/usr/local/lib', '/usr/lib'].map(
   (root) => `${root}/systemd/network/`,
 );
+/** By which udev gives devices their names, others beside them as well. For a renderer's `reads`. */
+export const LINK_FILES = NETWORKD_FOLDERS.flatMap((folder) => [`${folder}*.link`, `${folder}*.link.d/*.conf`]);
 /** For a renderer's `reads`. */
 export const NETWORKD_FILES = NETWORKD_FOLDERS.flatMap((folder) => [
   `${folder}*.network`,
@@ -16,6 +19,7 @@ export const NETWORKD_FILES = NETWORKD_FOLDERS.flatMap((folder) => [
 ]);
 
 type Files = ReadonlyMap<string, string>;
+type Access = ReadonlyMap<string, FileAccess>;
 
 /** `maybe`: it depends on what files do not tell, such as the host's name or the kernel's command line. */
 export type Match = 'yes' | 'no' | 'maybe';
@@ -32,9 +36,12 @@ export interface Taker extends Definition {
   readonly match: Exclude<Match, 'no'>;
 }
 
-/** All that networkd reads, in the order in which it asks them. An empty file (a link to /dev/null) masks its name. */
-export function definitions(files: Files): readonly Definition[] {
-  return effective(files, '', '.network').map((path) => {
+/**
+ * All that networkd reads, or udev of `.link`, in the order in which it asks them. An empty file (a link to /dev/null) masks
+ * its name.
+ */
+export function definitions(files: Files, suffix: '.network' | '.link' = '.network'): readonly Definition[] {
+  return effective(files, '', suffix).map((path) => {
     const settings = [...settingsOf(files.get(path) ?? ''), ...dropInsOf(files, path)];
     return { path, dropIns: dropInFiles(files, path), settings };
   });
@@ -49,12 +56,17 @@ function dropInFiles(files: Files, path: string): readonly string[] {
   return effective(files, `${baseName(path)}.d/`, '.conf');
 }
 
-/** Those that may take the device, up to the one that does for certain; the first of them that matches is the only one. */
-export function takersOf(files: Files, nic: Nic): readonly Taker[] {
+/**
+ * Those that may take the device, up to the one that does for certain; the first of them that matches is the only one.
+ * networkd, which runs as a user of its own, passes over a file that it may not read, or a drop-in of which.
+ */
+export function takersOf(files: Files, nic: Nic, access?: Access): readonly Taker[] {
   const live = networkdFile({ files }, nic)?.replace(/^\/lib\//, '/usr/lib/');
+  const named = { ...nic, alternativeNames: alternativeNames(files, nic) };
   const takers: Taker[] = [];
   for (const definition of definitions(files)) {
-    const told = matchOf(definition.settings, nic);
+    if ([definition.path, ...definition.dropIns].some((path) => isClosed(access?.get(path)))) continue;
+    const told = matchOf(definition.settings, named);
     // What networkd has chosen by itself it may choose again, for reasons that its files do not tell.
     const chosen = definition.path === live && inMatch(definition.settings).length > 0;
     const match = told === 'no' && chosen ? 'maybe' : told;
@@ -62,6 +74,28 @@ export function takersOf(files: Files, nic: Nic): readonly Taker[] {
     if (match === 'yes') break;
   }
   return takers;
+}
+
+/** Root's alone. Of other owners, and of a group that may read, it is not known here whether networkd is one. */
+function isClosed(access: FileAccess | undefined): boolean {
+  return access !== undefined && access !== 'mask' && access.uid === 0 && (access.mode & 0o044) === 0;
+}
+
+/** What a file may call the device besides its name: what the kernel has, and what `.link` files give it at the next boot. */
+export function alternativeNames(files: Files, nic: Nic): readonly string[] {
+  const names = new Set(nic.alternativeNames);
+  for (const { settings } of definitions(files, '.link')) {
+    const match = matchOf(settings, nic);
+    if (match === 'no') continue;
+    let told: readonly string[] = [];
+    for (const { section, key, value } of settings) {
+      if (section !== 'Link' || key !== 'AlternativeName') continue;
+      told = value === '' ? [] : [...told, ...value.split(/\s+/)];
+    }
+    for (const name of told) names.add(name);
+    if (match === 'yes') break;
+  }
+  return [...names];
 }
 
 /** Whether the keys of `[Match]` together mean the device. A file without any is ignored. */
@@ -97,7 +131,11 @@ function answerTo(key: string, patterns: readonly string[], nic: Nic): Match {
           ? 'yes'
           : 'maybe';
       }
-      return matchesAll(patterns, nic.name);
+      if (matchesAll(patterns, nic.name) === 'yes') return 'yes';
+      // One that was given by hand is gone at a boot, and one that only a .link has comes then.
+      return nic.alternativeNames?.some((name) => matchesAll(patterns, name) === 'yes') === true ? 'maybe' : 'no';
+    case 'OriginalName':
+      return patterns.includes('*') ? 'yes' : 'maybe';
     case 'MACAddress':
       return isListed(nic.mac) ? 'yes' : 'no';
     case 'PermanentMACAddress':

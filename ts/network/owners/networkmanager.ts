@@ -4,15 +4,23 @@
  * met: a profile that may take the device is a rival.
  */
 import type { Nic } from '../../api/host.js';
+import { parsePrefix } from '../address.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
 import { readSettings } from '../formats/ini-file.js';
+import { type Ifcfg, ifcfgFiles } from '../formats/sysconfig.js';
+import { IFCFG_DIRECTORY, portOwner } from './ifcfg.js';
 import type { FileAccess, NetworkFacts } from '../plan.js';
+
+/** Where ours are. */
+export const PROFILES = '/etc/NetworkManager/system-connections/';
+/** Of what NetworkManager notes beside them. */
+const META = '.nmmeta';
 
 /** Where a UUID stands in several, the first of these counts. In /etc the files have any name. */
 const FOLDERS = [
   { folder: '/run/NetworkManager/system-connections/', suffix: '.nmconnection' },
-  { folder: '/etc/NetworkManager/system-connections/', suffix: '' },
+  { folder: PROFILES, suffix: '' },
   { folder: '/usr/lib/NetworkManager/system-connections/', suffix: '.nmconnection' },
 ] as const;
 
@@ -39,17 +47,83 @@ export interface Profile {
 
 type Machine = Pick<NetworkFacts, 'files' | 'access'>;
 
-/** Those that NetworkManager loads: of several with one UUID, that of the first folder. */
-export function profilesIn({ files, access }: Machine): readonly Profile[] {
+/** Those that NetworkManager loads: of several with one UUID, that of the first folder. Red Hat's `ifcfg-` files come last. */
+export function profilesIn(machine: Machine): readonly Profile[] {
+  const { files, access } = machine;
+  const hidden = hiddenIn(machine);
   const all = FOLDERS.flatMap(({ folder, suffix }) =>
     [...files]
-      .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix) && isPrivate(access?.get(path)))
+      .filter(([path]) => path.startsWith(folder) && path.endsWith(suffix) && !path.endsWith(META))
+      .filter(([path]) => isPrivate(access?.get(path)))
       .map(([path, text]): Profile => {
         const name = valueOf(text, 'connection', 'id') ?? path.slice(folder.length);
         return { path, text, uuid: valueOf(text, 'connection', 'uuid')?.toLowerCase() ?? null, name };
-      }),
+      })
+      .filter(({ uuid, path }) => uuid === null || path.startsWith('/run/') || !hidden.has(uuid)),
   );
-  return all.filter(({ uuid }, index) => uuid === null || all.findIndex((other) => other.uuid === uuid) === index);
+  const loaded = [...all, ...ifcfgFiles({ files }, IFCFG_DIRECTORY).flatMap(ifcfgProfile)];
+  return loaded.filter(
+    ({ uuid }, index) => uuid === null || loaded.findIndex((other) => other.uuid === uuid) === index,
+  );
+}
+
+/**
+ * UUIDs of profiles that somebody has removed and that stand in a folder which NetworkManager does not write: it keeps a
+ * file or link `UUID.nmmeta` in /etc that leads to /dev/null. One in /run is gone at a boot.
+ */
+function hiddenIn({ files, access }: Machine): ReadonlySet<string> {
+  const found = [...files].flatMap(([path, text]) => {
+    const name = path.slice(PROFILES.length, -META.length).toLowerCase();
+    if (!path.startsWith(PROFILES) || !path.endsWith(META)) return [];
+    if (access?.get(path) === 'mask') return [name];
+    const isMeant = valueOf(text, 'nmmeta', 'uuid') === path.slice(PROFILES.length, -META.length);
+    const isHidden = isMeant && valueOf(text, 'nmmeta', 'loaded-path') === '/dev/null';
+    return isHidden && isPrivate(access?.get(path)) ? [name] : [];
+  });
+  return new Set(found);
+}
+
+/** As NetworkManager's plugin takes it (nm-settings-ifcfg-rh(5)), in the form of its own profiles, as far as that is asked for here. */
+function ifcfgProfile({ path, name, keys }: Ifcfg): readonly Profile[] {
+  const of = (key: string): string => keys.get(key) ?? '';
+  if (name === 'lo' || name.includes(':') || /^no$/i.test(of('NM_CONTROLLED'))) return [];
+  const isEthernet = /^(ethernet)?$/i.test(of('TYPE')) && !keys.has('VLAN') && portOwner(keys) === null;
+  const addresses = ['', '0', '1', '2'].filter((suffix) => of(`IPADDR${suffix}`) !== '');
+  const method = /^(bootp|dhcp)$/i.test(of('BOOTPROTO')) ? 'auto' : addresses.length > 0 ? 'manual' : 'disabled';
+  const line = (key: string, value: string): readonly string[] => (value === '' ? [] : [`${key}=${value}`]);
+  const text = [
+    '[connection]',
+    `type=${isEthernet ? 'ethernet' : 'other'}`,
+    ...line('interface-name', of('DEVICE')),
+    `autoconnect=${/^(no|false|0)$/i.test(of('ONBOOT')) ? 'false' : 'true'}`,
+    ...line('autoconnect-priority', of('AUTOCONNECT_PRIORITY')),
+    '[ethernet]',
+    ...line('mac-address', of('HWADDR')),
+    '[ipv4]',
+    `method=${method}`,
+    ...addresses.map((suffix, index) => {
+      const length = of(`PREFIX${suffix}`) === '' ? parsePrefix(of(`NETMASK${suffix}`), 4) : of(`PREFIX${suffix}`);
+      return `address${index + 1}=${of(`IPADDR${suffix}`)}/${length ?? 24}`;
+    }),
+    ...line('gateway', of('GATEWAY')),
+    '[ipv6]',
+    'method=ignore',
+  ].join('\n');
+  return [{ path, text, uuid: of('UUID') === '' ? null : of('UUID').toLowerCase(), name: of('NAME') || name }];
+}
+
+/** A file that gives profiles another folder than {@link PROFILES}, where ours stand; null when there is none. */
+export function profilesElsewhere(
+  files: ReadonlyMap<string, string>,
+): { readonly path: string; readonly by: string } | null {
+  let found: { readonly path: string; readonly by: string } | null = null;
+  for (const by of configurationIn(files)) {
+    for (const { section, key, value } of readSettings(files.get(by) ?? '')) {
+      if (section === 'keyfile' && key === 'path') found = { path: value, by };
+    }
+  }
+  const isUsual = found === null || found.path === '' || `${found.path}/`.replaceAll(/\/+/g, '/') === PROFILES;
+  return isUsual ? null : found;
 }
 
 /** NetworkManager passes over a profile that is not root's, or that others may read or write, in any folder. */

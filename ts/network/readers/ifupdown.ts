@@ -3,15 +3,27 @@
  * of the files, with the `ip` commands in them. Other commands are nobody's to judge.
  */
 import type { Nic } from '../../api/host.js';
-import { deviceOf, isUp, logicalLines } from '../owners/ifupdown.js';
+import { DEFAULTS, deviceOf, isUp, logicalLines } from '../owners/ifupdown.js';
 import type { Boot } from '../plan.js';
 import { KernelBoot } from './listening.js';
 
-/** `read`: paths of the files that ifup reads, in its order. Null when nothing brings the device up. */
-export function readIfupdown(files: ReadonlyMap<string, string>, read: readonly string[], nic: Nic): Boot | null {
+/**
+ * `read`: paths of the files that ifup reads, in its order. `isExcluded`: words of `auto` that a boot passes over. Null when
+ * nothing brings the device up.
+ */
+export function readIfupdown(
+  files: ReadonlyMap<string, string>,
+  read: readonly string[],
+  nic: Nic,
+  isExcluded: (word: string) => boolean,
+): Boot | null {
   const texts = read.map((path) => [path, files.get(path) ?? ''] as const);
   const lines = texts.flatMap(([path, text]) => [...logicalLines(text)].map(({ words }) => ({ path, words })));
-  const brought = lines.flatMap(({ words: [word = '', ...rest] }) => (isUp(word) ? rest : []));
+  const named = lines.flatMap(({ words: [word = '', ...rest] }) =>
+    isUp(word) ? rest.map((one) => ({ word, one })) : [],
+  );
+  const left = named.filter(({ word, one }) => /^(allow-)?auto$/.test(word) && isExcluded(one));
+  const brought = named.filter((one) => !left.includes(one)).map(({ one }) => one);
   const stanzasOf = (words: readonly string[]): ReadonlySet<string> => {
     return new Set(words.map((word) => word.split('=')[1] ?? word));
   };
@@ -37,7 +49,10 @@ export function readIfupdown(files: ReadonlyMap<string, string>, read: readonly 
     }
   }
   finish(stanza, nic.name, boot);
-  if (by.size === 0) return null;
+  if (by.size === 0) {
+    const isLeft = left.some(({ one }) => deviceOf(one) === nic.name);
+    return isLeft ? { ...boot.done(`${DEFAULTS}, which leaves it out`), auto6: null } : null;
+  }
   for (const path of boot.obeyIpv6Switch(files, nic.name)) if (!boot.hasIpv6) by.add(path);
   return boot.done([...by].join(', '));
 }
@@ -118,7 +133,8 @@ function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
   return words
     .join(' ')
     .split(/\s*(?:&&|\|\||;)\s*/)
-    .map((command) => command.split(/\s+/).filter((word) => word !== ''));
+    .map((command) => command.split(/\s+/).filter((word) => word !== ''))
+    .map((command) => command.map((word) => word.replace(/^(["'])([\w.:/-]+)\1$/, '$2')));
 }
 
 /** `device`: what `$IFACE` stands for. */
@@ -126,7 +142,7 @@ function obey(command: readonly string[], { device }: Stanza, name: string, boot
   const words = command.map((word) => (/^"?\$\{?IFACE\}?"?$/.test(word) ? device : word));
   const [program, ...rest] = words;
   if (program === 'echo') listen(rest, name, boot);
-  boot.obeyIp(words, name);
+  boot.obey(words, name);
 }
 
 /** Of `echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra`. */

@@ -65,11 +65,36 @@ export class KernelBoot extends BootBuilder {
   }
 
   /**
-   * A command of iproute2's `ip`, wherever that lies, as far as it is about the device `name`: its addresses, routes, MTU,
-   * and what it is a port of. Another command does nothing here.
+   * A command, wherever its program lies, as far as it is about the device `name`: of iproute2's `ip` addresses, routes, MTU
+   * and what the device is a port of, and of bridge-utils, Open vSwitch and ifenslave the last. Returns whether it is known
+   * here and names the device; another one does nothing.
    */
-  obeyIp([program = '', ...words]: readonly string[], name: string): void {
-    if (!/(^|\/)ip$/.test(program)) return;
+  obey([path = '', ...words]: readonly string[], name: string): boolean {
+    if (!words.includes(name)) return false;
+    const program = path.slice(path.lastIndexOf('/') + 1);
+    const plain = words.filter((word) => !word.startsWith('-'));
+    switch (program) {
+      case 'ip':
+        this.#obeyIp(words, name);
+        return true;
+      case 'brctl':
+        if (/^(add|del)if$/.test(plain[0] ?? '') && plain.indexOf(name) >= 2) this.#isPort = plain[0] === 'addif';
+        return true;
+      case 'ovs-vsctl': {
+        const at = plain.lastIndexOf(name);
+        if (plain[at - 2] === 'add-port') this.#isPort = true;
+        else if (plain.includes('del-port')) this.#isPort = false;
+        return true;
+      }
+      case 'ifenslave':
+        if (plain.indexOf(name) >= 1) this.#isPort = !words.some((word) => word === '-d' || word === '--detach');
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #obeyIp(words: readonly string[], name: string): void {
     const start = words.findIndex(
       (word, index) => !word.startsWith('-') && !/^-f(amily)?$/.test(words[index - 1] ?? ''),
     );

@@ -55,10 +55,10 @@ function setUp(keys: Keys, name: string, boot: KernelBoot): void {
     const gateway6 = keys.get('Gateway6') ?? '';
     if (isStatic && gateway6 !== '') boot.addRoute('default', gateway6);
   }
-  for (const command of list('IPCustom')) boot.obeyIp(['ip', ...command.trim().split(/\s+/)], name);
+  for (const command of list('IPCustom')) boot.obey(['ip', ...command.trim().split(/\s+/)], name);
   for (const command of (keys.get('ExecUpPost') ?? '').split(/\s*(?:&&|\|\||;|\n)\s*/)) {
     const words = command.trim().split(/\s+/);
-    boot.obeyIp(
+    boot.obey(
       words.map((word) => (/^"?\$\{?Interface\}?"?$/.test(word) ? name : word)),
       name,
     );

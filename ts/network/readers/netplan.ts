@@ -38,7 +38,7 @@ export function readNetplanBoot({ files, access }: Machine, nic: Nic): Boot | nu
   const named = <T extends { readonly path: string }>(one: T): T => {
     return { ...one, path: made.get(one.path)?.files.join(', ') ?? one.path };
   };
-  if (taking.some((one) => !isManaged(one))) return readNetworkd(takersOf(all, nic).map(named));
+  if (taking.some((one) => !isManaged(one))) return readNetworkd(takersOf(all, nic, withAccess.access).map(named));
   return taking.length === 0 ? null : readNetworkManager(profilesIn(withAccess).map(named), nic);
 }
 

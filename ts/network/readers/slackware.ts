@@ -71,7 +71,5 @@ function obey(words: readonly string[], name: string, boot: KernelBoot): boolean
     if (key === 'autoconf') boot.configuresItself = value !== '0';
     return true;
   }
-  if (!/(^|\/)ip$/.test(program) || !all.includes(name)) return false;
-  boot.obeyIp(words, name);
-  return true;
+  return boot.obey(words, name);
 }

@@ -242,6 +242,20 @@ function checked(config: InterfaceConfig, good: readonly { readonly config: Inte
       );
     }
   }
+  for (const [index, route] of config.routes.entries()) {
+    const { prefix, gateway, metric } = route;
+    const network = networkOf(route);
+    const same = config.routes.slice(0, index).find((one) => {
+      const isSame = networkOf(one) === network && one.prefix === prefix && one.metric === metric;
+      return isSame && one.gateway !== gateway;
+    });
+    // IPv6 uses both.
+    if (same === undefined || familyOf(network) === 6) continue;
+    const ways = [same.gateway, gateway].map((one) => one ?? 'the link').join(' and ');
+    throw new RecordError(
+      `the route to ${network}/${prefix} has two gateways, ${ways}, and no metrics that tell which`,
+    );
+  }
   const shared = sharedAddress(
     config,
     good.map((other) => other.config),

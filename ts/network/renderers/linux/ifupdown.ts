@@ -11,7 +11,7 @@ import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementCommands, listenAsWanted } from './advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../../address.js';
 import { blockOf, withBlock } from '../../formats/block.js';
-import { deviceOf, followSources, isUp, logicalLines, rivalIn } from '../../owners/ifupdown.js';
+import { DEFAULTS, deviceOf, excludes, followSources, isUp, logicalLines, rivalIn } from '../../owners/ifupdown.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -23,7 +23,7 @@ import {
 import { readIfupdown } from '../../readers/ifupdown.js';
 import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes } from '../../routes.js';
-import { mayStart, maskOf } from '../../units.js';
+import { INIT_ASKS, isSystemd, mayStart, startFiles } from '../../units.js';
 
 const MAIN = '/etc/network/interfaces';
 /**
@@ -53,8 +53,8 @@ const LEASED = /^\s*(?:iface|interface)\s+(\S+)\s+inet6?\s+dhcp\b/gm;
 export const ifupdown: Renderer = {
   name: 'ifupdown',
   looksFor: `ifupdown (${MAIN} and /sbin/ifup)`,
-  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES, ...SYSCTL_FILES, maskOf(UNIT)],
-  asks: [...PROGRAMS, ...ENABLED, RESOLVCONF_HOOK],
+  reads: [MAIN, ...PARTS.map((folder) => `${folder}*`), ...STATES, ...SYSCTL_FILES, DEFAULTS, ...startFiles(UNIT)],
+  asks: [...PROGRAMS, ...ENABLED, ...INIT_ASKS, RESOLVCONF_HOOK],
   // By a hook that gets what a stanza says; ifupdown-ng and busybox tell their hooks less.
   feeds: ({ present }) => (present.has(RESOLVCONF_HOOK) && isClassic(present) ? ['resolvconf'] : []),
 
@@ -145,7 +145,12 @@ export const ifupdown: Renderer = {
 
   boot({ files, present }, nic) {
     const { read } = followSources(files, MAIN, isClassic(present));
-    return readIfupdown(files, read, nic);
+    return readIfupdown(
+      files,
+      read,
+      nic,
+      excludes(files, { isClassic: isClassic(present), isSystemd: isSystemd({ present }) }),
+    );
   },
 };
 

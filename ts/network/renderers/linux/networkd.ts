@@ -99,8 +99,8 @@ export const networkd: Renderer = {
     };
   },
 
-  boot({ files }, nic) {
-    return readNetworkd(takersOf(files, nic));
+  boot({ files, access }, nic) {
+    return readNetworkd(takersOf(files, nic, access));
   },
 };
 
@@ -119,7 +119,7 @@ function isOurs(path: string): boolean {
 /** Path and text of the file of an interface. `bare`: the facts as they are without any of ours. */
 function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceConfig): readonly [string, string] {
   const { nic } = config;
-  const takers = takersOf(facts.files, nic);
+  const takers = takersOf(facts.files, nic, facts.access);
   for (const { path, settings } of takers) assertNoPort(path, settings, nic);
   const children = childrenOf(takers.flatMap(({ settings }) => settings));
   let rival = '';
@@ -137,7 +137,8 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
       children.filter((line) => !said.includes(line)),
     );
     // The proof: networkd's own rules on the files as they will be.
-    const [first] = takersOf(new Map(bare.files).set(path, text), nic);
+    const access = new Map([...(bare.access ?? [])].filter(([one]) => one !== path));
+    const [first] = takersOf(new Map(bare.files).set(path, text), nic, access);
     if (first?.path === path && first.match === 'yes' && besides.every(isHarmless)) return [path, text];
     rival = first === undefined || first.path === path ? `${path}.d` : first.path;
   }
@@ -163,7 +164,7 @@ function partedFrom(
   const nic = { ...NO_DEVICE, name, mac, permanentMac: mac === '' ? null : mac };
   // By another name it may be one that the host speaks of.
   const isWanted = facts.interfaces.some((config) => takersOf(new Map([[path, text]]), config.nic).length > 0);
-  if (isWanted || takersOf(bare.files, nic).length === 0) return [{ type: 'remove', path }];
+  if (isWanted || takersOf(bare.files, nic, bare.access).length === 0) return [{ type: 'remove', path }];
   const sections = [
     section(
       'Match',

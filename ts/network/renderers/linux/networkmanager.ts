@@ -13,18 +13,21 @@ import type { FileChange, Nic } from '../../../api/host.js';
 import { type Family, familyOf } from '../../address.js';
 import { readSettings } from '../../formats/ini-file.js';
 import { setShellKey } from '../../formats/shell-file.js';
+import { ifcfgFiles } from '../../formats/sysconfig.js';
 import { IFCFG_DIRECTORY, definitions, portOwner } from '../../owners/ifcfg.js';
 import { OWNER_FILES, isManaged } from '../../owners/live.js';
 import {
   CONFIGURATION_FILES,
   HIGHEST_PRIORITY,
   PROFILE_FILES,
+  PROFILES,
   type Profile,
   contenders,
   isFor,
   isPrivate,
   portOf,
   priorityOf,
+  profilesElsewhere,
   profilesIn,
   secondariesOf,
   takes,
@@ -47,9 +50,8 @@ import {
 } from '../../plan.js';
 import { readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
-import { mayStart, maskOf } from '../../units.js';
+import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
-const PROFILES = '/etc/NetworkManager/system-connections/';
 const OURS = `${PROFILES}guestwire-`;
 /** Of cloud-init: `dns=none` keeps NetworkManager from telling anybody the servers. */
 const NO_DNS = '/etc/NetworkManager/conf.d/99-cloud-init.conf';
@@ -62,6 +64,8 @@ export const ENABLED = [
   '/etc/runlevels/default/NetworkManager',
   '/etc/runit/runsvdir/default/NetworkManager',
 ] as const;
+/** It requires NetworkManager. */
+const WAIT_ONLINE = '/etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service';
 const WAIT_S = '20';
 /** Of ours, where nobody else's is as high. */
 const PRIORITY = 120;
@@ -69,8 +73,15 @@ const PRIORITY = 120;
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
-  reads: [`${IFCFG_DIRECTORY}ifcfg-*`, ...PROFILE_FILES, ...CONFIGURATION_FILES, NO_DNS, ...OWNER_FILES, maskOf(UNIT)],
-  asks: [...PROGRAMS, ...ENABLED],
+  reads: [
+    `${IFCFG_DIRECTORY}ifcfg-*`,
+    ...PROFILE_FILES,
+    ...CONFIGURATION_FILES,
+    NO_DNS,
+    ...OWNER_FILES,
+    ...startFiles(UNIT),
+  ],
+  asks: [...PROGRAMS, ...ENABLED, WAIT_ONLINE, ...INIT_ASKS],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
 
@@ -88,7 +99,7 @@ export const networkmanager: Renderer = {
     return { rank: 'present', why: `${program} is there` };
   },
 
-  starts: (facts) => mayStart(facts, UNIT, ENABLED),
+  starts: (facts) => mayStart(facts, UNIT, [...ENABLED, WAIT_ONLINE]),
 
   render(facts) {
     const { interfaces } = facts;
@@ -99,7 +110,11 @@ export const networkmanager: Renderer = {
     const gone = profiles(facts).filter(([path, text]) => isOurs(path, text) && !paths.includes(path));
     const others = changedOthers(facts);
     const twins = withoutIfcfg(facts);
-    const quiet = withChanges(facts, [...gone.map(([path]) => ({ type: 'remove', path }) as const), ...others]);
+    const quiet = withChanges(facts, [
+      ...gone.map(([path]) => ({ type: 'remove', path }) as const),
+      ...others,
+      ...twins,
+    ]);
     const own = interfaces.flatMap((config) =>
       secret(writeExactly(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
     );
@@ -210,34 +225,46 @@ function changedOthers(facts: NetworkFacts): readonly FileChange[] {
 
 /** Red Hat's files of our devices, which its plugin takes for profiles and the initscripts, where they are, for theirs. */
 function withoutIfcfg(facts: NetworkFacts): readonly FileChange[] {
-  return facts.interfaces.flatMap(({ nic }) =>
-    definitions(facts, { nic }).flatMap(({ path, text, keys }) => {
+  const own = new Set<string>();
+  for (const { nic } of facts.interfaces) {
+    for (const { path, keys } of definitions(facts, { nic })) {
       const owner = portOwner(keys);
       if (owner !== null) {
         const why = `an address on ${nic.name}, which ${path} makes a port of ${owner}: it belongs on ${owner}`;
         throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
       }
-      if (/^no$/i.test(keys.get('ONBOOT') ?? '')) return [];
-      return writeIfChanged(facts, path, setShellKey(text, 'ONBOOT', 'no', 'none'), 0o644);
-    }),
-  );
+      if (!/^no$/i.test(keys.get('ONBOOT') ?? '')) own.add(path);
+    }
+  }
+  const all = profilesIn(facts);
+  return ifcfgFiles(facts, IFCFG_DIRECTORY).flatMap(({ path, text, keys }) => {
+    const parent = keys.get('PHYSDEV') ?? '';
+    const name = parent === '' ? undefined : parentName(`PHYSDEV=${parent} in ${path}`, parent, all, facts);
+    const found = name === undefined ? text : setShellKey(text, 'PHYSDEV', name, 'none');
+    return writeIfChanged(facts, path, own.has(path) ? setShellKey(found, 'ONBOOT', 'no', 'none') : found, 0o644);
+  });
 }
 
 /** The profile with the names of our devices for the UUIDs of the profiles that these have had. */
 function withParentsByName(path: string, text: string, all: readonly Profile[], facts: NetworkFacts): string {
   const lines = text.split('\n');
   for (const { key, value, line } of readSettings(text)) {
-    const below = key === 'parent' ? all.find(({ uuid }) => uuid === value.toLowerCase()) : undefined;
-    if (below === undefined || isOurs(below.path, below.text)) continue;
-    const taken = devicesOf(below, facts);
-    if (taken.length > 1) {
-      const which = `naming the device of parent=${value} in ${path}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
-      throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', which]);
-    }
-    const [nic] = taken;
-    if (nic !== undefined) lines[line] = `parent=${nic.name}`;
+    const name = key === 'parent' ? parentName(`parent=${value} in ${path}`, value, all, facts) : undefined;
+    if (name !== undefined) lines[line] = `parent=${name}`;
   }
   return lines.join('\n');
+}
+
+/** The device of ours that has the profile of this UUID; undefined where none has. `what`: for people. */
+function parentName(what: string, uuid: string, all: readonly Profile[], facts: NetworkFacts): string | undefined {
+  const below = all.find((one) => one.uuid === uuid.toLowerCase());
+  if (below === undefined || isOurs(below.path, below.text)) return undefined;
+  const taken = devicesOf(below, facts);
+  if (taken.length > 1) {
+    const which = `naming the device of ${what}: it may be ${taken.map(({ name }) => name).join(' or ')}`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', which]);
+  }
+  return taken[0]?.name;
 }
 
 /** Only what is in /etc is an administrator's to change. */
@@ -274,6 +301,11 @@ function refuseUnmanaged(facts: NetworkFacts): void {
   const unreadable = unreadableConfiguration(facts);
   if (unreadable !== null) {
     const why = `starting while ${unreadable} is a link to /dev/null: put an empty file there to mask it`;
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
+  }
+  const elsewhere = profilesElsewhere(files);
+  if (elsewhere !== null) {
+    const why = `profiles in ${PROFILES}, while ${elsewhere.by} has them in ${elsewhere.path} (path=)`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
   for (const { nic } of interfaces) {

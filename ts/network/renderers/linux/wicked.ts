@@ -20,7 +20,7 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { DHCP_DEFAULTS, GLOBAL_SYSCTLS, readWicked } from '../../readers/wicked.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
-import { mayStart, maskOf } from '../../units.js';
+import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
 const DIRECTORY = '/etc/sysconfig/network/';
 const ROUTES = `${DIRECTORY}routes`;
@@ -48,9 +48,9 @@ export const wicked: Renderer = {
     ...[DHCP_DEFAULTS, GLOBAL_SYSCTLS, ...SYSCTL_FILES, ...WICKED_FILES],
     `${LEASES}*`,
     ...OWNER_FILES,
-    maskOf(UNIT),
+    ...startFiles(UNIT),
   ],
-  asks: [PROGRAM, ENABLED],
+  asks: [PROGRAM, ENABLED, ...INIT_ASKS],
   feeds: () => [],
 
   detect(facts) {
