@@ -107,15 +107,16 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
 }
 
 /**
- * What devices other than `nics` have lost since `old`. When a device goes down, so do the VLANs on top of it: of these
- * the kernel takes the addresses of IPv6 and the routes away, and no program brings them back. What has a lifetime is left
- * to its client or to a router, and a device that was made anew to whoever made it.
+ * What VLANs and the like, other than `nics`, have lost since `old`. When a device goes down, so do the VLANs on top of
+ * it: of these the kernel takes the addresses of IPv6 and the routes away, and no program brings them back. What has a
+ * lifetime is left to its client or to a router, and a device that was made anew to whoever made it. A real device may
+ * have been taken down because the host names it no more.
  */
 export function lostByOthers(nics: readonly string[], old: Before, live: Before): readonly LinkChange[] {
   const isSame = (nic: Nic): boolean =>
     nic.up && live.nics?.some(({ name, index, up }) => name === nic.name && index === nic.index && up) === true;
   return (old.nics ?? [])
-    .filter((nic) => !nics.includes(nic.name) && isSame(nic))
+    .filter((nic) => !nic.physical && !nics.includes(nic.name) && isSame(nic))
     .flatMap(({ name }) => {
       const had = targetFrom(name, old);
       const own = ownOf(name, live);
