@@ -33,7 +33,7 @@ interface Agent {
 
 export const ETH0 = '52:54:00:aa:00:01';
 export const ETH1 = '52:54:00:aa:00:02';
-/** What the other end of eth0's link has. */
+/** What the other ends of both links have. */
 export const NEIGHBOUR = '2001:db8:dead::1';
 
 /**
@@ -111,8 +111,8 @@ export class Namespace implements AsyncDisposable {
       ip('-n', gateway, 'link', 'add', `p${index}`, 'type', 'veth', 'peer', 'name', `eth${index}`, 'netns', own);
       ip('-n', own, 'link', 'set', `eth${index}`, 'address', mac);
       ip('-n', gateway, 'link', 'set', `p${index}`, 'up');
+      ip('-n', gateway, 'address', 'add', `${NEIGHBOUR}/64`, 'dev', `p${index}`, 'nodad');
     }
-    ip('-n', gateway, 'address', 'add', `${NEIGHBOUR}/64`, 'dev', 'p0', 'nodad');
     // Duplicate address detection takes a tenth of its usual second.
     for (const device of ['eth0', 'eth1']) {
       ip('-n', own, 'ntable', 'change', 'name', 'ndisc_cache', 'dev', device, 'retrans', '100');

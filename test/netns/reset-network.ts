@@ -19,7 +19,13 @@ const { publishedBy } = await import('../network/inputs.js');
 
 /** Some clients look for ten seconds whether an address is free: their tests say how long that may take. */
 const VERIFY_MS = Number(process.env['GUESTWIRE_VERIFY_MS'] ?? 8000);
-const LIMITS = { verifyTimeoutMs: VERIFY_MS, deviceTimeoutMs: 5000, programTimeoutMs: 8000 };
+/** As in boots.ts. */
+const SLOWNESS = Number(process.env['GUESTWIRE_SLOWNESS'] ?? 1);
+const LIMITS = {
+  verifyTimeoutMs: SLOWNESS * VERIFY_MS,
+  deviceTimeoutMs: SLOWNESS * 5000,
+  programTimeoutMs: SLOWNESS * 8000,
+};
 const log = pino({ level: process.env['LOG_LEVEL'] ?? 'silent' }, pino.destination(2));
 
 for await (const line of createInterface({ input: process.stdin })) {

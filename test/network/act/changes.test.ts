@@ -11,9 +11,9 @@ import {
   isLinkLocal,
   needsOnLink,
 } from '../../../ts/network/address.js';
-import { type Target, stepsTo, targetFrom, targetOf } from '../../../ts/network/act/changes.js';
+import { type Target, lostByOthers, stepsTo, targetFrom, targetOf } from '../../../ts/network/act/changes.js';
 import { readWanted } from '../../../ts/network/wanted/wanted.js';
-import { ETH0, ETH1, publishedBy } from '../inputs.js';
+import { ETH0, ETH1, nic, publishedBy } from '../inputs.js';
 
 type Route = Target['routes'][number];
 
@@ -430,6 +430,50 @@ suite('steps back', () => {
       }),
       RUNS,
     );
+  });
+});
+
+suite('what devices of others have lost', () => {
+  const vlan = nic('eth0.5', ETH0.mac, { kind: 'vlan', physical: false });
+  const address = (name: string, shown: string, prefix: number, more: Partial<LiveAddress> = {}): LiveAddress => {
+    return { nic: name, address: shown, prefix, unusable: false, dynamic: false, ...more };
+  };
+  const route = (network: string, protocol: number): LiveRoute => {
+    const gateway = '198.51.100.1';
+    return { nic: 'eth0.5', network, prefix: 24, gateway, metric: 0, onLink: false, protocol };
+  };
+  const there = address('eth0.5', '198.51.100.50', 24);
+  const before = {
+    nics: [ETH0, vlan],
+    addresses: [
+      address('eth0', '192.0.2.9', 24),
+      there,
+      address('eth0.5', '2001:db8:5::50', 64),
+      address('eth0.5', '2001:db8:6::50', 64, { dynamic: true, lifetime: LIFETIME }),
+    ],
+    routes: [route('203.0.113.0', 4), route('10.0.0.0', 16), route('2001:db8:7::', 9)],
+  };
+  const now = { nics: [ETH0, vlan], addresses: [there], routes: [] };
+
+  test('is what has no lifetime and does not come from a server or router', () => {
+    const { gateway } = route('', 0);
+    assert.deepEqual(lostByOthers(['eth0'], before, now), [
+      { type: 'add-address', nic: 'eth0.5', address: '2001:db8:5::50', prefix: 64 },
+      {
+        ...{ type: 'add-route', nic: 'eth0.5', network: '203.0.113.0', prefix: 24 },
+        ...{ gateway, metric: 0, onLink: false, protocol: 4 },
+      },
+    ]);
+  });
+
+  test('is nothing where nothing is gone, the device was made anew, or is down now', () => {
+    assert.deepEqual(lostByOthers(['eth0'], before, before), []);
+    for (const made of [
+      { ...vlan, index: 99 },
+      { ...vlan, up: false },
+    ]) {
+      assert.deepEqual(lostByOthers(['eth0'], before, { ...now, nics: [ETH0, made] }), []);
+    }
   });
 });
 

@@ -27,7 +27,7 @@ function after(files: Readonly<Record<string, string>>, path = MAIN): string {
   return text.replace(/^\s*#.*\n/gm, '');
 }
 
-function argvs(files: Readonly<Record<string, string>>, step: 'before' | 'restore'): readonly string[] {
+function argvs(files: Readonly<Record<string, string>>, step: 'before' | 'after' | 'restore'): readonly string[] {
   const actions = ifupdown.render(factsWith(files))[step];
   return actions.map((action) => (action.type === 'run' ? action.argv.join(' ') : action.type));
 }
@@ -70,6 +70,17 @@ suite('ifupdown: which definition takes a device', () => {
   test('an alias is taken down before its device, and brought up again after it when the change is undone', () => {
     assert.deepEqual(argvs({ [MAIN]: aliases }, 'before'), ['ifdown --force eth0:1', 'ifdown --force eth0']);
     assert.deepEqual(argvs({ [MAIN]: aliases }, 'restore'), ['ifup eth0', 'ifup eth0:1']);
+  });
+
+  test("VLANs that Debian's ifdown takes down with their device are brought up again after it, at once and when the change is undone", () => {
+    const text = `${LO}auto eth0 eth0.5\niface eth0 ${STATIC}\niface eth0.5 ${STATIC.replace('.113', '.114')}`;
+    const state = 'lo=lo\neth0=eth0\neth0.5=eth0.5\neth0.7=office\neth01.5=eth01.5\n';
+    const files = { [MAIN]: text, '/run/network/ifstate': state };
+    for (const step of ['after', 'restore'] as const) {
+      assert.deepEqual(argvs(files, step), ['ifup eth0', 'ifup eth0.5=eth0.5', 'ifup eth0.7=office'], step);
+    }
+    const ng = ifupdown.render(factsWith(files, ['/usr/sbin/ifup', '/usr/sbin/ifupdown-ng']));
+    assert.equal(ng.after.length, 1, 'ifupdown-ng leaves them up');
   });
 
   test('what the helper of Debian cloud images wrote below /run goes, and comes back when the change is undone', () => {

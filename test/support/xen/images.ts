@@ -55,6 +55,19 @@ const KVM_GUEST: GuestKind = {
   programs: ['/usr/bin/socat'],
 };
 
+/** What boots this machine's own files (test/support/vm): no agent and no files of its own. */
+const OWN_MACHINE = {
+  name: 'own-machine',
+  init: resolve('test/support/vm/init.sh'),
+  /** In the order that they have to be loaded in; nothing in there finds one by itself. */
+  modules: [
+    ...['virtio_ring', 'virtio', 'virtio_pci_legacy_dev', 'virtio_pci_modern_dev', 'virtio_pci'],
+    ...['netfs', 'fscache', '9pnet', '9pnet_virtio', '9p', 'overlay', 'autofs4'],
+    ...['veth', 'dummy', 'macvlan', 'llc', 'stp', 'bridge', 'garp', 'mrp', '8021q', 'tls', 'bonding', 'vrf'],
+    ...['team', 'team_mode_activebackup', 'team_mode_roundrobin'],
+  ],
+} as const;
+
 export interface KvmImages {
   readonly kernel: string;
   readonly initrd: string;
@@ -112,6 +125,19 @@ export function buildKvmImages(report: (line: string) => void): KvmImages {
   const initrd = archive(KVM_GUEST.name, guestTree(kernel, KVM_GUEST), 'zstd');
   report(`guest of KVM: image ${(statSync(initrd).size / 2 ** 20).toFixed(1)} MiB`);
   return { kernel: kernel.image, initrd };
+}
+
+/** Builds what boots this machine's own files on Debian's kernel. */
+export function buildOwnMachineImages(): KvmImages {
+  makeRoom();
+  const { name, init, modules } = OWN_MACHINE;
+  // The one of the cloud has no 9p.
+  const kernel = kernelOf(download('dom0', () => newestKernel('linux-image-amd64')));
+  const tree = busyboxTree(name);
+  put(tree, '/init', init, 0o755);
+  for (const module of modules) put(tree, `/lib/modules/${module}.ko`, kernel.module(module));
+  write(tree, 'lib/modules/order', `${modules.join('\n')}\n`);
+  return { kernel: kernel.image, initrd: archive(name, tree, 'zstd') };
 }
 
 /** Makes this process's directory, and takes away those of processes that have ended: some 700 MB each. */

@@ -2,7 +2,16 @@ import { AgentError, messageOf } from '../../api/errors.js';
 import type { Commit, FileChange, Host, LiveAddress, LiveNetwork } from '../../api/host.js';
 import { isLinkLocal } from '../address.js';
 import { begin, end, settingsOf } from './interrupted.js';
-import { type ApplyOptions, kernelState, perform, performEach, putBack, runsPrograms, until } from './perform.js';
+import {
+  type ApplyOptions,
+  kernelState,
+  othersBack,
+  perform,
+  performEach,
+  putBack,
+  runsPrograms,
+  until,
+} from './perform.js';
 import {
   type InterfaceConfig,
   type NetworkFacts,
@@ -108,7 +117,10 @@ async function change(
       const failure = await perform(plan.after, performing);
       const mismatch =
         (await verified(facts, host, old, verifyTimeoutMs)) ?? afterBoot(await bootMismatch(plan, facts, host));
-      if (mismatch === null) return;
+      if (mismatch === null) {
+        await othersBack(nics, old, host, log);
+        return;
+      }
       const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
       throw new AgentError('GW_NETWORK_MISMATCH', [mismatch.wanted, got]);
     },

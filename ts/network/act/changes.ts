@@ -111,6 +111,31 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
   ];
 }
 
+/**
+ * What VLANs and the like, other than `nics`, have lost since `old`. When a device goes down, so do the VLANs on top of
+ * it: of these the kernel takes the addresses of IPv6 and the routes away, and no program brings them back. What has a
+ * lifetime is left to its client or to a router, and a device that was made anew to whoever made it. A real device may
+ * have been taken down because the host names it no more.
+ */
+export function lostByOthers(nics: readonly string[], old: Before, live: Before): readonly LinkChange[] {
+  const isSame = (nic: Nic): boolean =>
+    nic.up && live.nics?.some(({ name, index, up }) => name === nic.name && index === nic.index && up) === true;
+  return (old.nics ?? [])
+    .filter((nic) => !nic.physical && !nics.includes(nic.name) && isSame(nic))
+    .flatMap(({ name }) => {
+      const had = targetFrom(name, old);
+      const own = ownOf(name, live);
+      const addresses = had.addresses.filter(
+        (address) => address.lifetime === undefined && !own.addresses.some((one) => text(one) === text(address)),
+      );
+      const routes = had.routes.filter(
+        (route) => route.protocol !== BY_DHCP && !own.routes.some((one) => isSameRoute(route, one)),
+      );
+      const steps = stepsTo({ ...had, addresses, routes, mtu: null }, { addresses: [], routes: [] });
+      return steps.filter(({ type }) => type !== 'up');
+    });
+}
+
 /** A route that may have any metric takes that with which it is there, or it would be there twice. */
 function withMetrics(wanted: Target['routes'], there: readonly LiveRoute[]): Target['routes'] {
   const isFree = (route: LiveRoute): boolean =>

@@ -4,7 +4,16 @@ import type { Logger } from 'pino';
 import { messageOf } from '../../api/errors.js';
 import type { Host, LiveAddress, LiveNetwork } from '../../api/host.js';
 import { familyOf, isLinkLocal, networkOf } from '../address.js';
-import { type Before, isAdvertised, isSetByKernel, nothingOn, stepsTo, targetFrom, targetOf } from './changes.js';
+import {
+  type Before,
+  isAdvertised,
+  isSetByKernel,
+  lostByOthers,
+  nothingOn,
+  stepsTo,
+  targetFrom,
+  targetOf,
+} from './changes.js';
 import type { Action, InterfaceConfig } from '../plan.js';
 import type { KernelState } from './verify.js';
 
@@ -117,6 +126,32 @@ export async function kernelState({ network }: Host): Promise<KernelState> {
  * netlink. Tells what differs in the end, or null.
  */
 export async function putBack(
+  nics: readonly string[],
+  old: Before,
+  host: Host,
+  log: Logger,
+  timeoutMs: number,
+  patient: boolean,
+): Promise<string | null> {
+  const left = await ownBack(nics, old, host, log, timeoutMs, patient);
+  await othersBack(nics, old, host, log);
+  return left;
+}
+
+/** Gives devices other than `nics` back what they have lost since `old`; a failure is logged. */
+export async function othersBack(nics: readonly string[], old: Before, host: Host, log: Logger): Promise<void> {
+  try {
+    const lost = lostByOthers(nics, old, await kernelState(host));
+    if (lost.length === 0) return;
+    log.info({ nics: [...new Set(lost.map(({ nic }) => nic))] }, 'what other devices have lost is set again');
+    await host.network.change(lost);
+  } catch (error) {
+    log.error({ error: String(error) }, 'what other devices have lost cannot be set again');
+  }
+}
+
+/** The part of `putBack` for the devices themselves. */
+async function ownBack(
   nics: readonly string[],
   old: Before,
   host: Host,

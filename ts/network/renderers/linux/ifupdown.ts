@@ -115,6 +115,13 @@ export const ifupdown: Renderer = {
     // ifupdown-ng's ifdown takes off only what its file says, not what netlink has set or an ifdown half way has left.
     const isFlushed = (name: string): boolean => isLeased(name) || !(busybox || isClassic(facts.present));
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
+    // Debian's ifdown takes the VLANs by name (eth0.5) with their device, and its ifup does not bring them back.
+    const above = isClassic(facts.present)
+      ? upIn(facts).filter((word) => {
+          const device = word.split('=', 1)[0] ?? '';
+          return !names.includes(device) && names.some((name) => device.startsWith(`${name}.`));
+        })
+      : [];
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
       // may end without taking its lease off. Link-local addresses stay: the kernel makes them only when a link comes up.
@@ -129,8 +136,10 @@ export const ifupdown: Renderer = {
         }),
       ],
       files: [...retireElsewhere(facts, names), ...writeIfChanged(facts, MAIN, mainFile(facts, names), 0o644)],
-      after: names.map((name) => run('ifup', name, 'report')),
-      restore: inOrderOf(upIn(facts), touched.filter(isKnown)).map((name) => run('ifup', asBefore(name), 'ignore')),
+      after: [...names, ...above].map((name) => run('ifup', name, 'report')),
+      restore: [...inOrderOf(upIn(facts), touched.filter(isKnown)).map(asBefore), ...above].map((name) =>
+        run('ifup', name, 'ignore'),
+      ),
     };
   },
 
