@@ -50,7 +50,7 @@ suite('the next boot, where a guest has several stacks', () => {
   };
 
   test('a service that systemd has and that no link starts is refused, also on a copy', () => {
-    const message = /wanted (ifupdown|networkmanager) to start at a boot, got none that is enabled/;
+    const message = /wanted (ifupdown|networkmanager) to start at boot, got none that is enabled/;
     for (const sign of [[SYSTEMD], ['/sbin/init', '/usr/lib/systemd/systemd']]) {
       assert.match(outcome({ ...ENI, [UNIT]: NETWORKING }, '/sbin/ifup', ...sign), message);
       assert.match(outcome(MANAGED, '/usr/sbin/NetworkManager', ...sign), message);
@@ -75,7 +75,7 @@ suite('the next boot, where a guest has several stacks', () => {
   test("System V's init starts a script by its link only", () => {
     const script = { ...ENI, '/etc/init.d/networking': '#!/bin/sh\n', '/etc/rc0.d/K01networking': '' };
     const init = ['/sbin/init', '/etc/inittab'];
-    assert.match(outcome(script, '/sbin/ifup', ...init), /wanted ifupdown to start at a boot/);
+    assert.match(outcome(script, '/sbin/ifup', ...init), /wanted ifupdown to start at boot/);
     assert.match(outcome({ ...script, '/etc/rcS.d/K01networking': '' }, '/sbin/ifup', ...init), /ifupdown to start/);
     assert.equal(outcome({ ...script, '/etc/rcS.d/S01networking': '' }, '/sbin/ifup', ...init), 'ifupdown');
     assert.equal(outcome(script, '/sbin/ifup', ...init, '/sbin/openrc'), 'ifupdown');

@@ -173,7 +173,7 @@ suite('what networkd may not read', () => {
 
   test('does not make a port of the device', () => {
     const facts = factsOf({ networking: NETWORKING, nics: [ETH0] }, new Map([[`${LIB}00-a.network`, port]]));
-    assert.throws(() => networkd.render(facts), /makes it a port of br0/);
+    assert.throws(() => networkd.render(facts), /makes a port of br0/);
     const access = new Map([[`${LIB}00-a.network`, { mode: 0o600, uid: 0 }]]);
     assert.ok(networkd.render({ ...facts, access }).files.length > 0);
   });
@@ -218,7 +218,7 @@ suite('an alternative name of the device', () => {
 
   test('makes a port of it all the same', () => {
     const port = { [`${ETC}00-wan.network`]: '[Match]\nName=wan0\n[Network]\nBridge=br0\n' };
-    assert.match(refusal({ ...link(named), ...port }), /00-wan\.network makes it a port of br0/);
+    assert.match(refusal({ ...link(named), ...port }), /00-wan\.network makes a port of br0/);
   });
 });
 

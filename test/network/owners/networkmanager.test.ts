@@ -234,7 +234,7 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.equal(priority({ [`${folder}ifcfg-a`]: `${any}AUTOCONNECT_PRIORITY=300\nDEVICE=eth1\n` }), '120');
     assert.match(
       refusal({ [`${folder}ifcfg-any`]: `${any}AUTOCONNECT_PRIORITY=999\n` }),
-      /before any \(\/etc\/sysconfig\/network-scripts\/ifcfg-any, priority 999\)/,
+      /priority over any \(\/etc\/sysconfig\/network-scripts\/ifcfg-any, priority 999\)/,
     );
     const vlan = `TYPE=Vlan\nVLAN=yes\nDEVICE=storage\nVLAN_ID=40\nPHYSDEV=${WIRED.toUpperCase()}\n`;
     const old = { [`${folder}ifcfg-eth0`]: `${any}DEVICE=eth0\nUUID=${WIRED}\n`, [`${folder}ifcfg-storage`]: vlan };
