@@ -180,6 +180,8 @@ suite('which device a MAC means', () => {
     const nics = [like({ master: 'bond0' }), like({ name: 'bond0', physical: false, kind: 'bond' }), ETH1];
     const { interfaces, errors, missing } = read([ON_0, ON_1], nics);
     assert.deepEqual(errors, ['0: eth0 is part of bond0: whoever made bond0 sets its addresses']);
+    const inVrf = [like({ master: 'blue' }), like({ name: 'blue', physical: false, kind: 'vrf' }), ETH1];
+    assert.deepEqual(read([ON_0, ON_1], inVrf).errors, ['0: eth0 is part of blue: guestwire sets no routes in a VRF']);
     assert.deepEqual(missing, []);
     assert.deepEqual(
       interfaces.map(({ nic: { name } }) => name),

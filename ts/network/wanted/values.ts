@@ -48,7 +48,10 @@ export function findNic(mac: string, nics: readonly Nic[]): Nic {
   const nic = paravirtualOf(nics.filter((candidate) => candidate.physical && candidate.mac === mac));
   if (nic === undefined) throw new UnknownMac(mac);
   if (nic.master !== null) {
-    throw new RecordError(`${nic.name} is part of ${nic.master}: whoever made ${nic.master} sets its addresses`);
+    const isVrf = nics.some(({ name, kind }) => name === nic.master && kind === 'vrf');
+    // Its routes stand in a table of its own.
+    const why = isVrf ? 'guestwire sets no routes in a VRF' : `whoever made ${nic.master} sets its addresses`;
+    throw new RecordError(`${nic.name} is part of ${nic.master}: ${why}`);
   }
   return nic;
 }
