@@ -77,7 +77,7 @@ suite('ifupdown: which definition takes a device', () => {
     const state = 'lo=lo\neth0=eth0\neth0.5=eth0.5\neth0.7=office\neth01.5=eth01.5\n';
     const files = { [MAIN]: text, '/run/network/ifstate': state };
     for (const step of ['after', 'restore'] as const) {
-      assert.deepEqual(argvs(files, step), ['ifup eth0', 'ifup eth0.5=eth0.5', 'ifup eth0.7=office'], step);
+      assert.deepEqual(argvs(files, step), ['ifup eth0', 'ifup eth0.5', 'ifup eth0.7=office'], step);
     }
     const ng = ifupdown.render(factsWith(files, ['/usr/sbin/ifup', '/usr/sbin/ifupdown-ng']));
     assert.equal(ng.after.length, 1, 'ifupdown-ng leaves them up');

@@ -116,12 +116,11 @@ export const ifupdown: Renderer = {
     const isFlushed = (name: string): boolean => isLeased(name) || !(busybox || isClassic(facts.present));
     const isKnown = (name: string): boolean => old.includes(name) || asBefore(name) !== name;
     // Debian's ifdown takes the VLANs by name (eth0.5) with their device, and its ifup does not bring them back.
-    const above = isClassic(facts.present)
-      ? upIn(facts).filter((word) => {
-          const device = word.split('=', 1)[0] ?? '';
-          return !names.includes(device) && names.some((name) => device.startsWith(`${name}.`));
-        })
-      : [];
+    const above = (isClassic(facts.present) ? upIn(facts) : []).flatMap((word) => {
+      const [device = '', stanza] = word.split('=');
+      const isAbove = !touched.includes(device) && touched.some((name) => device.startsWith(`${name}.`));
+      return isAbove ? [stanza === device ? device : word] : [];
+    });
     return {
       // An interface that was never brought up makes ifdown fail, and that is fine. It does not wait for udhcpc, which
       // may end without taking its lease off. Link-local addresses stay: the kernel makes them only when a link comes up.
