@@ -189,6 +189,20 @@ suite('which device a MAC means', () => {
     );
   });
 
+  test('a port of a bond that has the MAC of the bond now is found by the one burnt in', () => {
+    const nics = [
+      like({ permanentMac: ETH0.mac, master: 'bond0' }),
+      { ...ETH1, mac: ETH0.mac, permanentMac: ETH1.mac, master: 'bond0' },
+      like({ name: 'bond0', physical: false, kind: 'bond' }),
+    ];
+    for (const all of [nics, nics.toReversed()]) {
+      const { errors, missing } = read([ON_0, ON_1], all);
+      const why = 'whoever made bond0 sets its addresses';
+      assert.deepEqual(errors, [`0: eth0 is part of bond0: ${why}`, `1: eth1 is part of bond0: ${why}`]);
+      assert.deepEqual(missing, []);
+    }
+  });
+
   for (const kind of ['vlan', 'bridge', 'bond', 'macvlan']) {
     test(`not a ${kind} with the same MAC, whatever the order`, () => {
       const borrowed = like({ name: 'a0', kind, physical: false });

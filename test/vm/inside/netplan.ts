@@ -1,5 +1,6 @@
 /** VLANs above eth0, and bonds, teams and VRFs that it is in, with the real netplan and systemd-networkd. */
 import { type Kind, ONE_DEVICE, boots } from '../../netns/boots.js';
+import { ETH0 } from '../../netns/namespace.js';
 import { stackNamed } from '../../netns/stacks.js';
 import { BOND, ETH1_ONLY, RIVAL, V5, inDevicesByHand } from './shared.js';
 
@@ -16,7 +17,7 @@ function vlan(name: string, link: string): readonly string[] {
 
 const BOND_OF = (port: string): readonly string[] => [
   'bonds:',
-  `  top0: {interfaces: [${port}], parameters: {mode: active-backup}, addresses: [${BOND.top0.join()}]}`,
+  `  top0: {interfaces: [${port}], parameters: {mode: active-backup}, macaddress: "${ETH0}", addresses: [${BOND.top0.join()}]}`,
 ];
 
 const KINDS: readonly Kind[] = [

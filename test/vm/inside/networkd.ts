@@ -1,5 +1,6 @@
 /** VLANs above eth0, and bonds, teams and VRFs that it is in, with the real systemd-networkd. */
 import { type Kind, ONE_DEVICE, boots } from '../../netns/boots.js';
+import { ETH0 } from '../../netns/namespace.js';
 import { stackNamed } from '../../netns/stacks.js';
 import { BOND, ETH1_ONLY, RIVAL, V5, inDevicesByHand } from './shared.js';
 
@@ -11,15 +12,23 @@ function network(name: string, ...lines: readonly string[]): Readonly<Record<str
 }
 
 function netdev(name: string, kind: string, ...more: readonly string[]): Readonly<Record<string, string>> {
-  return { [`${ETC}10-${name}.netdev`]: [`[NetDev]`, `Name=${name}`, `Kind=${kind}`, '', ...more, ''].join('\n') };
+  return { [`${ETC}10-${name}.netdev`]: [`[NetDev]`, `Name=${name}`, `Kind=${kind}`, ...more, ''].join('\n') };
 }
 
 /** Made because the file of the device below it names it. */
 const VLAN = {
-  ...netdev('storage', 'vlan', '[VLAN]', 'Id=5'),
+  ...netdev('storage', 'vlan', '', '[VLAN]', 'Id=5'),
   ...network('storage', ...V5.map((address) => `Address=${address}`)),
 };
-const BOND_DEVICE = netdev('top0', 'bond', '[Bond]', 'Mode=active-backup', 'MIIMonitorSec=100ms');
+const BOND_DEVICE = netdev(
+  'top0',
+  'bond',
+  `MACAddress=${ETH0}`,
+  '',
+  '[Bond]',
+  'Mode=active-backup',
+  'MIIMonitorSec=100ms',
+);
 const BOND_ADDRESS = `Address=${BOND.top0.join()}`;
 
 const KINDS: readonly Kind[] = [
@@ -42,7 +51,7 @@ const KINDS: readonly Kind[] = [
   {
     what: 'a device of a VRF is refused, and the answer names it',
     files: {
-      ...netdev('top0', 'vrf', '[VRF]', 'Table=10'),
+      ...netdev('top0', 'vrf', '', '[VRF]', 'Table=10'),
       ...network('top0', 'ConfigureWithoutCarrier=yes'),
       ...network('eth0', 'VRF=top0', `Address=${RIVAL}`),
     },

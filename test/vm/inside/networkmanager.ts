@@ -1,5 +1,6 @@
 /** VLANs above eth0, and bonds, teams and VRFs that it is in, with the real NetworkManager. */
 import { type Kind, ONE_DEVICE, boots } from '../../netns/boots.js';
+import { ETH0 } from '../../netns/namespace.js';
 import { stackNamed } from '../../netns/stacks.js';
 import { BOND, ETH1_ONLY, RIVAL, V5, inDevicesByHand } from './shared.js';
 
@@ -54,7 +55,11 @@ function topped(type: string, more: readonly string[], addresses: readonly strin
 }
 
 const BOND_DEVICE = {
-  [`${ETC}top0.nmconnection`]: topped('bond', ['[bond]', 'mode=active-backup', 'miimon=100'], BOND.top0),
+  [`${ETC}top0.nmconnection`]: topped(
+    'bond',
+    ['[ethernet]', `cloned-mac-address=${ETH0}`, '', '[bond]', 'mode=active-backup', 'miimon=100'],
+    BOND.top0,
+  ),
 };
 function portOf(type: string): string {
   return profile('eth0', { uuid: UUID, connection: [`master=top0`, `slave-type=${type}`] });

@@ -1,6 +1,6 @@
 /** What the kinds of all stacks share: addresses of others, and devices that somebody has put eth0 into by hand. */
 import { type Kind, ONE_DEVICE } from '../../netns/boots.js';
-import { ETH1 } from '../../netns/namespace.js';
+import { ETH0, ETH1 } from '../../netns/namespace.js';
 import type { Files } from '../../netns/stacks.js';
 import { type Input, readInput } from '../../network/inputs.js';
 
@@ -27,12 +27,13 @@ export function inDevicesByHand(files: Files): readonly Kind[] {
     files,
     before: { eth0: [RIVAL] },
     // A bond takes no device that is up.
-    later: ['set -e', `ip link add top0 type ${make}`, ...INTO_TOP0].join('\n'),
+    later: ['set -e', `ip link add top0 address ${ETH0} type ${make}`, ...INTO_TOP0].join('\n'),
     input: ONE_DEVICE,
     refuses: ['eth0 is part of top0'],
   }));
 }
 
+// With a MAC of its own it would give that to eth0, whose own nobody could see then: veth has none burnt in.
 const BY_HAND = { bond: 'bond mode active-backup miimon 100', team: 'team', VRF: 'vrf table 10' } as const;
 const INTO_TOP0 = [
   'ip link set eth0 down',

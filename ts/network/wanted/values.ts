@@ -43,9 +43,15 @@ export function show(value: unknown): string {
 /** Drivers of devices that a hypervisor makes up: Xen's, KVM's, VMware's and Hyper-V's. */
 const PARAVIRTUAL = ['vif', 'virtio_net', 'vmxnet3', 'hv_netvsc'];
 
-/** The real device: a VLAN, bridge or bond shows the MAC of the VIF below it. */
+/**
+ * The real device: a VLAN, bridge or bond shows the MAC of the VIF below it, and a bond gives its own to all its ports, of
+ * which the MAC burnt in then tells.
+ */
 export function findNic(mac: string, nics: readonly Nic[]): Nic {
-  const nic = paravirtualOf(nics.filter((candidate) => candidate.physical && candidate.mac === mac));
+  const real = nics.filter(({ physical }) => physical);
+  const same = real.filter((one) => one.mac === mac && (one.master === null || (one.permanentMac ?? mac) === mac));
+  const port = real.find(({ master, permanentMac }) => master !== null && permanentMac === mac);
+  const nic = paravirtualOf(same) ?? port;
   if (nic === undefined) throw new UnknownMac(mac);
   if (nic.master !== null) {
     const isVrf = nics.some(({ name, kind }) => name === nic.master && kind === 'vrf');
