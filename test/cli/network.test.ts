@@ -44,6 +44,24 @@ suite('the network of an image', () => {
     assert.ok(!existsSync(join(one.root, OURS)));
   });
 
+  test("ifupdown-ng is not taken for busybox where busybox is the machine's init", async () => {
+    await using scratch = await createScratch();
+    await scratch.write('etc/network/interfaces', 'auto lo\niface lo inet loopback\n');
+    for (const [link, target] of [
+      ['sbin/ifup', '/sbin/ifupdown'],
+      ['sbin/init', '/bin/busybox'],
+    ] as const) {
+      await scratch.write(target.slice(1), '', 0o755);
+      symlinkSync(target, join(scratch.root, link));
+    }
+    const networks = { 0: { mac: FACTS.nics[0]!.mac, type6: 'dhcp' } };
+    const facts = await scratch.write('facts.json', JSON.stringify({ nics: FACTS.nics, networks }));
+    const { code, stdout, stderr } = await runCli(['plan', 'network', '--root', scratch.root, '--facts', facts]);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(stdout, /^\+iface enX0 inet6 dhcp$/m);
+    assert.match(stdout, /^run: ip addr flush dev enX0 scope global$/m);
+  });
+
   test('apply writes what plan shows; a second time it is right already', async () => {
     await using one = await image();
     assert.deepEqual(await one.run('apply', 'network'), {

@@ -130,7 +130,7 @@ const DRILLS: Readonly<Record<string, (namespace: Namespace, stack: Stack) => Pr
 
 /** These leave another network behind. */
 const OF_ONE_STACK: Readonly<Record<string, Readonly<Record<string, (namespace: Namespace) => Promise<void>>>>> = {
-  ifupdown: { 'a device that was down': isDownAgain },
+  ifupdown: { 'a device that was down and that no file brings up': isDownAgain },
   'ifupdown-ng': {
     'an address that no file has goes': async (namespace) => {
       namespace.script('ip address add 203.0.113.77/24 dev eth0');
@@ -172,7 +172,8 @@ async function refuses(namespace: Namespace, networking: Readonly<Record<string,
 }
 
 async function isDownAgain(namespace: Namespace): Promise<void> {
-  assert.deepEqual((await namespace.reset(GOOD)).reply, OK);
+  const { networking } = GOOD;
+  assert.deepEqual((await namespace.reset({ networking: { public: networking!['525400AA0001'] } })).reply, OK);
   namespace.script('ip link set eth1 down');
   await refuses(namespace, { a: TAKEN, b: { mac: ETH1, ips: [{ ip: '10.9.9.9', netmask: '24' }] } }, isTaken);
 }

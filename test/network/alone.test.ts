@@ -4,6 +4,7 @@ import { suite, test } from 'node:test';
 import { decide } from '../../ts/network/decide.js';
 import { type NetworkFacts, unconfigured } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
+import { mayStart } from '../../ts/network/units.js';
 import { ETH0 } from './inputs.js';
 
 const WANTS = '/etc/systemd/system/multi-user.target.wants/';
@@ -79,6 +80,21 @@ suite('the next boot, where a guest has several stacks', () => {
     assert.match(outcome({ ...script, '/etc/rcS.d/K01networking': '' }, '/sbin/ifup', ...init), /ifupdown to start/);
     assert.equal(outcome({ ...script, '/etc/rcS.d/S01networking': '' }, '/sbin/ifup', ...init), 'ifupdown');
     assert.equal(outcome(script, '/sbin/ifup', ...init, '/sbin/openrc'), 'ifupdown');
+  });
+
+  test('a script that a removed package leaves behind, with its link, starts nothing', () => {
+    const files = new Map([
+      ['/etc/init.d/networking', '#!/bin/sh\n'],
+      ['/etc/rcS.d/S01networking', '#!/bin/sh\n'],
+    ]);
+    const start = (mode: number): boolean | null => {
+      const access = new Map([['/etc/init.d/networking', { mode, uid: 0 }]]);
+      return mayStart({ files, present: new Set(['/run/systemd/system']), access }, 'networking.service', []);
+    };
+    assert.equal(start(0o755), true);
+    assert.equal(start(0o644), null);
+    // Nor is anything brought up without ifup, however much is left.
+    assert.equal(outcome({ ...LAN, ...ENI, ...Object.fromEntries(files) }, NETWORKD, SYSTEMD), 'networkd');
   });
 
   test('what another one that starts would bring is refused, with its file', () => {

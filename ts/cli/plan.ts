@@ -4,6 +4,7 @@ import { decide } from '../network/decide.js';
 import { due } from '../network/act/apply.js';
 import { gather } from '../network/act/gather.js';
 import { kernelState } from '../network/act/perform.js';
+import { withoutStrays } from '../network/act/reset.js';
 import { foresee } from '../network/act/validate.js';
 import { type Action, type NetworkPlan, textOf } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
@@ -30,7 +31,7 @@ export const plan = subcommand({
     const plan = decide(facts, RENDERERS);
     const { renderer, servers } = plan;
     const { host } = opened;
-    const left = host.live ? await due(plan, facts, host, await kernelState(host)) : plan;
+    const left = host.live ? await due(plan, await withoutStrays(facts, host), host, await kernelState(host)) : plan;
     const { checks, before, files, after } = left ?? NOTHING;
     const unchecked = left === null ? [] : await foresee(left, host, opened.config.network['program-timeout']);
     print(`# ${renderer}`);

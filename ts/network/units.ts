@@ -16,7 +16,8 @@ const UNITS = ['/etc', '/run', '/usr/local/lib', '/usr/lib', '/lib'].map((root) 
 /** Targets that each boot reaches. What only network-online.target wants starts where somebody waits for the network. */
 const REACHED =
   /\/(?:basic|default|graphical|local-fs|multi-user|network|network-pre|sysinit)\.target\.(?:wants|requires)\//;
-const INIT = ['/sbin/init', '/usr/sbin/init'];
+const INIT: readonly string[] = ['/sbin/init', '/usr/sbin/init'];
+const SYSTEMD_PROGRAM = '/systemd/systemd';
 /** A folder of a running system's. */
 const SYSTEMD = '/run/systemd/system';
 const INITTAB = '/etc/inittab';
@@ -43,7 +44,7 @@ function scriptOf(unit: string): string {
  * where that cannot be told.
  */
 export function mayStart(
-  facts: Pick<NetworkFacts, 'files' | 'present'>,
+  facts: Pick<NetworkFacts, 'files' | 'present' | 'access'>,
   unit: string,
   links: readonly string[],
 ): boolean | null {
@@ -54,8 +55,11 @@ export function mayStart(
   const wanted = paths.filter((path) => /\.(?:wants|requires)\//.test(path));
   const own = UNITS.map((folder) => files.get(folder + unit)).find((text) => (text ?? '') !== '');
   const script = `/etc/init.d/${scriptOf(unit)}`;
+  // A package that was removed leaves its script behind, which is no program any more, and the links to it.
+  const isProgram = isExecutable(facts, script);
   const starts = [...files.keys()].some(
-    (path) => /^\/etc\/rc[2-5S]\.d\/S\d\d/.test(path) && path.endsWith(script.slice('/etc/init.d/'.length)),
+    (path) =>
+      isProgram && /^\/etc\/rc[2-5S]\.d\/S\d\d/.test(path) && path.endsWith(script.slice('/etc/init.d/'.length)),
   );
   if (isSystemd(facts) && own !== undefined) {
     if (wanted.length > 0) return wanted.some((path) => REACHED.test(path)) ? true : null;
@@ -64,12 +68,26 @@ export function mayStart(
   // systemd's generator makes a unit of the script.
   if (starts) return true;
   const isSystemV = present.has(INITTAB) && !present.has(OPENRC) && INIT.some((path) => present.has(path));
-  return !isSystemd(facts) && isSystemV && files.has(script) ? false : null;
+  return !isSystemd(facts) && isSystemV && isProgram ? false : null;
+}
+
+/** Where its mode is not known, it counts as a program. */
+function isExecutable({ files, access }: Pick<NetworkFacts, 'files' | 'access'>, path: string): boolean {
+  const found = access?.get(path);
+  return files.has(path) && (found === undefined || (found !== 'mask' && (found.mode & 0o111) !== 0));
+}
+
+/**
+ * Whether the `target` to which `path` leads tells something. Of init only systemd's does: busybox's would be taken for that
+ * of another program of busybox's.
+ */
+export function isTelling(path: string, target: string): boolean {
+  return !INIT.includes(path) || target.endsWith(SYSTEMD_PROGRAM);
 }
 
 /** Whether it is the machine's init, as far as that shows. */
 export function isSystemd({ present }: Pick<NetworkFacts, 'present'>): boolean {
-  return present.has(SYSTEMD) || [...present].some((path) => path.endsWith('/systemd/systemd'));
+  return present.has(SYSTEMD) || [...present].some((path) => path.endsWith(SYSTEMD_PROGRAM));
 }
 
 /** A link to /dev/null there masks the unit. For `reads`. */

@@ -10,7 +10,7 @@ import { begin, recoverNetwork } from '../../../ts/network/act/interrupted.js';
 import { perform, putBack } from '../../../ts/network/act/perform.js';
 import { INTERRUPTED } from '../../../ts/network/act/unfinished.js';
 import { validate } from '../../../ts/network/act/validate.js';
-import { DESCRIPTION } from '../../../ts/network/formats/description.js';
+import { DESCRIPTION, describeInterfaces } from '../../../ts/network/formats/description.js';
 import type { Action, Check, NetworkPlan } from '../../../ts/network/plan.js';
 import { createScratch } from '../../support/scratch.js';
 import { ETH0 } from '../inputs.js';
@@ -172,6 +172,27 @@ suite('what counts as back', () => {
     assert.equal(await putBack(['eth0'], before, made.host, OPTIONS.log, 200, false), null);
     assert.deepEqual([made.nics, made.addresses], [before.nics, before.addresses]);
     assert.ok(!made.changes.some(({ type }) => type === 'up'), 'nor is it up in between');
+  });
+
+  test('a device that was down, and that the old files bring up, is left to these', async () => {
+    await using made = await machine((one) => {
+      one.nics = [{ ...ETH0, up: false }];
+      one.addresses = [];
+      one.programs.set('up', () => Promise.resolve());
+      // What the boot does meanwhile.
+      one.programs.set('up again', () => {
+        one.nics = [ETH0];
+        one.addresses = [live('192.0.2.4/24')];
+        return Promise.resolve();
+      });
+    });
+    const files = new Map([[DESCRIPTION, describeInterfaces(FACTS.interfaces)]]);
+    const error: unknown = await apply(PLAN, { ...FACTS, files }, made.host, OPTIONS).catch(
+      (thrown: unknown) => thrown,
+    );
+    assert.ok(error instanceof AgentError && error.code === 'GW_NETWORK_MISMATCH', String(error));
+    assert.deepEqual([made.nics, made.addresses], [[ETH0], [live('192.0.2.4/24')]]);
+    assert.deepEqual(made.changes, []);
   });
 
   test('a device that is gone does not keep another one from coming back', async () => {

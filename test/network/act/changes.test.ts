@@ -11,7 +11,7 @@ import {
   isLinkLocal,
   needsOnLink,
 } from '../../../ts/network/address.js';
-import { type Target, lostByOthers, stepsTo, targetFrom, targetOf } from '../../../ts/network/act/changes.js';
+import { type Target, lostBy, stepsTo, targetFrom, targetOf } from '../../../ts/network/act/changes.js';
 import { readWanted } from '../../../ts/network/wanted/wanted.js';
 import { ETH0, ETH1, nic, publishedBy } from '../inputs.js';
 
@@ -449,15 +449,17 @@ suite('what devices of others have lost', () => {
       address('eth0', '192.0.2.9', 24),
       there,
       address('eth0.5', '2001:db8:5::50', 64),
+      // Somebody has taken it away: the kernel does not.
+      address('eth0.5', '198.51.100.51', 32),
       address('eth0.5', '2001:db8:6::50', 64, { dynamic: true, lifetime: LIFETIME }),
     ],
-    routes: [route('203.0.113.0', 4), route('10.0.0.0', 16), route('2001:db8:7::', 9)],
+    routes: [route('203.0.113.0', 4), route('10.0.0.0', 16), route('2001:db8:7::', 9), route('10.9.0.0', 188)],
   };
   const now = { nics: [ETH0, vlan], addresses: [there], routes: [] };
 
-  test('is what has no lifetime and does not come from a server or router', () => {
+  test('is what the kernel takes away, has no lifetime and does not come from a server, router or routing daemon', () => {
     const { gateway } = route('', 0);
-    assert.deepEqual(lostByOthers(['eth0'], before, now), [
+    assert.deepEqual(lostBy(vlan, before, now), [
       { type: 'add-address', nic: 'eth0.5', address: '2001:db8:5::50', prefix: 64 },
       {
         ...{ type: 'add-route', nic: 'eth0.5', network: '203.0.113.0', prefix: 24 },
@@ -467,12 +469,12 @@ suite('what devices of others have lost', () => {
   });
 
   test('is nothing where nothing is gone, the device was made anew, or is down now', () => {
-    assert.deepEqual(lostByOthers(['eth0'], before, before), []);
+    assert.deepEqual(lostBy(vlan, before, before), []);
     for (const made of [
       { ...vlan, index: 99 },
       { ...vlan, up: false },
     ]) {
-      assert.deepEqual(lostByOthers(['eth0'], before, { ...now, nics: [ETH0, made] }), []);
+      assert.deepEqual(lostBy(vlan, before, { ...now, nics: [ETH0, made] }), []);
     }
   });
 });

@@ -82,6 +82,11 @@ suite('ip commands in stanzas', () => {
     });
   }
 
+  test("a route without a device, in the device's own stanza", () => {
+    const route = '    up ip route add 10.8.0.0/16 via 203.0.113.1\n';
+    assert.deepEqual(boot(OWN + route), [...own, '10.8.0.0/16 via 203.0.113.1']);
+  });
+
   test('a route of another table is none of the main one', () => {
     assert.deepEqual(boot(OWN + other('up ip route add default via 198.51.100.254 dev eth0 table 7')), own);
     assert.deepEqual(boot(OWN + other('up ip route add default via 198.51.100.254 dev eth0 table main')), [
@@ -103,6 +108,7 @@ suite('ip commands in stanzas', () => {
     'up /sbin/brctl addif $IFACE eth0',
     'up brctl addif br0 "eth0" || true',
     'up ovs-vsctl -- --may-exist add-port br0 eth0',
+    'up ovs-vsctl add-port br0 eth0 -- set interface eth0 ofport_request=1',
     'up ifenslave br0 eth1 eth0',
   ]) {
     test(`a port by another program has none either (${line})`, () => {

@@ -135,6 +135,13 @@ suite('netplan: what a boot brings', () => {
     });
   }
 
+  test('an id may be another name of the device, by which networkd takes it, too', () => {
+    const files = new Map([[CLOUD, 'network: {version: 2, ethernets: {ens3: {dhcp4: true, accept-ra: false}}}\n']]);
+    const called = { ...ETH0, alternativeNames: ['enp0s3', 'ens3'] };
+    assert.deepEqual(linesOf(netplan.boot(factsOf({}, files), called)), ['dhcp4']);
+    assert.deepEqual(linesOf(netplan.boot(factsOf({}, files), ETH0)), ['nothing']);
+  });
+
   test('a file of networkd that comes first has the last word, and so has a drop-in', () => {
     const files = {
       [CLOUD]: 'network: {version: 2, ethernets: {eth0: {addresses: [192.0.2.9/24], accept-ra: false}}}\n',

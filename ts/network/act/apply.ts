@@ -22,6 +22,7 @@ import {
 } from '../plan.js';
 import { encode } from '../formats/bytes.js';
 import { compareBoot } from '../proof.js';
+import { isManaged, networkdFile } from '../owners/live.js';
 import { RENDERERS } from '../renderers/index.js';
 import { inspect } from './gather.js';
 import { asideOnly } from './resolving.js';
@@ -69,12 +70,15 @@ export async function apply(
   // Nothing is to be undone of what these find. Where a file cannot be written, no program is run at all.
   await host.files.check(left.files.map(inBytes), LOCK);
   for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
-  const nics = touched(left, facts, old);
-  const settings = await settingsOf(nics, host);
+  const all = touched(left, facts, old);
+  // A boot may be about to bring these up: they go by the old files, and not by what was live for a moment.
+  const coming = old.nics.filter((nic) => !nic.up && rendererOf(left).boot(facts, nic) !== null);
+  const nics = all.filter((name) => !coming.some((nic) => nic.name === name));
+  const others = onTop(facts, all, old);
   // Once more at the end: a program may have set what its files say, and somebody another value since.
-  const undoing = { ...left, restore: [...settings, ...left.restore, ...settings] };
-  await begin(host, { nics, live: old, files: left.files, restore: undoing.restore });
-  await change(undoing, facts, host, options, { nics, old });
+  const restore = [...(await settingsOf(all, host)), ...left.restore, ...(await settingsOf(nics, host))];
+  await begin(host, { nics, others, live: old, files: left.files, restore });
+  await change({ ...left, restore }, facts, host, options, { nics, others, old });
   return 'changed';
 }
 
@@ -102,12 +106,28 @@ function touched(
   return [...new Set([...interfaces.map(({ nic }) => nic.name), ...configured, ...there])];
 }
 
+interface Touched {
+  /** To be as in `old` after a failure. */
+  readonly nics: readonly string[];
+  /** Devices that may lose something because one below them goes down. */
+  readonly others: readonly string[];
+  readonly old: KernelState;
+}
+
+/** VLANs and the like that no daemon has: it would see to them itself. */
+function onTop(facts: NetworkFacts, touched: readonly string[], { nics }: KernelState): readonly string[] {
+  return nics
+    .filter(({ physical, up, name }) => !physical && up && !touched.includes(name))
+    .filter((nic) => networkdFile(facts, nic) === null && !isManaged(facts, nic))
+    .map(({ name }) => name);
+}
+
 async function change(
   plan: NetworkPlan,
   facts: NetworkFacts,
   host: Host,
   { log, verifyTimeoutMs, programTimeoutMs }: ApplyOptions,
-  { nics, old }: { readonly nics: readonly string[]; readonly old: KernelState },
+  { nics, others, old }: Touched,
 ): Promise<void> {
   const { renderer } = plan;
   const performing = { host, log, interfaces: facts.interfaces, programTimeoutMs };
@@ -118,7 +138,7 @@ async function change(
       const mismatch =
         (await verified(facts, host, old, verifyTimeoutMs)) ?? afterBoot(await bootMismatch(plan, facts, host));
       if (mismatch === null) {
-        await othersBack(nics, old, host, log);
+        await othersBack(others, old, host, log);
         return;
       }
       const got = [mismatch.got, failure].filter((text) => text !== null).join('; ');
@@ -127,7 +147,9 @@ async function change(
     leave: () => performEach(plan.before, performing),
     restore: async () => {
       await performEach(plan.restore, performing);
-      return putBack(nics, old, host, log, verifyTimeoutMs, runsPrograms(plan.restore));
+      const left = await putBack(nics, old, host, log, verifyTimeoutMs, runsPrograms(plan.restore));
+      await othersBack(others, old, host, log);
+      return left;
     },
   });
   log.info({ renderer, files: changed }, 'network is as wanted');

@@ -24,8 +24,8 @@ export interface Before extends LiveNetwork {
   readonly nics?: readonly Nic[];
 }
 
-/** linux/rtnetlink.h: by the kernel itself, by a router's advertisement, by a DHCP client. */
-const [BY_KERNEL, BY_ADVERTISEMENT, BY_DHCP] = [2, 9, 16];
+/** linux/rtnetlink.h: by the kernel itself, by what is run at a boot, by an administrator, by a router's advertisement, by a DHCP client. */
+const [BY_KERNEL, AT_BOOT, STATIC, BY_ADVERTISEMENT, BY_DHCP] = [2, 3, 4, 9, 16];
 
 export function targetOf(config: InterfaceConfig): Target {
   return {
@@ -112,28 +112,28 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
 }
 
 /**
- * What VLANs and the like, other than `nics`, have lost since `old`. When a device goes down, so do the VLANs on top of
- * it: of these the kernel takes the addresses of IPv6 and the routes away, and no program brings them back. What has a
- * lifetime is left to its client or to a router, and a device that was made anew to whoever made it. A real device may
- * have been taken down because the host names it no more.
+ * What a VLAN or the like has lost since `old`. When a device goes down, so do the VLANs on top of it: of these the kernel
+ * takes the addresses of IPv6 and the routes away, and where no daemon has the VLAN nobody brings them back. An IPv4
+ * address that is gone was taken away by somebody. What has a lifetime is left to its client or to a router, a route of a
+ * routing daemon to that, and a device that was made anew to whoever made it.
  */
-export function lostByOthers(nics: readonly string[], old: Before, live: Before): readonly LinkChange[] {
-  const isSame = (nic: Nic): boolean =>
-    nic.up && live.nics?.some(({ name, index, up }) => name === nic.name && index === nic.index && up) === true;
-  return (old.nics ?? [])
-    .filter((nic) => !nic.physical && !nics.includes(nic.name) && isSame(nic))
-    .flatMap(({ name }) => {
-      const had = targetFrom(name, old);
-      const own = ownOf(name, live);
-      const addresses = had.addresses.filter(
-        (address) => address.lifetime === undefined && !own.addresses.some((one) => text(one) === text(address)),
-      );
-      const routes = had.routes.filter(
-        (route) => route.protocol !== BY_DHCP && !own.routes.some((one) => isSameRoute(route, one)),
-      );
-      const steps = stepsTo({ ...had, addresses, routes, mtu: null }, { addresses: [], routes: [] });
-      return steps.filter(({ type }) => type !== 'up');
-    });
+export function lostBy({ name, index }: Nic, old: Before, live: Before): readonly LinkChange[] {
+  if (live.nics?.some((nic) => nic.name === name && nic.index === index && nic.up) !== true) return [];
+  const had = targetFrom(name, old);
+  const own = ownOf(name, live);
+  const addresses = had.addresses.filter((address) => {
+    const isLost = familyOf(address.address) === 6 && !own.addresses.some((one) => text(one) === text(address));
+    return isLost && address.lifetime === undefined;
+  });
+  const routes = had.routes.filter((route) => {
+    return isByHand(route) && !own.routes.some((one) => isSameRoute(route, one));
+  });
+  const steps = stepsTo({ ...had, addresses, routes, mtu: null }, { addresses: [], routes: [] });
+  return steps.filter(({ type }) => type !== 'up');
+}
+
+function isByHand({ protocol }: { readonly protocol?: number }): boolean {
+  return protocol === undefined || protocol === AT_BOOT || protocol === STATIC;
 }
 
 /** A route that may have any metric takes that with which it is there, or it would be there twice. */

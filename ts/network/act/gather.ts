@@ -11,6 +11,7 @@ import { NAME_FILES } from '../renamed.js';
 import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
 import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
+import { isTelling } from '../units.js';
 
 const NETWORKING = 'vm-data/networking';
 const NETWORKS = 'vm-data/networks';
@@ -86,7 +87,9 @@ export async function inspect(
   const present = new Set<string>();
   for (const path of new Set([...RESOLVER_ASKS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
     const target = await unlessLooping(host.files.resolve(path), null);
-    if (target !== null) present.add(path).add(target);
+    if (target === null) continue;
+    present.add(path);
+    if (isTelling(path, target)) present.add(target);
   }
   for (const { follows } of renderers) {
     if (follows !== undefined) await readFollowed(host, () => follows({ files, present }), read);

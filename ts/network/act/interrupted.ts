@@ -5,13 +5,15 @@
 import type { FileChange, Host } from '../../api/host.js';
 import type { Before } from './changes.js';
 import { INTERRUPTED, LOCK } from './unfinished.js';
-import { type ApplyOptions, performEach, putBack, runsPrograms } from './perform.js';
+import { type ApplyOptions, othersBack, performEach, putBack, runsPrograms } from './perform.js';
 import type { Action } from '../plan.js';
 import { readWhole } from './gather.js';
 
 /** What it takes to undo a change. */
 export interface Change {
   readonly nics: readonly string[];
+  /** Devices on top of these that may lose something by it. Absent in the note of an older version of the agent. */
+  readonly others?: readonly string[];
   readonly live: Before;
   readonly files: readonly FileChange[];
   readonly restore: readonly Action[];
@@ -67,10 +69,11 @@ export async function recoverNetwork(
   if (text === null) return;
   const change = parse(text);
   if (change !== null && host.live && (await isLive(change, host))) {
-    const { nics, live, restore } = change;
+    const { nics, others = [], live, restore } = change;
     log.warn({ nics }, 'a change of the network was interrupted and is undone');
     await performEach(restore, { host, log, interfaces: [], programTimeoutMs });
     await putBack(nics, live, host, log, verifyTimeoutMs, runsPrograms(restore));
+    await othersBack(others, live, host, log);
   }
   await end(host);
 }

@@ -8,7 +8,7 @@ import {
   type Before,
   isAdvertised,
   isSetByKernel,
-  lostByOthers,
+  lostBy,
   nothingOn,
   stepsTo,
   targetFrom,
@@ -133,32 +133,6 @@ export async function putBack(
   timeoutMs: number,
   patient: boolean,
 ): Promise<string | null> {
-  const left = await ownBack(nics, old, host, log, timeoutMs, patient);
-  await othersBack(nics, old, host, log);
-  return left;
-}
-
-/** Gives devices other than `nics` back what they have lost since `old`; a failure is logged. */
-export async function othersBack(nics: readonly string[], old: Before, host: Host, log: Logger): Promise<void> {
-  try {
-    const lost = lostByOthers(nics, old, await kernelState(host));
-    if (lost.length === 0) return;
-    log.info({ nics: [...new Set(lost.map(({ nic }) => nic))] }, 'what other devices have lost is set again');
-    await host.network.change(lost);
-  } catch (error) {
-    log.error({ error: String(error) }, 'what other devices have lost cannot be set again');
-  }
-}
-
-/** The part of `putBack` for the devices themselves. */
-async function ownBack(
-  nics: readonly string[],
-  old: Before,
-  host: Host,
-  log: Logger,
-  timeoutMs: number,
-  patient: boolean,
-): Promise<string | null> {
   let difference: string | null = null;
   const isBack = async (): Promise<boolean> => {
     try {
@@ -188,6 +162,20 @@ async function ownBack(
   if (left === '') return null;
   log.error({ nics, difference: left }, 'the old network has not come back');
   return left;
+}
+
+/** Gives devices on top of others back what they have lost since `old`; a failure is logged. */
+export async function othersBack(others: readonly string[], old: Before, host: Host, log: Logger): Promise<void> {
+  for (const nic of (old.nics ?? []).filter(({ name }) => others.includes(name))) {
+    try {
+      const lost = lostBy(nic, old, await kernelState(host));
+      if (lost.length === 0) continue;
+      log.info({ nic: nic.name }, 'what the device on top of another one has lost is set again');
+      await host.network.change(lost);
+    } catch (error) {
+      log.error({ nic: nic.name, error: String(error) }, 'what the device has lost cannot be set again');
+    }
+  }
 }
 
 /** In words: leases of IPv4 that have not come back by themselves. Whether a client will still do so cannot be told. */

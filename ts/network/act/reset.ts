@@ -36,7 +36,7 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
   const { facts, recordErrors } = await gather(host, RENDERERS, options.deviceTimeoutMs);
   const plan = decide(facts, RENDERERS);
   const { interfaces, leftAlone = [] } = facts;
-  const proven = { ...facts, interfaces: await withoutStrays(facts, host) };
+  const proven = await withoutStrays(facts, host);
   const outcome = await remembering(host, interfaces, () => apply(plan, proven, host, options));
   const names = interfaces.map(({ nic }) => nic.name).filter((name) => !leftAlone.includes(name));
   const problem = await serversProblem(plan, facts, host, options.verifyTimeoutMs);
@@ -49,11 +49,11 @@ async function reset(host: Host, options: ResetOptions): Promise<ResetResult> {
 }
 
 /** Of the interfaces that are left alone, those are not looked at that are not as the agent has set them even before. */
-async function withoutStrays(
-  { interfaces, leftAlone = [] }: NetworkFacts,
-  host: Host,
-): Promise<readonly InterfaceConfig[]> {
-  if (leftAlone.length === 0 || !host.live) return interfaces;
+export async function withoutStrays(facts: NetworkFacts, host: Host): Promise<NetworkFacts> {
+  const { leftAlone = [] } = facts;
+  if (leftAlone.length === 0 || !host.live) return facts;
   const state = await kernelState(host);
-  return interfaces.filter((config) => !leftAlone.includes(config.nic.name) || compare([config], state) === null);
+  const isStray = (config: InterfaceConfig): boolean =>
+    leftAlone.includes(config.nic.name) && compare([config], state) !== null;
+  return { ...facts, interfaces: facts.interfaces.filter((config) => !isStray(config)) };
 }

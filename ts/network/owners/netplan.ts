@@ -173,11 +173,15 @@ function referencesOf(kind: string, id: string, body: Mapping, file: string): re
  * Whether a definition takes the device, now or after the renaming that it asks for. What is not known of the device
  * (the driver, on a copy of a system) does not speak against it.
  */
-export function takes({ id, match, setName }: Definition, { name, mac, permanentMac, driver }: Nic): boolean {
-  if (match === null) return id === name;
+export function takes({ id, match, setName }: Definition, nic: Nic): boolean {
+  const { name, mac, permanentMac, driver, alternativeNames = [] } = nic;
+  // networkd takes the device by any of its names.
+  const names = [name, ...alternativeNames];
+  if (match === null) return names.includes(id);
   if (match.mac !== null && match.mac !== mac && match.mac !== permanentMac) return false;
   if (match.drivers !== null && driver !== null && !matchesAny(match.drivers, driver)) return false;
-  return setName === name || match.name === null || matchesNames(match.name, name);
+  const { name: pattern } = match;
+  return setName === name || pattern === null || names.some((one) => matchesNames(pattern, one));
 }
 
 /** Whether a definition that takes a device can take no other one. */

@@ -66,12 +66,13 @@ export class KernelBoot extends BootBuilder {
 
   /**
    * A command, wherever its program lies, as far as it is about the device `name`: of iproute2's `ip` addresses, routes, MTU
-   * and what the device is a port of, and of bridge-utils, Open vSwitch and ifenslave the last. Returns whether it is known
-   * here and names the device; another one does nothing.
+   * and what the device is a port of, and of bridge-utils, Open vSwitch and ifenslave the last. Returns whether it is one
+   * of these; another one does nothing.
    */
   obey([path = '', ...words]: readonly string[], name: string): boolean {
-    if (!words.includes(name)) return false;
     const program = path.slice(path.lastIndexOf('/') + 1);
+    // A route without a device is that of whoever has the command.
+    if (program !== 'ip' && !words.includes(name)) return false;
     const plain = words.filter((word) => !word.startsWith('-'));
     switch (program) {
       case 'ip':
@@ -80,12 +81,10 @@ export class KernelBoot extends BootBuilder {
       case 'brctl':
         if (/^(add|del)if$/.test(plain[0] ?? '') && plain.indexOf(name) >= 2) this.#isPort = plain[0] === 'addif';
         return true;
-      case 'ovs-vsctl': {
-        const at = plain.lastIndexOf(name);
-        if (plain[at - 2] === 'add-port') this.#isPort = true;
+      case 'ovs-vsctl':
+        if (plain.some((word, at) => word === name && plain[at - 2] === 'add-port')) this.#isPort = true;
         else if (plain.includes('del-port')) this.#isPort = false;
         return true;
-      }
       case 'ifenslave':
         if (plain.indexOf(name) >= 1) this.#isPort = !words.some((word) => word === '-d' || word === '--detach');
         return true;

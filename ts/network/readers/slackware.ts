@@ -71,5 +71,5 @@ function obey(words: readonly string[], name: string, boot: KernelBoot): boolean
     if (key === 'autoconf') boot.configuresItself = value !== '0';
     return true;
   }
-  return boot.obey(words, name);
+  return all.includes(name) && boot.obey(words, name);
 }

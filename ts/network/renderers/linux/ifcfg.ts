@@ -24,7 +24,7 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { firstNetworkHasGateway, ipRoutes, routesOf } from '../../routes.js';
 import { readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 import { type Ifcfg, type Keys, ifcfgFiles, isMarked, ownFile, released, withKeys } from '../../formats/sysconfig.js';
-import { mayStart, maskOf } from '../../units.js';
+import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
 const GLOBAL = '/etc/sysconfig/network';
 const SYSCTL = '/etc/sysctl.d/60-guestwire.conf';
@@ -59,9 +59,9 @@ export const ifcfg: Renderer = {
     ...IFCFG_ROUTES,
     ...['ifcfg-*', 'route-*', 'route6-*', '*.route'].map((name) => DIRECTORY + name),
     ...OWNER_FILES,
-    maskOf(UNIT),
+    ...startFiles(UNIT),
   ],
-  asks: [SCRIPT, STARTED, ...ENABLED],
+  asks: [SCRIPT, STARTED, ...ENABLED, ...INIT_ASKS],
   // NetworkManager takes no servers from a device that is not its own.
   feeds: () => [],
 

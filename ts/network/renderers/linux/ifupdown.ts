@@ -79,7 +79,7 @@ export const ifupdown: Renderer = {
     return { rank: 'present', why: `${program} and ${MAIN} are there` };
   },
 
-  starts: (facts) => mayStart(facts, UNIT, ENABLED),
+  starts: (facts) => (PROGRAMS.some((path) => facts.present.has(path)) ? mayStart(facts, UNIT, ENABLED) : false),
 
   render(facts) {
     const names = facts.interfaces.map(({ nic }) => nic.name);
