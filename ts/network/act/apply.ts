@@ -71,9 +71,8 @@ export async function apply(
   await host.files.check(left.files.map(inBytes), LOCK);
   for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
   const all = touched(left, facts, old);
-  // A boot may be about to bring these up: they go by the old files, and not by what was live for a moment.
-  const coming = old.nics.filter((nic) => !nic.up && rendererOf(left).boot(facts, nic) !== null);
-  const nics = all.filter((name) => !coming.some((nic) => nic.name === name));
+  const coming = comingUp(facts, rendererOf(left), old);
+  const nics = all.filter((name) => !coming.includes(name));
   const others = onTop(facts, all, old);
   // Once more at the end: a program may have set what its files say, and somebody another value since.
   const restore = [...(await settingsOf(all, host)), ...left.restore, ...(await settingsOf(nics, host))];
@@ -112,6 +111,16 @@ interface Touched {
   /** Devices that may lose something because one below them goes down. */
   readonly others: readonly string[];
   readonly old: KernelState;
+}
+
+/**
+ * Devices without an address that the old files bring up: a boot may be about to do so. They go by these files after a
+ * failure, and not by what was live for a moment.
+ */
+function comingUp(facts: NetworkFacts, renderer: Renderer, { nics, addresses }: KernelState): readonly string[] {
+  const isBare = (name: string): boolean =>
+    !addresses.some(({ nic, address }) => nic === name && !isLinkLocal(address));
+  return nics.filter((nic) => isBare(nic.name) && renderer.boot(facts, nic) !== null).map(({ name }) => name);
 }
 
 /** VLANs and the like that no daemon has: it would see to them itself. */
