@@ -174,7 +174,8 @@ async function refuses(namespace: Namespace, networking: Readonly<Record<string,
 async function isDownAgain(namespace: Namespace): Promise<void> {
   const { networking } = GOOD;
   assert.deepEqual((await namespace.reset({ networking: { public: networking!['525400AA0001'] } })).reply, OK);
-  namespace.script('ip link set eth1 down');
+  // Only one that was never up has no queue.
+  namespace.script('ip link set eth1 up; ip link set eth1 down');
   await refuses(namespace, { a: TAKEN, b: { mac: ETH1, ips: [{ ip: '10.9.9.9', netmask: '24' }] } }, isTaken);
 }
 
