@@ -10,7 +10,7 @@ const exec = promisify(execFile);
 const PRIME = 162259276829213363391578010288127n;
 const GENERATOR = 5n;
 /** Milliseconds; the plugin waits this long, and 60 s for `resetnetwork`. */
-const PATIENCE = 60_000;
+const PATIENCE = 240_000;
 
 export type Digest = 'md5' | 'default';
 
