@@ -9,7 +9,7 @@ const exec = promisify(execFile);
 
 const PRIME = 162259276829213363391578010288127n;
 const GENERATOR = 5n;
-/** Milliseconds; the plugin waits this long, and 60 s for `resetnetwork`. */
+/** Milliseconds. The plugin waits 60 s for `resetnetwork`, of a guest that is not emulated. */
 const PATIENCE = 240_000;
 
 export type Digest = 'md5' | 'default';
