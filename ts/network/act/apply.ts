@@ -71,11 +71,14 @@ export async function apply(
   await host.files.check(left.files.map(inBytes), LOCK);
   for (const reason of await validate(left, host, options.programTimeoutMs)) log.info({ renderer }, reason);
   const all = touched(left, facts, old);
-  const coming = comingUp(facts, rendererOf(left), old);
+  // Without a program of the old files it is netlink that has to undo.
+  const isByPrograms = runsPrograms(left.restore);
+  const coming = isByPrograms ? comingUp(facts, rendererOf(left), old).filter((name) => all.includes(name)) : [];
   const nics = all.filter((name) => !coming.includes(name));
   const others = onTop(facts, all, old);
+  const settings = await settingsOf(nics, host);
   // Once more at the end: a program may have set what its files say, and somebody another value since.
-  const restore = [...(await settingsOf(all, host)), ...left.restore, ...(await settingsOf(nics, host))];
+  const restore = [...settings, ...(await settingsOf(coming, host)), ...left.restore, ...settings];
   await begin(host, { nics, others, live: old, files: left.files, restore });
   await change({ ...left, restore }, facts, host, options, { nics, others, old });
   return 'changed';
@@ -114,13 +117,18 @@ interface Touched {
 }
 
 /**
- * Devices without an address that the old files bring up: a boot may be about to do so. They go by these files after a
- * failure, and not by what was live for a moment.
+ * Devices without an address to which the old files give one: a boot may be about to do so. They go by these files after
+ * a failure, and not by what was live for a moment.
  */
 function comingUp(facts: NetworkFacts, renderer: Renderer, { nics, addresses }: KernelState): readonly string[] {
   const isBare = (name: string): boolean =>
     !addresses.some(({ nic, address }) => nic === name && !isLinkLocal(address));
-  return nics.filter((nic) => isBare(nic.name) && renderer.boot(facts, nic) !== null).map(({ name }) => name);
+  return nics
+    .filter((nic) => {
+      const boot = isBare(nic.name) ? renderer.boot(facts, nic) : null;
+      return boot !== null && (boot.dhcp4 || boot.addresses.length > 0);
+    })
+    .map(({ name }) => name);
 }
 
 /** VLANs and the like that no daemon has: it would see to them itself. */
