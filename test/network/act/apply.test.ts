@@ -195,6 +195,40 @@ suite('what counts as back', () => {
     assert.deepEqual(made.changes, []);
   });
 
+  const bare: Readonly<Record<string, readonly [plan: NetworkPlan, path: string, text: string]>> = {
+    'to which the old files give no address': [
+      { ...PLAN, renderer: 'ifupdown', restore: [{ type: 'run', argv: ['up again'], onFailure: 'report' }] },
+      '/etc/network/interfaces',
+      'auto eth0\niface eth0 inet manual\n',
+    ],
+    'which no program of the old files brings up': [
+      { ...PLAN, restore: [] },
+      DESCRIPTION,
+      describeInterfaces(FACTS.interfaces),
+    ],
+  };
+  for (const [which, [plan, path, text]] of Object.entries(bare)) {
+    test(`a device that was down, and ${which}, is set down again`, async () => {
+      await using made = await machine((one) => {
+        one.nics = [{ ...ETH0, up: false }];
+        one.addresses = [];
+        const half = (): Promise<void> => {
+          one.nics = [ETH0];
+          one.addresses = [live('192.0.2.77/24')];
+          return Promise.resolve();
+        };
+        one.programs.set('up', half);
+        one.programs.set('up again', half);
+      });
+      const files = new Map([[path, text]]);
+      const error: unknown = await apply(plan, { ...FACTS, files }, made.host, OPTIONS).catch(
+        (thrown: unknown) => thrown,
+      );
+      assert.ok(error instanceof AgentError && error.code === 'GW_NETWORK_MISMATCH', String(error));
+      assert.deepEqual([made.nics, made.addresses], [[{ ...ETH0, up: false }], []]);
+    });
+  }
+
   test('a device that is gone does not keep another one from coming back', async () => {
     await using made = new Machine(await createScratch());
     const gone = { ...ETH0, name: 'eth1' };

@@ -73,10 +73,11 @@ export function profilesIn(machine: Machine): readonly Profile[] {
  */
 function hiddenIn({ files, access }: Machine): ReadonlySet<string> {
   const found = [...files].flatMap(([path, text]) => {
-    const name = path.slice(PROFILES.length, -META.length).toLowerCase();
     if (!path.startsWith(PROFILES) || !path.endsWith(META)) return [];
+    const uuid = path.slice(PROFILES.length, -META.length);
+    const name = uuid.toLowerCase();
     if (access?.get(path) === 'mask') return [name];
-    const isMeant = valueOf(text, 'nmmeta', 'uuid') === path.slice(PROFILES.length, -META.length);
+    const isMeant = valueOf(text, 'nmmeta', 'uuid') === uuid;
     const isHidden = isMeant && valueOf(text, 'nmmeta', 'loaded-path') === '/dev/null';
     return isHidden && isPrivate(access?.get(path)) ? [name] : [];
   });
