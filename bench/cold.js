@@ -3,10 +3,11 @@
 // A machine whose other guests leave no two runs alike is alike in this: nothing is in its caches.
 import { pino } from 'pino';
 import { versionCommands } from '../build/ts/commands/version.js';
-import { codec } from '../build/ts/communication/xenstore/codec.js';
-import { XenStoreTransport } from '../build/ts/communication/xenstore/transport.js';
+import { codec } from '../build/ts/communication/xenstore/nova/codec.js';
+import { NovaTransport } from '../build/ts/communication/xenstore/nova/transport.js';
 import { Dispatcher } from '../build/ts/daemon/dispatcher.js';
 import { Registry } from '../build/ts/daemon/registry.js';
+import { SharedStoreLine } from '../build/ts/host/store-line.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { summarize } from './report.js';
 
@@ -36,8 +37,9 @@ const store = {
   [Symbol.dispose]() {},
 };
 const log = pino(pino.destination('/dev/null'));
-const transport = await XenStoreTransport.open({
-  openStore: () => store,
+const line = new SharedStoreLine({ open: () => store, log });
+const transport = await NovaTransport.open({
+  line,
   log,
   keepAnswers: 600_000,
   pollInterval: 60_000,

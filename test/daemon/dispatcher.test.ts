@@ -6,7 +6,7 @@ import { type Command, command } from '../../ts/api/command.js';
 import type { Codec } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
 import { createCodec } from '../../ts/communication/stream/codec.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
 import { ScratchDirectory } from '../../ts/host/scratch-directory.js';

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { type Command, command } from '../../ts/api/command.js';
 import { AgentError, type Host } from '../../ts/api/index.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { createHooks } from '../../ts/daemon/hooks.js';
 import { FileJournal } from '../../ts/daemon/journal.js';

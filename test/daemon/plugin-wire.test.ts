@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { RawRequest, Transport } from '../../ts/api/communication.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import type { LoadedPlugin } from '../../ts/daemon/plugin.js';
 import { guardedWire } from '../../ts/daemon/plugin-wire.js';
 

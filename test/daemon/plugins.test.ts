@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError, type Reply } from '../../ts/api/index.js';
 import { fileOptions } from '../../ts/cli/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
 import { call, context } from '../support/command-context.js';

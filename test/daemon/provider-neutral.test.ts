@@ -25,5 +25,5 @@ test('the core knows no wire by name', () => {
 });
 
 test('what is looked for is found where it is', () => {
-  assert.match(readFileSync('ts/communication/xenstore/transport.ts', 'utf8'), WIRES);
+  assert.match(readFileSync('ts/communication/xenstore/nova/transport.ts', 'utf8'), WIRES);
 });

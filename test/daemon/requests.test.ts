@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { commandOptions } from '../../ts/cli/command-options.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';

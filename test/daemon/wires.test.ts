@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { command } from '../../ts/api/command.js';
 import type { CommunicationModule, Transport } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
-import { codec } from '../../ts/communication/xenstore/codec.js';
+import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
 import { chooseWires, serveWires } from '../../ts/daemon/wires.js';

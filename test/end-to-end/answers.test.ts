@@ -178,6 +178,7 @@ test('an answer that the store refuses for another reason is logged with the wor
       await host.write(`data/host/${id}`, VERSION);
       await until(async () => (await host.read(`data/host/${id}`)) === null, 'the request to go');
     }
+    await agent.logged('answer cannot be published');
     const told = lines(agent, 'answer cannot be published').filter((line) => line.includes('"level":50'));
     assert.equal(told.length, 1, told.join('\n'));
     assert.match(told[0]!, /"reason":"the store refused data\/guest\/\(id\): EACCES"/);

@@ -57,8 +57,7 @@ export function storeError(code: string, message = code): Error {
 class MemoryConnection implements StoreConnection {
   readonly #store: MemoryXenStore;
   readonly #onClose: (reason: string) => void;
-  #onEvent: ((below: string, value: Body | null | undefined) => void) | null = null;
-  #watched = '';
+  readonly #watches = new Map<string, (below: string, value: Body | null | undefined) => void>();
   #open = true;
 
   constructor(store: MemoryXenStore, onClose: (reason: string) => void) {
@@ -67,9 +66,11 @@ class MemoryConnection implements StoreConnection {
   }
 
   fire(path: string): void {
-    if (path === this.#watched) this.#onEvent?.('', undefined);
-    const below = `${this.#watched}/`;
-    if (path.startsWith(below)) this.#onEvent?.(path.slice(below.length), this.#store.eventValue(path));
+    for (const [watched, onEvent] of this.#watches) {
+      if (path === watched) onEvent('', undefined);
+      const below = `${watched}/`;
+      if (path.startsWith(below)) onEvent(path.slice(below.length), this.#store.eventValue(path));
+    }
   }
 
   drop(): void {
@@ -107,8 +108,7 @@ class MemoryConnection implements StoreConnection {
 
   watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void> {
     return this.#do(`watch ${path}`, () => {
-      this.#watched = path;
-      this.#onEvent = onEvent;
+      this.#watches.set(path, onEvent);
       setImmediate(() => {
         this.fire(path);
       });
@@ -117,7 +117,7 @@ class MemoryConnection implements StoreConnection {
 
   [Symbol.dispose](): void {
     this.#open = false;
-    this.#onEvent = null;
+    this.#watches.clear();
     this.#store.closed(this);
   }
 

@@ -26,6 +26,38 @@ export interface StoreConnection extends Disposable {
   watchValues(path: string, onEvent: (below: string, value: Body | null | undefined) => void): Promise<void>;
 }
 
+/** One of those that share a {@link StoreLine}. */
+export interface LineUser {
+  /** Called with each new connection, before anybody may use it: to set watches. It is given up where this rejects. */
+  prepare(connection: StoreConnection): Promise<void>;
+  /** Called once the connection that was prepared is in use. */
+  ready?(): void;
+}
+
+/** How long to wait for a store that is away; absent: for as long as it takes. */
+export interface Wait {
+  readonly signal?: AbortSignal;
+  /** Milliseconds; then it rejects with AgentError GW_STORE_AWAY. */
+  readonly patience?: number;
+}
+
+/**
+ * The guest's one connection to the host's store, for all that use it: made when it is first needed, and made again
+ * whenever it is lost. Whatever waits for it rejects with an error whose `code` is XS_NO_ENDPOINT, at once, where the
+ * machine has no store.
+ */
+export interface StoreLine {
+  /** Runs `operation` on the connection, again on the next one whenever it is lost meanwhile. */
+  run<T>(operation: (connection: StoreConnection) => Promise<T>, wait?: Wait): Promise<T>;
+  /** Keeps the connection up for `user` until `signal` aborts. Resolves once the first one is in use. */
+  join(user: LineUser, signal: AbortSignal): Promise<void>;
+  /**
+   * Calls `callback` each time that the guest has become another domain, as after a migration: nothing that it had
+   * written is there any more. Resolves once that is watched for.
+   */
+  onNewDomain(callback: () => void, signal: AbortSignal): Promise<void>;
+}
+
 export interface VsockOptions {
   readonly port: number;
   /** Lets any program of the host in, and not only privileged ones, whose port is below 1024. */
@@ -34,8 +66,7 @@ export interface VsockOptions {
 
 /** What the wires have of the machine: the ends of every line to the host. Tests pass fakes. */
 export interface Endpoints {
-  /** `onClose` is called once when the connection is lost. Throws when it cannot be opened, XS_NO_ENDPOINT for none. */
-  openStore(onClose: (reason: string) => void): StoreConnection;
+  readonly store: StoreLine;
   /** The device of the virtio-serial port of that name, or null when the machine has none. */
   findPort(name: string): Promise<string | null>;
   /**

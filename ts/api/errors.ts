@@ -52,6 +52,8 @@ export const AGENT_ERRORS = {
   GW_RUN_FAILED: [500, '%s failed: %s'],
   GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
   GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
+  GW_STORE_ABSENT: [500, 'Cannot read what the host wants: %s'],
+  GW_STORE_AWAY: [500, 'Cannot read what the host wants: XenStore was not reached within %s'],
   GW_WIRE_ABSENT: [500, 'No host can reach this machine: wanted %s, got %s'],
   GW_STATE_IN_USE: [500, 'The state directory %s is in use: %s serves with it'],
   GW_CONFIG_INVALID: [500, '%s'],
@@ -94,4 +96,10 @@ export class AgentError extends Error {
 /** What an error says; JavaScript lets anything at all be thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of an error, such as `ENOENT` of the system, `XS_CLOSED` of the addon or one of ours; null without one. */
+export function codeOf(error: unknown): string | null {
+  const code = (error as { readonly code?: unknown } | null | undefined)?.code;
+  return typeof code === 'string' ? code : null;
 }

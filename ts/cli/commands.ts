@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import type { Store } from '../api/host.js';
 import { createCommunication } from '../communication/index.js';
 import { loadConfig } from '../daemon/config.js';
 import { Extensions } from '../daemon/extensions.js';
@@ -8,7 +7,7 @@ import { addNativeCommands } from '../daemon/native-commands.js';
 import { type ListedCommand, type Origin, Registry } from '../daemon/registry.js';
 import { createEndpoints } from '../host/endpoints.js';
 import { openHost } from '../host/host.js';
-import { type StoreAccess, createStoreAccess } from '../host/store.js';
+import { createStoreLine, storeThrough } from '../host/store-line.js';
 import { readConfigFiles } from '../host/system.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
@@ -33,20 +32,18 @@ export const commands = subcommand({
     const files = await readConfigFiles(root, values.config ?? null);
     const { config } = await loadConfig(files, pluginsOverride(values.plugins));
     const { log } = await createLog({ format: 'json', level: 'silent' });
-    const access = createStoreAccess(config.store);
+    // Connects when a plugin reads: most do not, and this machine need not have a XenStore.
+    using line = createStoreLine(config.store, log);
     const host = openHost({
       root,
       stateDirectory: join(root, config.state.directory),
       live: values.root === undefined,
-      store: lazyStore(access),
+      store: storeThrough(line),
     });
     const registry = new Registry(config.commands);
     addNativeCommands(registry, host, commandOptions(config));
     // Made to know their names: none is opened.
-    const own = createCommunication(
-      { endpoints: createEndpoints(access), log },
-      communicationOptions(config, host.live),
-    );
+    const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
     const ownWires = own.map(({ name }) => name);
     const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
     await extensions.load();
@@ -73,16 +70,6 @@ export const commands = subcommand({
     return problems.length === 0 ? EXIT.ok : EXIT.failure;
   },
 });
-
-/** Connects when a plugin reads: most do not, and this machine need not have a XenStore. */
-function lazyStore(access: StoreAccess): Store {
-  let opened: Disposable | null = null;
-  const through = (): Store => {
-    opened ??= access.open(() => (opened = null));
-    return access.store;
-  };
-  return { read: async (path) => through().read(path), list: async (path) => through().list(path) };
-}
 
 type Row = readonly string[];
 const HEAD: Row = ['NAME', 'LANE', 'HOST', 'FROM'];

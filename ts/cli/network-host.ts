@@ -4,7 +4,7 @@ import { type Config, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/host.js';
 import { storeOfNodes } from '../host/memory-store.js';
 import { readLocalFile } from '../host/local-file.js';
-import { createStoreAccess } from '../host/store.js';
+import { openStore, storeOf } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
 import { UsageError, domainId } from './command-line.js';
 import { stateDirectory, systemRoot } from './system-root.js';
@@ -45,7 +45,7 @@ export async function openNetworkHost(
   const { store, close } =
     facts === null
       ? openXenStore(values, live ? config.store : null, withoutStore)
-      : { store: storeOf(facts), close: nothing };
+      : { store: storeOfFacts(facts), close: nothing };
   const host = openHost({
     root,
     stateDirectory: await stateDirectory(root, loaded, live),
@@ -67,15 +67,15 @@ function openXenStore(
   settings: Config['store'] | null,
   withoutStore: ((error: unknown) => void) | undefined,
 ): { store: Store; close: () => void } {
-  const access = createStoreAccess({
+  const options = {
     endpoint: store ?? settings?.endpoint ?? null,
     domain: domain === undefined ? (settings?.domain ?? null) : domainId(domain),
     poll: 'loop',
-  });
+  } as const;
   try {
-    const connection = access.open(() => undefined);
+    const connection = openStore(options, () => undefined);
     return {
-      store: access.store,
+      store: storeOf(connection),
       close: () => {
         connection[Symbol.dispose]();
       },
@@ -83,7 +83,7 @@ function openXenStore(
   } catch (error) {
     if (withoutStore === undefined) throw error;
     withoutStore(error);
-    return { store: storeOf({}), close: nothing };
+    return { store: storeOfFacts({}), close: nothing };
   }
 }
 
@@ -145,7 +145,7 @@ function onlyKnown(path: string, found: object, known: readonly string[]): void 
 }
 
 /** What a guest would find in XenStore. */
-function storeOf({ networking = {}, networks = {}, hostname }: Facts): Store {
+function storeOfFacts({ networking = {}, networks = {}, hostname }: Facts): Store {
   const nodes = new Map<string, string>();
   if (hostname !== undefined) nodes.set('vm-data/hostname', hostname);
   for (const [id, record] of Object.entries(networking)) nodes.set(`vm-data/networking/${id}`, JSON.stringify(record));

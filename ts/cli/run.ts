@@ -5,7 +5,7 @@ import type { Host } from '../api/host.js';
 import { hasPending } from '../commands/update-state.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { createCommunication } from '../communication/index.js';
-import { codec } from '../communication/xenstore/codec.js';
+import { codec } from '../communication/xenstore/nova/codec.js';
 import { type Config, type Override, loadConfig } from '../daemon/config.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { Extensions } from '../daemon/extensions.js';
@@ -22,7 +22,7 @@ import { createEndpoints } from '../host/endpoints.js';
 import { createHost } from '../host/host.js';
 import { reason } from '../host/reason.js';
 import { becomeSoleAgent } from '../host/sole-agent.js';
-import { createStoreAccess } from '../host/store.js';
+import { createStoreLine, storeThrough } from '../host/store-line.js';
 import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
 import { TRIAL_STATE } from '../host/trial-state.js';
 import { hasNetworkToStart } from '../network/act/unfinished.js';
@@ -102,12 +102,12 @@ export const run = subcommand({
           log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
         });
       }
-      const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
+      using line = createStoreLine({ ...config.store, ...(trial === undefined ? {} : { below: trial }) }, log);
       const { host, recovered } = await createHost({
         root,
         stateDirectory: ownState,
         live,
-        store: access.store,
+        store: storeThrough(line),
         backups: config.files.backups,
         launcher: launcher === '' ? null : launcher,
         updates: {
@@ -127,7 +127,7 @@ export const run = subcommand({
       const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
       addNativeCommands(registry, host, commandOptions(config));
       const native = createCommunication(
-        { endpoints: createEndpoints(access), log },
+        { endpoints: createEndpoints(line), log },
         communicationOptions(config, host.live),
       );
       const ownWires = native.map(({ name }) => name);

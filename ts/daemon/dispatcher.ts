@@ -4,7 +4,7 @@ import { asBuffer } from '../api/bytes.js';
 import type { Command, CommandContext } from '../api/command.js';
 import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
-import { Repeated } from '../communication/repeated.js';
+import { Repeated } from '../api/repeated.js';
 import type { Journal } from './journal.js';
 import type { Registry } from './registry.js';
 import type { AfterHooks, Hooks } from './hooks.js';

@@ -5,7 +5,7 @@ import { AgentError } from '../api/errors.js';
 import { firstLine } from '../api/first-line.js';
 import type { Host } from '../api/host.js';
 import { FOR_ALL, type Hook, type Stage, findHooks } from './hook-files.js';
-import { Repeated } from '../communication/repeated.js';
+import { Repeated } from '../api/repeated.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
 

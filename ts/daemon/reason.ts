@@ -57,6 +57,8 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_RUN_FAILED: [],
   GW_PLUGIN_FAILED: [],
   GW_SCRIPT_FAILED: [],
+  GW_STORE_ABSENT: [],
+  GW_STORE_AWAY: [],
   GW_WIRE_ABSENT: [],
   GW_STATE_IN_USE: [],
   GW_CONFIG_INVALID: [],

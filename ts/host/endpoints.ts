@@ -3,9 +3,8 @@ import type * as net from 'node:net';
 import { readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PrivateSocket, VsockListener, openPort } from '#binding';
-import type { ByteStream, Endpoints } from '../api/endpoints.js';
+import type { ByteStream, Endpoints, StoreLine } from '../api/endpoints.js';
 import { absent } from './system-error.js';
-import type { StoreAccess } from './store.js';
 
 /** The context id of the host. */
 const HOST_CID = 2;
@@ -19,9 +18,9 @@ function loadNet(): Promise<Net> {
   return import('node:net');
 }
 
-export function createEndpoints(store: StoreAccess): Endpoints {
+export function createEndpoints(store: StoreLine): Endpoints {
   return {
-    openStore: (onClose) => store.open(onClose),
+    store,
     findPort,
     async openPort(path) {
       return adopt(await loadNet(), openPort(path));

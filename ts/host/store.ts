@@ -1,5 +1,6 @@
 import { XenStore } from '#binding';
 import type { Body } from '../api/communication.js';
+import { codeOf, messageOf } from '../api/errors.js';
 import type { Store } from '../api/host.js';
 
 /** Longer than any healthy store takes by orders of magnitude; a store that owes replies for so long is gone. */
@@ -118,7 +119,7 @@ export class StoreConnection implements Disposable {
   };
 
   readonly #nullIfMissing = (error: unknown): null => {
-    if ((error as { code?: unknown }).code !== 'XS_NOT_FOUND') this.#rethrow(error);
+    if (codeOf(error) !== 'XS_NOT_FOUND') this.#rethrow(error);
     return this.#onReply(null);
   };
 
@@ -152,64 +153,23 @@ export function openStore(options: StoreOptions, onClose: (reason: string) => vo
   return new StoreConnection(options, onClose);
 }
 
-/** The machine's store, for the transport that keeps a connection and for the commands that only read. */
-export interface StoreAccess {
-  /** Opens the connection that `store` reads through from then on. */
-  open(onClose: (reason: string) => void): StoreConnection;
-  readonly store: Store;
-}
-
 /**
- * Lets the commands read through the transport's connection instead of opening one of their own. While it is being
- * re-established they wait for it, as long as a request may take.
+ * As {@link openStore}, but an endpoint that was named and is not there is one that has not come up yet: XS_IO. For
+ * whoever waits for it.
  */
-export function createStoreAccess(options: StoreOptions): StoreAccess {
-  let current: StoreConnection | null = null;
-  let waiting: ((connection: StoreConnection) => void)[] = [];
-
-  async function connection(): Promise<StoreConnection> {
-    if (current !== null) return current;
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new Error(`XenStore is away for more than ${SILENCE_MS / 1000} s`));
-      }, SILENCE_MS);
-      waiting.push((opened) => {
-        clearTimeout(timer);
-        resolve(opened);
-      });
-    });
-  }
-
-  return {
-    open(onClose) {
-      const opened = reachable(options, (reason) => {
-        if (current === opened) current = null;
-        onClose(reason);
-      });
-      current = opened;
-      const resume = waiting;
-      waiting = [];
-      for (const resolve of resume) resolve(opened);
-      return opened;
-    },
-    store: {
-      async read(path) {
-        const value = await (await connection()).read(path);
-        return value === null ? null : value.toString('utf8');
-      },
-      async list(path) {
-        return (await (await connection()).list(path)) ?? [];
-      },
-    },
-  };
-}
-
-/** As `openStore`, but an endpoint that was named and is not there is one that has not come up yet: XS_IO. */
-function reachable(options: StoreOptions, onClose: (reason: string) => void): StoreConnection {
+export function openExpectedStore(options: StoreOptions, onClose: (reason: string) => void): StoreConnection {
   try {
     return openStore(options, onClose);
   } catch (error) {
-    if (options.endpoint === null || (error as { code?: unknown }).code !== 'XS_NO_ENDPOINT') throw error;
-    throw Object.assign(new Error((error as Error).message, { cause: error }), { code: 'XS_IO' });
+    if (options.endpoint === null || codeOf(error) !== 'XS_NO_ENDPOINT') throw error;
+    throw Object.assign(new Error(messageOf(error), { cause: error }), { code: 'XS_IO' });
   }
+}
+
+/** A connection as commands read the store. */
+export function storeOf(connection: StoreConnection): Store {
+  return {
+    read: async (path) => (await connection.read(path))?.toString('utf8') ?? null,
+    list: async (path) => (await connection.list(path)) ?? [],
+  };
 }

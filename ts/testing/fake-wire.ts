@@ -5,7 +5,7 @@ import type { Body, CommunicationModule, Reply } from '../api/communication.js';
 import type { Plugin } from '../api/plugin.js';
 import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
-import { codec } from '../communication/xenstore/codec.js';
+import { codec } from '../communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import type { Journal } from '../daemon/journal.js';
 import { loadPlugin } from '../daemon/plugin.js';

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError } from '../../../ts/api/index.js';
+import type { AgentErrorCode } from '../../../ts/api/errors.js';
 import { loadConfig } from '../../../ts/daemon/config.js';
 import { becomeSoleAgent } from '../../../ts/host/sole-agent.js';
 import { readConfigFiles } from '../../../ts/host/system.js';
@@ -13,8 +14,9 @@ import { pluginText } from '../../support/plugins.js';
 import { runCli } from '../../support/run-cli.js';
 import { MAC, VM_DATA } from '../../support/scratch-root.js';
 import { createScratch } from '../../support/scratch.js';
+import { StreamAgent } from '../../support/stream-agent.js';
 import { asked, base64 } from './asked.js';
-import type { AgentEntry } from './entry.js';
+import type { AgentEntry, Told } from './entry.js';
 import { FILE_ENTRIES } from './file-errors.js';
 import { UPDATE_ENTRIES } from './update-errors.js';
 
@@ -289,6 +291,16 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     },
   },
 
+  GW_STORE_ABSENT: {
+    says: [/no XenStore found; looked for \/dev\/xen\/xenbus, .*/],
+    provoke: () => askedByStream(''),
+  },
+
+  GW_STORE_AWAY: {
+    says: ['15 s'],
+    provoke: () => askedByStream('[store]\nendpoint = "/nowhere/xenstored"\n'),
+  },
+
   GW_WIRE_ABSENT: {
     says: ['a port org.qemu.guest_agent.0', 'none, and no other stream is configured'],
     async provoke(guest) {
@@ -335,3 +347,13 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     provoke: asked('sshkeys', { action: 'list' }),
   },
 };
+
+/** What a host that has no wire but a stream is told of a network that it cannot have published. */
+async function askedByStream(config: string): Promise<Told> {
+  await using agent = await StreamAgent.start(['--wire', 'stream'], config);
+  using client = await agent.connect();
+  const { message } = await client.ask({ name: 'resetnetwork' });
+  await agent.logged('"code":"GW_STORE_');
+  const [, code = ''] = /"code":"(GW_STORE_\w+)"/.exec(agent.log) ?? [];
+  return { code, returncode: new AgentError(code as AgentErrorCode).returncode, message: String(message) };
+}

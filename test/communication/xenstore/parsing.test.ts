@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { codec } from '../../../ts/communication/xenstore/codec.js';
+import { codec } from '../../../ts/communication/xenstore/nova/codec.js';
 import { createNetwork } from '../../../ts/host/network.js';
-import { createStoreAccess, openStore, type StoreConnection } from '../../../ts/host/store.js';
+import { storeOf, openStore, type StoreConnection } from '../../../ts/host/store.js';
 import { openHost } from '../../../ts/host/host.js';
 import { parsePrefix } from '../../../ts/network/address.js';
 import { gather } from '../../../ts/network/act/gather.js';
@@ -74,11 +74,14 @@ const HANDLED: Readonly<Record<string, (one: Case) => Promise<void> | void>> = {
     await withStore(async (store, endpoint) => {
       await store.write('vm-data/hostname', Buffer.from(String(raw)));
       await store.write('vm-data/networking/a', Buffer.from(RECORD));
-      const access = createStoreAccess({ endpoint, domain: 1, poll: 'loop' });
-      using connection = access.open(() => undefined);
+      using connection = openStore({ endpoint, domain: 1, poll: 'loop' }, () => undefined);
       assert.equal(connection.endpoint, endpoint);
       const { root, state: stateDirectory } = scratch;
-      const { facts } = await gather(openHost({ root, stateDirectory, live: false, store: access.store }), [], 0);
+      const { facts } = await gather(
+        openHost({ root, stateDirectory, live: false, store: storeOf(connection) }),
+        [],
+        0,
+      );
       assert.equal(facts.hostname, result);
     });
   },

@@ -4,7 +4,7 @@ import type { Body, RawRequest, Requests, Transport } from '../../api/communicat
 import { asBuffer } from '../../api/bytes.js';
 import type { ByteStream, Endpoints } from '../../api/endpoints.js';
 import { AgentError } from '../../api/errors.js';
-import { Repeated } from '../repeated.js';
+import { Repeated } from '../../api/repeated.js';
 import { RequestQueue } from '../request-queue.js';
 import { LineSplitter } from './lines.js';
 import type { StreamOptions } from './index.js';

@@ -1,6 +1,6 @@
 import type { CommunicationModule } from '../../api/communication.js';
 import type { WireContext } from '../index.js';
-import { codec } from './codec.js';
+import { codec } from './nova/codec.js';
 
 export interface XenStoreOptions {
   /** How long an answer stays in the store, milliseconds. */
@@ -15,8 +15,8 @@ export function xenStoreWire({ endpoints, log }: WireContext, options: XenStoreO
     name: 'xenstore',
     codec,
     async open() {
-      const { XenStoreTransport } = await import('./transport.js');
-      return XenStoreTransport.open({ openStore: (onClose) => endpoints.openStore(onClose), log, ...options });
+      const { NovaTransport } = await import('./nova/transport.js');
+      return NovaTransport.open({ line: endpoints.store, log, ...options });
     },
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { pino } from 'pino';
-import { Repeated } from '../../ts/communication/repeated.js';
+import { Repeated } from '../../ts/api/repeated.js';
 
 const HOUR = 3_600_000;
 const LEVELS: Readonly<Record<number, string>> = { 20: 'debug', 30: 'info', 40: 'warn' };

@@ -2,20 +2,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import type { RawRequest } from '../../../ts/api/communication.js';
-import { XenStoreTransport } from '../../../ts/communication/xenstore/transport.js';
-import { MemoryXenStore, storeError } from '../../support/memory-xenstore.js';
+import type { RawRequest } from '../../../../ts/api/communication.js';
+import { NovaTransport } from '../../../../ts/communication/xenstore/nova/transport.js';
+import { SharedStoreLine } from '../../../../ts/host/store-line.js';
+import { MemoryXenStore, storeError } from '../../../support/memory-xenstore.js';
 
 /** A transport on `store`, and the requests it has yielded so far. */
 class Bench implements AsyncDisposable {
-  readonly transport: XenStoreTransport;
+  readonly transport: NovaTransport;
   readonly received: RawRequest[] = [];
   readonly logged: string[];
+  readonly #line: SharedStoreLine;
   readonly #stop = new AbortController();
   readonly #ended: Promise<void>;
 
-  private constructor(transport: XenStoreTransport, logged: string[]) {
+  private constructor(transport: NovaTransport, line: SharedStoreLine, logged: string[]) {
     this.transport = transport;
+    this.#line = line;
     this.logged = logged;
     this.#ended = this.#receive();
   }
@@ -27,7 +30,13 @@ class Bench implements AsyncDisposable {
     const logged: string[] = [];
     const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
     const { keepAnswers = 600_000, pollInterval = 600_000 } = options;
-    return new Bench(await XenStoreTransport.open({ openStore: store.open, log, keepAnswers, pollInterval }), logged);
+    const line = new SharedStoreLine({ open: store.open, log });
+    try {
+      return new Bench(await NovaTransport.open({ line, log, keepAnswers, pollInterval }), line, logged);
+    } catch (error) {
+      line[Symbol.dispose]();
+      throw error;
+    }
   }
 
   get ids(): string[] {
@@ -49,6 +58,7 @@ class Bench implements AsyncDisposable {
     this.#stop.abort();
     await this.#ended;
     await this.transport[Symbol.asyncDispose]();
+    this.#line[Symbol.dispose]();
   }
 }
 

@@ -3,9 +3,9 @@
  * through `xenstore-write` (which turns `\n` in its argument into a raw line feed) and `xenstore-read` (which escapes
  * what is not printable ASCII, and every backslash). docs/protocol.md has the resulting rules.
  */
-import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
-import { AgentError } from '../../api/errors.js';
-import { DepthError, MAX_DEPTH, parseHostJson } from '../../api/json.js';
+import type { Body, Codec, CommandRequest, Reply } from '../../../api/communication.js';
+import { AgentError } from '../../../api/errors.js';
+import { DepthError, MAX_DEPTH, parseHostJson } from '../../../api/json.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;

@@ -5,10 +5,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Body } from '../../api/communication.js';
-import type { StoreConnection } from '../../api/endpoints.js';
-import { Repeated } from '../repeated.js';
-import { storeWord } from './store-word.js';
+import type { Body } from '../../../api/communication.js';
+import type { StoreConnection } from '../../../api/endpoints.js';
+import { Repeated } from '../../../api/repeated.js';
+import { storeWord } from '../store-word.js';
 
 const FOLDER = 'data/guest';
 /**
@@ -98,8 +98,14 @@ export class Answers implements Disposable {
     this.#unremovable = new Repeated({ log, level: 'warn', message: 'old answer cannot be removed' });
   }
 
-  /** Takes what an earlier run of the agent, or another agent, left for answers. */
-  note(names: readonly string[]): void {
+  /** Takes what an earlier run of the agent, or another agent, left for answers, and gives their names. */
+  async standing(connection: StoreConnection): Promise<readonly string[]> {
+    const names = (await connection.list(FOLDER)) ?? [];
+    this.#note(names);
+    return names;
+  }
+
+  #note(names: readonly string[]): void {
     for (const name of names) if (!this.#standing.has(name)) this.#add(name);
     this.#schedule();
   }
@@ -297,7 +303,7 @@ export class Answers implements Disposable {
   async #look(): Promise<void> {
     const names = new Set(await this.#options.persist((connection) => connection.list(FOLDER)));
     for (const id of [...this.#standing.keys()]) if (!names.has(id)) this.#forget(id);
-    this.note([...names]);
+    this.#note([...names]);
   }
 
   async #removePlace(): Promise<void> {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { AGENT_ERRORS, AgentError, type AgentErrorCode } from '../../../ts/api/errors.js';
-import { codec } from '../../../ts/communication/xenstore/codec.js';
-import { novaView, xenstoreRead, type HostView } from '../../support/host-view.js';
+import { AGENT_ERRORS, AgentError, type AgentErrorCode } from '../../../../ts/api/errors.js';
+import { codec } from '../../../../ts/communication/xenstore/nova/codec.js';
+import { novaView, xenstoreRead, type HostView } from '../../../support/host-view.js';
 
 const view = JSON.parse(readFileSync('test/fixtures/host-view.json', 'utf8')) as HostView;
 

@@ -1,0 +1,264 @@
+/** The guest's one connection to XenStore, for all that use it. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { LineUser, StoreConnection, StoreLine, Wait } from '../api/endpoints.js';
+import { AgentError, codeOf, messageOf } from '../api/errors.js';
+import type { Store } from '../api/host.js';
+import { Repeated } from '../api/repeated.js';
+import { type StoreOptions, openExpectedStore } from './store.js';
+
+const BACK_OFF_MS = { first: 50, last: 5000 } as const;
+/** An operation that loses the connection so often is itself the reason. */
+const ATTEMPTS = 10;
+/** How long a command waits for a store that is away, milliseconds: longer than its restart takes. */
+const PATIENCE_MS = 15_000;
+/**
+ * A new domain has new ones: the toolstack's own word for it, which xl does not write, and the domain's number. Both may
+ * stay through a resume in place, which loses nothing.
+ */
+const IDENTITY = ['unique-domain-id', 'domid'] as const;
+
+export interface StoreLineOptions {
+  /** Throws an error whose `code` is XS_NO_ENDPOINT where the machine has no store. */
+  readonly open: (onClose: (reason: string) => void) => StoreConnection;
+  readonly log: Logger;
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** See {@link StoreLine}. Disposing of it hangs up, and fails what still waits. */
+export class SharedStoreLine implements StoreLine, Disposable {
+  readonly #options: StoreLineOptions;
+  readonly #users = new Set<LineUser>();
+  readonly #closing = new AbortController();
+  readonly #away: Repeated;
+  readonly #waiting = new Set<Waiter>();
+  #connection: StoreConnection | null = null;
+  #connecting = false;
+  /** There was a connection: the machine has a store, wherever it is now. */
+  #wasThere = false;
+
+  constructor(options: StoreLineOptions) {
+    this.#options = options;
+    this.#away = new Repeated({
+      log: options.log,
+      level: 'warn',
+      message: 'XenStore cannot be reached',
+      ending: 'XenStore connection re-established',
+    });
+  }
+
+  run<T>(operation: (connection: StoreConnection) => Promise<T>, wait?: Wait): Promise<T> {
+    return this.#attempt(operation, wait, 1);
+  }
+
+  async join(user: LineUser, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const leave = (): void => {
+      this.#users.delete(user);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    this.#users.add(user);
+    const connection = this.#connection;
+    if (connection !== null && (await this.#prepared(user, connection))) {
+      user.ready?.();
+      return;
+    }
+    // The next connection is prepared for this user, too.
+    await this.#next({ signal }).catch((error: unknown) => {
+      leave();
+      throw error;
+    });
+  }
+
+  async onNewDomain(callback: () => void, signal: AbortSignal): Promise<void> {
+    let known = null as string | null;
+    const look = async (connection: StoreConnection): Promise<void> => {
+      const nodes = await Promise.all(IDENTITY.map((path) => connection.read(path)));
+      const now = nodes.map((node) => (node === null ? '' : Buffer.from(node).toString('latin1'))).join('\0');
+      const isNew = known !== null && known !== now;
+      known = now;
+      if (isNew && !signal.aborted) callback();
+    };
+    const prepare = async (connection: StoreConnection): Promise<void> => {
+      const again = (): void => {
+        // A connection that is lost meanwhile has a next one, which looks by itself.
+        look(connection).catch(() => undefined);
+      };
+      for (const path of IDENTITY) await connection.watchValues(path, again);
+      await look(connection);
+    };
+    await this.join({ prepare }, signal);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new Error('the line to XenStore is closed'));
+    this.#away[Symbol.dispose]();
+    this.#connection?.[Symbol.dispose]();
+    this.#connection = null;
+    this.#settle(({ reject }) => {
+      reject(this.#closing.signal.reason as Error);
+    });
+  }
+
+  /** Not an async function: an answer is behind this one. */
+  #attempt<T>(
+    operation: (connection: StoreConnection) => Promise<T>,
+    wait: Wait | undefined,
+    attempt: number,
+  ): Promise<T> {
+    const connection = this.#connection;
+    if (connection === null) return this.#next(wait).then(() => this.#attempt(operation, wait, attempt));
+    return operation(connection).catch((error: unknown) => {
+      const isOver = wait?.signal?.aborted === true || this.#closing.signal.aborted;
+      if (!isLoss(error) || attempt === ATTEMPTS || isOver) throw error;
+      this.#lose(connection, codeOf(error) ?? 'unknown');
+      return this.#attempt(operation, wait, attempt + 1);
+    });
+  }
+
+  /** Resolves with the next connection. */
+  #next({ signal, patience }: Wait = {}): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#closing.signal.throwIfAborted();
+      signal?.throwIfAborted();
+      const settled = (): void => {
+        this.#waiting.delete(waiter);
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', stop);
+      };
+      const waiter: Waiter = {
+        resolve: () => {
+          settled();
+          resolve();
+        },
+        reject: (error) => {
+          settled();
+          reject(error);
+        },
+      };
+      const stop = (): void => {
+        waiter.reject(signal?.reason as Error);
+      };
+      const timer =
+        patience === undefined
+          ? undefined
+          : setTimeout(() => {
+              waiter.reject(new AgentError('GW_STORE_AWAY', [`${patience / 1000} s`]));
+            }, patience);
+      signal?.addEventListener('abort', stop, { once: true });
+      this.#waiting.add(waiter);
+      this.#connect();
+    });
+  }
+
+  /** False where the connection is lost, for this user or for all. */
+  async #prepared(user: LineUser, connection: StoreConnection): Promise<boolean> {
+    try {
+      await user.prepare(connection);
+    } catch (error) {
+      this.#lose(connection, messageOf(error));
+    }
+    return this.#connection === connection;
+  }
+
+  #settle(settle: (waiter: Waiter) => void): void {
+    for (const waiter of [...this.#waiting]) settle(waiter);
+  }
+
+  #connect(): void {
+    if (this.#connecting || this.#connection !== null) return;
+    this.#connecting = true;
+    void this.#open()
+      .catch((error: unknown) => {
+        this.#settle(({ reject }) => {
+          reject(error as Error);
+        });
+      })
+      .finally(() => {
+        this.#connecting = false;
+        // What came while the last try failed, and a connection that was lost at once.
+        if (this.#connection === null && this.#isWanted()) this.#connect();
+      });
+  }
+
+  #isWanted(): boolean {
+    return !this.#closing.signal.aborted && (this.#waiting.size > 0 || (this.#wasThere && this.#users.size > 0));
+  }
+
+  async #open(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let delay: number = BACK_OFF_MS.first; ; delay = Math.min(delay * 2, BACK_OFF_MS.last)) {
+      let connection: StoreConnection | null = null;
+      try {
+        const opened = this.#options.open((reason) => {
+          this.#lose(opened, reason);
+        });
+        connection = opened;
+        // Also those that join meanwhile.
+        for (const user of this.#users) await user.prepare(opened);
+        signal.throwIfAborted();
+        this.#away.over();
+        this.#wasThere = true;
+        this.#connection = opened;
+        this.#settle(({ resolve }) => {
+          resolve();
+        });
+        for (const user of this.#users) user.ready?.();
+        return;
+      } catch (error) {
+        connection?.[Symbol.dispose]();
+        if (signal.aborted || (!this.#wasThere && isAbsence(error))) throw error;
+        this.#away.tell(messageOf(error));
+      }
+      // Many guests lose one store at the same moment; the jitter keeps them from coming back as one.
+      await sleep(delay * (0.5 + Math.random()), undefined, { signal });
+    }
+  }
+
+  #lose(connection: StoreConnection, reason: string): void {
+    connection[Symbol.dispose]();
+    // A connection that was lost before it was in use is retried by whoever was opening it.
+    if (this.#connection !== connection || this.#closing.signal.aborted) return;
+    this.#connection = null;
+    this.#away.tell(reason, {}, 'XenStore connection lost');
+    if (this.#isWanted()) this.#connect();
+  }
+}
+
+/** The line to the store that `options` name, or to the machine's own. A named one that is not there is waited for. */
+export function createStoreLine(options: StoreOptions, log: Logger): SharedStoreLine {
+  return new SharedStoreLine({ open: (onClose) => openExpectedStore(options, onClose), log });
+}
+
+/**
+ * What commands read of the store. Rejects with AgentError GW_STORE_ABSENT at once where the machine has none, and with
+ * GW_STORE_AWAY where it stays away for too long.
+ */
+export function storeThrough(line: StoreLine): Store {
+  const read = <T>(operation: (connection: StoreConnection) => Promise<T>): Promise<T> =>
+    line.run(operation, { patience: PATIENCE_MS }).catch((error: unknown) => {
+      throw isAbsence(error) ? new AgentError('GW_STORE_ABSENT', [messageOf(error)], { cause: error }) : error;
+    });
+  return {
+    read: async (path) => asText(await read((connection) => connection.read(path))),
+    list: async (path) => (await read((connection) => connection.list(path))) ?? [],
+  };
+}
+
+/** Whether the connection, and not the operation, is to blame. */
+function isLoss(error: unknown): boolean {
+  return ['XS_CLOSED', 'XS_IO', 'XS_PROTOCOL'].includes(codeOf(error) ?? '');
+}
+
+function isAbsence(error: unknown): boolean {
+  return codeOf(error) === 'XS_NO_ENDPOINT';
+}
+
+function asText(value: Uint8Array | null): string | null {
+  return value === null ? null : Buffer.from(value).toString('utf8');
+}
