@@ -8,7 +8,7 @@ import { AGENT_ERRORS, AgentError } from '../../ts/api/errors.js';
 import { updateCommands } from '../../ts/commands/agentupdate.js';
 import { parseUpdateRequest } from '../../ts/commands/update-request.js';
 import { readPending, writePending } from '../../ts/commands/update-state.js';
-import { updateOptions } from '../../ts/cli/command-options.js';
+import { updateOptions } from '../../ts/daemon/command-options.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { unpackArchive } from '../../ts/host/unpack.js';

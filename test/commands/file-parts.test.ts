@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type CommandModule, type Reply } from '../../ts/api/index.js';
-import { fileOptions } from '../../ts/cli/command-options.js';
+import { fileOptions } from '../../ts/daemon/command-options.js';
 import { type FileOptions, fileCommands } from '../../ts/commands/file.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { call } from '../support/command-context.js';

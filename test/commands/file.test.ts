@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type CommandModule, type Host, type Reply } from '../../ts/api/index.js';
-import { fileOptions } from '../../ts/cli/command-options.js';
+import { fileOptions } from '../../ts/daemon/command-options.js';
 import { type FileOptions, fileCommands } from '../../ts/commands/file.js';
 import { covers } from '../../ts/commands/file-rules.js';
 import { sshKeysCommands } from '../../ts/commands/sshkeys.js';

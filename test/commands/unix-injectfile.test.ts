@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { readFileSync } from 'node:fs';
 import type { Reply } from '../../ts/api/index.js';
-import { fileOptions } from '../../ts/cli/command-options.js';
+import { fileOptions } from '../../ts/daemon/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { call } from '../support/command-context.js';

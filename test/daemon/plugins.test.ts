@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError, type Reply } from '../../ts/api/index.js';
-import { fileOptions } from '../../ts/cli/command-options.js';
+import { fileOptions } from '../../ts/daemon/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import { commandOptions } from '../../ts/cli/command-options.js';
+import { commandOptions } from '../../ts/daemon/command-options.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Installed, createInstalled } from '../support/installed.js';
-import { BUILT_VERSION } from '../support/release.js';
+import { BUILT_VERSION, type Release } from '../support/release.js';
 import { runCli } from '../support/run-cli.js';
 import { Signer } from '../support/signer.js';
+import { StreamClient } from '../support/stream-client.js';
 import { Authority, UpdateServer } from '../support/update-server.js';
 
 const OK = { kind: 'ok', message: '' } as const;
@@ -43,6 +44,33 @@ for (const as of ['dom0', 'guest'] as const) {
     assert.equal(await agent.stop(), 0);
   });
 }
+
+test('a guest without XenStore tries a new version at a socket, refuses one that fails there, and takes over', async () => {
+  await using guest = await createInstalled('stream');
+  const next = guest.release(NEXT);
+  const lies = guest.release('0.3.0', { tells: '0.3.1' });
+  const crashes = guest.release('0.3.2', { prelude: 'process.exit(7);' });
+  await using agent = await guest.start();
+  using host = await StreamClient.connect(guest.socket);
+  const update = (release: Release): Promise<Record<string, unknown>> =>
+    host.ask({ name: 'agentupdate', value: `${guest.serve(release)},${release.md5}` });
+  const failed = (version: string, why: string): object => ({
+    returncode: '500',
+    message: `Version ${version} did not pass its trial: ${why}`,
+  });
+  assert.deepEqual(await update(lies), failed('0.3.0', 'asked for its version it answered 0.3.1'));
+  assert.deepEqual(await update(crashes), failed('0.3.2', 'it ended with status 7 before it answered'));
+  assert.deepEqual(await guest.leftovers(), []);
+  assert.deepEqual(await update(next), { returncode: '0', message: '' });
+  await agent.logged('"msg":"another version starts"');
+  await agent.logged('"msg":"ready"', agent.log.indexOf('another version starts'));
+  using again = await StreamClient.connect(guest.socket);
+  assert.deepEqual(await again.ask({ name: 'version' }), { returncode: '0', message: NEXT });
+  assert.equal(guest.current(), NEXT);
+  await agent.logged(CONFIRMED);
+  assert.deepEqual(await guest.leftovers(), []);
+  assert.equal(await agent.stop(), 0);
+});
 
 test('a version that runs already is not installed again; an older one is when it is asked for', async () => {
   await using guest = await createInstalled();

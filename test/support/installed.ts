@@ -29,6 +29,8 @@ export interface Installed extends AsyncDisposable {
   readonly files: string;
   readonly dom0: Dom0;
   readonly server: UpdateServer;
+  /** Where it listens as `stream`. */
+  readonly socket: string;
   /** What `guestwire call` needs to reach the agent. */
   readonly controller: readonly string[];
   /** Serves a release at `/NAME` with its manifest; gives the URL. */
@@ -57,14 +59,17 @@ export interface StartOptions {
 }
 
 /**
- * Everything is gone at the end of `await using`. `as` says who the agent is to xenstored: the guest, with its permissions
- * and relative paths, or dom0 on behalf of it.
+ * Who the agent is to xenstored: the guest, with its permissions and relative paths, or dom0 on behalf of it; `stream`: it
+ * has no XenStore, and listens at a socket.
  */
-export async function createInstalled(as: 'guest' | 'dom0' = 'dom0'): Promise<Installed> {
+export type As = 'guest' | 'dom0' | 'stream';
+
+/** Everything is gone at the end of `await using`. */
+export async function createInstalled(as: As = 'dom0'): Promise<Installed> {
   return wholeOrUndone((cleanup) => create(as, cleanup));
 }
 
-async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed> {
+async function create(as: As, cleanup: Cleanup): Promise<Installed> {
   const directory = mkdtempSync(join(tmpdir(), 'gw-up-'));
   cleanup.add(() => {
     rmSync(directory, { recursive: true, force: true });
@@ -88,12 +93,13 @@ async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed
     await dom0.publish({ data: '' });
     await dom0.tool('chmod', '-r', dom0.path('data'), `n${DOMAIN}`);
   }
+  const socket = join(directory, 'host');
   const server = await UpdateServer.start(authority.certify());
   cleanup.add(() => server[Symbol.asyncDispose]());
   const config = join(directory, 'guestwire.toml');
   const configure = (...lines: readonly string[]): void => {
     const sections = [
-      `[store]\n${own}`,
+      as === 'stream' ? `[wires]\nuse = ["stream"]\n[stream]\nlisten = "${socket}"` : `[store]\n${own}`,
       `[state]\ndirectory = "${state}"`,
       `[files]\nallow = ["${files}"]`,
       `[log]\nlevel = "debug"`,
@@ -112,6 +118,7 @@ async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed
     files,
     dom0,
     server,
+    socket,
     controller: ['--store', store.socket, '--domain', String(DOMAIN)],
     release,
     configure,

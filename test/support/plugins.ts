@@ -2,7 +2,7 @@ import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { type Host } from '../../ts/api/index.js';
-import { commandOptions } from '../../ts/cli/command-options.js';
+import { commandOptions } from '../../ts/daemon/command-options.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { Extensions } from '../../ts/daemon/extensions.js';
 import { addNativeCommands } from '../../ts/daemon/native-commands.js';

@@ -11,7 +11,7 @@ import { createStoreLine, storeThrough } from '../host/store-line.js';
 import { readConfigFiles } from '../host/system.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
-import { commandOptions, communicationOptions } from './command-options.js';
+import { commandOptions, communicationOptions } from '../daemon/command-options.js';
 import { systemRoot } from './system-root.js';
 
 export const commands = subcommand({

@@ -3,7 +3,7 @@ import type { Config } from '../daemon/config.js';
 import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
-import { commandOptions } from './command-options.js';
+import { commandOptions } from '../daemon/command-options.js';
 
 export interface HookLine {
   readonly text: string;

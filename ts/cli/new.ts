@@ -6,7 +6,7 @@ import { openHost } from '../host/host.js';
 import { storeOfNodes } from '../host/memory-store.js';
 import { makeFolder } from '../host/new-files.js';
 import { isDirectory } from '../host/system.js';
-import { commandOptions } from './command-options.js';
+import { commandOptions } from '../daemon/command-options.js';
 import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
 import { pluginFiles } from './new-plugin.js';
 import { scriptFiles } from './new-script.js';

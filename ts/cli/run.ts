@@ -1,39 +1,12 @@
-import { join, resolve } from 'node:path';
-import type { Logger } from 'pino';
-import { AgentError } from '../api/errors.js';
-import type { Host } from '../api/host.js';
-import { hasPending } from '../commands/update-state.js';
-import { AGENT_VERSION } from '../commands/version.js';
-import { createCommunication } from '../communication/index.js';
-import { codec } from '../communication/xenstore/nova/codec.js';
-import { type Config, type Override, loadConfig } from '../daemon/config.js';
-import { Dispatcher } from '../daemon/dispatcher.js';
-import { Extensions } from '../daemon/extensions.js';
-import { createHooks } from '../daemon/hooks.js';
-import { FileJournal } from '../daemon/journal.js';
-import { createLog, type Log } from '../daemon/log.js';
-import { addNativeCommands } from '../daemon/native-commands.js';
-import { Registry } from '../daemon/registry.js';
-import { type Shutdown, listenForReload, listenForShutdown } from '../daemon/shutdown.js';
-import type { Settling } from '../daemon/update-start.js';
-import { chooseWires, serveWires } from '../daemon/wires.js';
+import { type Agent, type Purpose, createAgent } from '../daemon/agent.js';
+import { type Override, loadConfig } from '../daemon/config.js';
+import { createLog } from '../daemon/log.js';
+import { type Shutdown, listenForShutdown } from '../daemon/shutdown.js';
 import { notifyServiceManager } from '../host/addon.js';
-import { createEndpoints } from '../host/endpoints.js';
-import { createHost } from '../host/host.js';
-import { reason } from '../host/reason.js';
-import { becomeSoleAgent } from '../host/sole-agent.js';
-import { createStoreLine, storeThrough } from '../host/store-line.js';
-import { appendOnlyFile, isThere, readConfigFiles } from '../host/system.js';
-import { TRIAL_STATE } from '../host/trial-state.js';
-import { hasNetworkToStart } from '../network/act/unfinished.js';
-import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
+import { readConfigFiles } from '../host/system.js';
 import { EXIT, choice, domainId, integer, noMore, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
 import { stateDirectory, systemRoot } from './system-root.js';
-
-/** What a trial serves: commands that change nothing, by the one wire on which it is asked. */
-const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };
-const TRIAL_WIRES = ['xenstore'];
 
 /**
  * Names the socket of what starts programs. The unit that makes the sandbox sets it: an option would be an error for the
@@ -72,8 +45,8 @@ export const run = subcommand({
     plugins: PLUGINS_OPTION,
     trial: {
       type: 'string',
-      argument: 'NODE',
-      help: 'serve version and features below this node alone, for an update',
+      argument: 'WHERE',
+      help: 'serve version and features alone, below this node of the store or at this socket, for an update',
     },
     'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
   },
@@ -84,96 +57,31 @@ export const run = subcommand({
     const live = values.root === undefined;
     const loaded = await loadConfig(await readConfigFiles(root, values.config ?? null), overridesOf(values));
     const { config } = loaded;
-    const ownState = join(await stateDirectory(root, loaded, live), trial === undefined ? '' : TRIAL_STATE);
     const launcher = process.env[LAUNCHER] ?? '';
 
-    const { log, flush } = await createLog(config.log);
+    const logging = await createLog(config.log);
+    const { log, flush } = logging;
     using shutdown = listenForShutdown((signal) => {
       notifyServiceManager('STOPPING=1');
       log.info({ signal }, 'stopping');
     });
     if (trial !== undefined) endWithInput(shutdown);
-    let next = null as (() => Promise<void>) | null;
+    let next: Agent['next'] = null;
     try {
-      if (trial === undefined) {
-        await becomeSoleAgent(ownState).catch((error: unknown) => {
-          if (error instanceof AgentError) throw error;
-          // A full or read-only disk must not lock the owner out: a password can still be set.
-          log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
-        });
-      }
-      using line = createStoreLine({ ...config.store, ...(trial === undefined ? {} : { below: trial }) }, log);
-      const { host, recovered } = await createHost({
+      await using agent = await createAgent(trial === undefined ? { for: 'serving' } : trialAt(trial), {
         root,
-        stateDirectory: ownState,
         live,
-        store: storeThrough(line),
-        backups: config.files.backups,
+        config,
+        stateDirectory: await stateDirectory(root, loaded, live),
+        extensions: extensionOptions(config, values),
         launcher: launcher === '' ? null : launcher,
-        updates: {
-          directory: resolve(config.update.directory),
-          store: config.store,
-          program: process.argv[1] ?? '',
-        },
+        program: process.argv[1] ?? '',
+        log: logging,
+        shutdown,
       });
-      const update =
-        trial === undefined && (await hasPending(host.state)) ? await updateStart(host, { log, flush }) : null;
-      const { restored, left } = recovered;
-      if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
-      for (const file of left) log.error(file, 'a file of an interrupted change is left alone');
-      if (trial === undefined) await startNetwork(host, log, config);
-      await using journalFile = appendOnlyFile(join(ownState, 'journal'));
-
-      const registry = new Registry(trial === undefined ? config.commands : TRIAL_COMMANDS);
-      addNativeCommands(registry, host, commandOptions(config));
-      const native = createCommunication(
-        { endpoints: createEndpoints(line), log },
-        communicationOptions(config, host.live),
-      );
-      const ownWires = native.map(({ name }) => name);
-      const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
-      if (trial === undefined) await extensions.load();
-      for (const name of registry.unknownRules()) {
-        log.warn({ name }, 'commands.allow or commands.deny names no command');
-      }
-      const { directory, timeout } = config.hooks;
-      const dispatcher = new Dispatcher({
-        commands: registry,
-        journal: await FileJournal.open(journalFile),
-        log,
-        // A trial changes nothing, and hooks are for requests of the host's.
-        ...(trial === undefined ? { hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }) } : {}),
-        handOver(action) {
-          next = action;
-          shutdown.stop();
-        },
-      });
-      const wires = [...native, ...(await extensions.wires(codec))];
-      let served = true as boolean;
-      const serving = serveWires(chooseWires(wires, trial === undefined ? config.wires.use : TRIAL_WIRES, log), {
-        dispatcher,
-        signal: shutdown.signal,
-        log,
-        onReady(names) {
-          notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands by ${names.join(', ')}`);
-          log.info({ version: AGENT_VERSION, live: host.live, wires: names }, 'ready');
-          update?.ready();
-        },
-      }).then((toTheEnd) => {
-        served = toTheEnd;
-      });
-      const stopReloading = listenForReload(async () => {
-        await extensions.load();
-        log.info({ features: registry.features() }, 'plugins and scripts looked at again');
-      });
-      const outcome = await shutdown.within(serving);
-      stopReloading();
-      extensions.unload();
-      if (outcome === 'overdue') log.error('a command did not finish in time; it is reported at the next start');
-      else log.info('stopped');
-      // A start that ended by itself counts against the version.
-      if (shutdown.asked) await update?.stopped();
-      return outcome === 'finished' && served ? EXIT.ok : EXIT.failure;
+      const isWell = await agent.serve();
+      next = agent.next;
+      return isWell ? EXIT.ok : EXIT.failure;
     } finally {
       await flush();
       // Whoever asked the agent to end meanwhile gets that, and the next start is the new version's.
@@ -214,16 +122,7 @@ function endWithInput(shutdown: Shutdown): void {
   process.stdin.resume();
 }
 
-// What follows is loaded only where there is something: most starts come after no update, and find a network that needs
-// nothing.
-
-async function updateStart(host: Host, log: Log): Promise<Settling> {
-  const { startUpdated } = await import('../daemon/update-start.js');
-  return startUpdated(host, log);
-}
-
-async function startNetwork(host: Host, log: Logger, config: Config): Promise<void> {
-  if (!(await hasNetworkToStart(host))) return;
-  const start = await import('../network/act/start.js');
-  await start.startNetwork(host, { log, ...networkOptions(config) });
+/** A path is that of a socket; nodes of the store are relative. */
+function trialAt(where: string): Purpose {
+  return { for: 'trial', at: where.startsWith('/') ? { socket: where } : { node: where } };
 }

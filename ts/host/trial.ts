@@ -3,13 +3,20 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { AgentError } from '../api/index.js';
+import { join } from 'node:path';
+import { AgentError, codeOf } from '../api/errors.js';
+import { makeDirectories } from './make-directories.js';
 import { type StoreConnection, type StoreOptions, openStore } from './store.js';
 
 /** Below the guest's own part of the store. */
 const TRIALS = 'data/guestwire/trial';
+/** Below the directory of a trial; a path of a socket has no more than 107 bytes. */
+const SOCKET = 'host';
+const REQUEST = '{"name": "version", "value": "agent"}';
 /** How often to look for the answer, milliseconds. */
 const POLL_MS = 100;
+/** How long a connection may bring nothing, milliseconds. */
+const PATIENCE_MS = 2000;
 /** How long the new version may take to end when it is asked to. */
 const END_MS = 5000;
 const OUTPUT_LIMIT = 4096;
@@ -22,35 +29,34 @@ export interface TrialOptions {
   /** What it has to answer. */
   readonly version: string;
   readonly store: StoreOptions;
+  /** Where the new version is to listen on a machine without a store: a directory of the agent's alone. */
+  readonly directory: string;
   /** Milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal;
   readonly log: Logger;
 }
 
-/** Throws GW_UPDATE_TRIAL when the new version does not do what it should. Leaves nothing in the store. */
+/**
+ * Asks the new version as a host would, over the store or, on a machine without one, at a socket. Throws GW_UPDATE_TRIAL
+ * when it does not do what it should. Leaves nothing in the store.
+ */
 export async function tryVersion(options: TrialOptions): Promise<void> {
-  const { program, version, store, timeout, signal, log } = options;
+  const { program, version, timeout, signal, log } = options;
   const failed = (why: string): AgentError => new AgentError('GW_UPDATE_TRIAL', [version, why]);
-  const node = `${TRIALS}/${randomUUID()}`;
-  let lost = null as string | null;
-  using connection = openStore(store, (reason) => {
-    lost = reason;
-  });
-  const child = start(program, node);
+  await using place = await openPlace(options);
+  const child = start(program, place.argument);
   try {
-    const id = randomUUID();
-    await connection.write(`${node}/data/host/${id}`, Buffer.from('{"name": "version", "value": "agent"}'));
     const until = performance.now() + timeout;
     for (;;) {
-      const answer = await connection.read(`${node}/data/guest/${id}`);
+      const answer = await place.answer();
       if (answer !== null) {
         const told = readVersion(answer);
         if (told === version) break;
         throw failed(`asked for its version it answered ${told ?? 'something else'}`);
       }
       if (child.failure !== null) throw failed(child.failure);
-      if (lost !== null) throw failed(`XenStore was lost: ${lost}`);
+      if (place.lost !== null) throw failed(place.lost);
       if (signal.aborted) throw failed('the agent was asked to stop');
       if (performance.now() > until) throw failed(`no answer within ${timeout / 1000} s`);
       await sleep(POLL_MS);
@@ -60,8 +66,83 @@ export async function tryVersion(options: TrialOptions): Promise<void> {
     throw error;
   } finally {
     await child.end();
-    await removeNodes(connection);
   }
+}
+
+/** Where the new version is asked. */
+interface Place extends AsyncDisposable {
+  /** What the new version is told of it. */
+  readonly argument: string;
+  /** Why no answer can come any more; null while one may. */
+  readonly lost: string | null;
+  /** Asks, and gives the answer, or null as long as there is none. */
+  answer(): Promise<Buffer | null>;
+}
+
+async function openPlace({ store, directory }: TrialOptions): Promise<Place> {
+  try {
+    return inStore(store);
+  } catch (error) {
+    if (codeOf(error) !== 'XS_NO_ENDPOINT') throw error;
+    await makeDirectories(directory, 0o700);
+    return atSocket(join(directory, SOCKET));
+  }
+}
+
+function inStore(store: StoreOptions): Place {
+  const node = `${TRIALS}/${randomUUID()}`;
+  const id = randomUUID();
+  let lost: string | null = null;
+  const connection = openStore(store, (reason) => {
+    lost = `XenStore was lost: ${reason}`;
+  });
+  const asked = connection.write(`${node}/data/host/${id}`, REQUEST);
+  // Told to whoever waits for the answer.
+  asked.catch(() => undefined);
+  return {
+    argument: node,
+    get lost() {
+      return lost;
+    },
+    async answer() {
+      await asked;
+      return connection.read(`${node}/data/guest/${id}`);
+    },
+    async [Symbol.asyncDispose]() {
+      await removeNodes(connection);
+      connection[Symbol.dispose]();
+    },
+  };
+}
+
+function atSocket(path: string): Place {
+  return {
+    argument: path,
+    lost: null,
+    async answer() {
+      const { connect } = await import('node:net');
+      const socket = connect(path);
+      // It is asked again.
+      socket.setTimeout(PATIENCE_MS, () => socket.destroy());
+      try {
+        socket.write(`${REQUEST}\n`);
+        const chunks: Buffer[] = [];
+        for await (const chunk of socket as AsyncIterable<Buffer>) {
+          chunks.push(chunk);
+          if (chunk.includes('\n')) break;
+        }
+        return chunks.length === 0 ? null : Buffer.concat(chunks);
+      } catch (error) {
+        // It does not listen yet.
+        if (['ENOENT', 'ECONNREFUSED'].includes(codeOf(error) ?? '')) return null;
+        throw error;
+      } finally {
+        socket.destroy();
+      }
+    },
+    // The new version removes it, and whoever cleans up after an update the directory.
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
 }
 
 /** Removes what trials left in the store, as far as it can be reached. */
@@ -90,10 +171,10 @@ interface Running {
   end(): Promise<void>;
 }
 
-/** As this agent was started, in the same directory, but for the node. Ends with its standard input, and so with us. */
-function start(program: string, node: string): Running {
+/** As this agent was started, in the same directory, but for where it is asked. Ends with its standard input, and so with us. */
+function start(program: string, where: string): Running {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !SERVICE_VARIABLES.includes(name)));
-  const args = [...process.execArgv, program, ...process.argv.slice(2), '--trial', node];
+  const args = [...process.execArgv, program, ...process.argv.slice(2), '--trial', where];
   const child = spawn(process.execPath, args, { env, detached: true, stdio: 'pipe' });
   let failure: string | null = null;
   let output = '';
@@ -133,7 +214,7 @@ function killGroup({ pid }: ChildProcess): void {
     process.kill(-pid, 'SIGKILL');
   } catch (error) {
     // All of it has ended.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if (codeOf(error) !== 'ESRCH') throw error;
   }
 }
 

@@ -73,6 +73,7 @@ export function createUpdates({ root, stateDirectory, directory, store, program 
         program: join(ready(version).directory, 'dist/guestwire.js'),
         version,
         store,
+        directory: join(stateDirectory, TRIAL_STATE),
         timeout,
         signal,
         log,

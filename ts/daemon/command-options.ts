@@ -6,7 +6,7 @@ import type { CommandOptions } from '../commands/index.js';
 import type { NetworkOptions } from '../commands/network.js';
 import type { PasswordOptions } from '../commands/password.js';
 import type { CommunicationOptions } from '../communication/index.js';
-import type { Config } from '../daemon/config.js';
+import type { Config } from './config.js';
 import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
 import { CONFIG_DIRECTORY } from '../host/system.js';
 
