@@ -6,6 +6,7 @@ const MAIN = '/etc/network/interfaces';
 const RIVAL = '203.0.113.9/24';
 const BEFORE = { eth0: [RIVAL] };
 const MV0 = { mv0: ['198.51.100.90/24'] };
+const ETH1 = { eth1: ['198.51.100.10/24'] } as const;
 const LO = 'auto lo\niface lo inet loopback\n\n';
 /** Of the stack's own files, the one that defines eth0. */
 const NO_CLOUD = { '/etc/network/interfaces.d/50-cloud-init': '' };
@@ -48,6 +49,19 @@ const CLASSIC: readonly Kind[] = [
       .replace("<<'END'", '<<END')
       .replace('$STANZA', `auto $name\nallow-hotplug $name\n\n${stanza('$name', RIVAL)}`),
     before: { ...BEFORE, eth1: [RIVAL] },
+    isShort: true,
+  },
+  {
+    what: 'a device that needs eth0 to be up comes up behind it, as before',
+    files: {
+      ...NO_CLOUD,
+      [MAIN]:
+        `${LO}auto eth0\n${stanza('eth0', RIVAL)}auto eth1\n` +
+        stanza('eth1', ...ETH1.eth1, 'pre-up ip -4 addr show dev eth0 | grep -q 203.0.113'),
+    },
+    before: { ...BEFORE, ...ETH1 },
+    others: ETH1,
+    input: ONE_DEVICE,
     isShort: true,
   },
   {

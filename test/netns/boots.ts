@@ -116,7 +116,7 @@ export function turnOn(namespace: Namespace, { on }: Stack): void {
 
 /** A line of shell that writes a file. */
 export function fileIn(path: string, text: string): string {
-  return `mkdir -p '${dirname(path)}' && cat > '${path}' <<'END'\n${text}END`;
+  return `mkdir -p "${dirname(path)}" && cat > "${path}" <<'END'\n${text}END`;
 }
 
 function addresses(namespace: Namespace): Addresses {

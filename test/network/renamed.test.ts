@@ -39,6 +39,11 @@ suite('a device that gets another name at the next boot', () => {
       message,
     );
     assert.match(refusal({ [RULES]: RULE }) ?? '', /got lan0 by \/etc\/udev\/rules\.d\/70-persistent-net\.rules/);
+    const continued = RULE.replaceAll(', ', ', \\\n  ');
+    assert.match(refusal({ [RULES]: continued }) ?? '', /got lan0 by /);
+    for (const kernel of ['eth0', 'eth*']) {
+      assert.match(refusal({ [RULES]: `SUBSYSTEM=="net", KERNEL=="${kernel}", NAME="lan0"\n` }) ?? '', /got lan0 by /);
+    }
     const dropIn = '/usr/lib/systemd/network/10-lan.link.d/name.conf';
     assert.match(
       refusal({ [LINK]: `${MATCH}[Link]\nMTUBytes=1400\n`, [dropIn]: '[Link]\nName=lan0\n' }) ?? '',
@@ -59,6 +64,8 @@ suite('a device that gets another name at the next boot', () => {
       { [LINK]: '', '/usr/lib/systemd/network/10-lan.link': named },
       { [RULES]: `# ${RULE}` },
       { [RULES]: RULE.replace('lan0', '%k') },
+      { [RULES]: 'SUBSYSTEM=="net", KERNEL=="eth1", NAME="lan0"\n' },
+      { [RULES]: RULE.replace('aa', 'bb').replace('ATTR', 'KERNEL=="eth*", ATTR') },
       { [RULES]: RULE.replace('lan0', 'eth0'), [LINK]: named },
     ];
     for (const files of others) assert.equal(refusal(files), null, JSON.stringify(files));

@@ -695,6 +695,12 @@ suite('the servers of the next boot, by the files alone', () => {
     assert.notEqual(unlasting(factsOf('file', [servers], files(text.slice(2))), []), null);
   });
 
+  test('of a plain file that the stack writes anew at a boot, what it is told counts', () => {
+    const facts = factsOf('file', [['192.0.2.53']], { '/etc/resolv.conf': 'nameserver 9.9.9.9\n' });
+    assert.equal(unlasting(facts, ['file']), null);
+    assert.match(unlasting(facts, []) ?? '', /wanted 192\.0\.2\.53, \/etc\/resolv\.conf after a boot has 9\.9\.9\.9/);
+  });
+
   test('a server to which no way leads cannot be asked', () => {
     const files = { '/etc/resolv.conf': 'nameserver 192.0.2.53\n' };
     assert.equal(unlasting(factsOf('file', [['192.0.2.53', '2001:db8::53']], files), []), null);

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Host, Reply } from '../../ts/api/index.js';
-import { networkOptions } from '../../ts/cli/command-options.js';
+import { networkOptions } from '../../ts/daemon/command-options.js';
 import { networkCommands } from '../../ts/commands/network.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { openHost } from '../../ts/host/host.js';

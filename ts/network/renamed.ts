@@ -2,6 +2,7 @@
 import { AgentError } from '../api/errors.js';
 import type { Nic } from '../api/host.js';
 import { effectivePaths } from './formats/folders.js';
+import { fnmatch } from './formats/glob.js';
 import type { Setting } from './formats/ini-file.js';
 import { LINK_FILES, definitions } from './owners/networkd.js';
 import type { NetworkFacts } from './plan.js';
@@ -30,13 +31,24 @@ interface Naming {
   readonly path: string;
 }
 
-/** udev(7): of several the last one counts, and all before a `.link`. */
-function byRule(files: Files, { mac }: Nic): Naming | null {
+/**
+ * udev(7): of several the last one counts, and all before a `.link`. A kernel's own name is told by nobody, but what is
+ * called so now was, unless another rule had named it.
+ */
+function byRule(files: Files, { mac, name: now }: Nic): Naming | null {
   const paths = effectivePaths(files, [RULES], '.rules');
-  const lines = paths.flatMap((path) => (files.get(path) ?? '').split('\n').map((line) => ({ path, line })));
+  const joined = (path: string): string => (files.get(path) ?? '').replaceAll('\\\n', ' ');
+  const lines = paths.flatMap((path) =>
+    joined(path)
+      .split('\n')
+      .map((line) => ({ path, line })),
+  );
   const naming = lines.findLast(({ line }) => {
     const address = /^[^#]*ATTRS?\{address\}=="([^"]*)"/.exec(line)?.[1];
-    return address?.toLowerCase() === mac && /[\s,]NAME[:+]?="\w/.test(line);
+    const kernel = /^[^#]*KERNELS?=="([^"]*)"/.exec(line)?.[1];
+    const isMeant =
+      address === undefined ? kernel !== undefined && fnmatch(kernel, now) : address.toLowerCase() === mac;
+    return isMeant && /[\s,]NAME[:+]?="\w/.test(line);
   });
   if (naming === undefined) return null;
   const name = /[\s,]NAME[:+]?="([^"]*)"/.exec(naming.line)?.[1] ?? '';

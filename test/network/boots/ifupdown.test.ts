@@ -75,6 +75,10 @@ suite('ip commands in stanzas', () => {
     ['the device first', 'ip addr add dev eth0 10.0.0.9/24', ['10.0.0.9/24']],
     ['a peer with the network', 'ip addr add local 10.0.0.9 peer 10.0.0.1/24 dev eth0', ['10.0.0.9/24']],
     ['a device of that name as the label only', 'ip addr add 10.0.0.9/24 label eth0 dev eth1', []],
+    ['words cut short', 'ip a a 10.0.0.9/24 dev eth0', ['10.0.0.9/24']],
+    ['a shell of its own', "sh -c 'ip addr add 10.0.0.9/24 dev eth0'", ['10.0.0.9/24']],
+    ['ifconfig for an alias', 'ifconfig eth0:5 10.0.0.9 netmask 255.255.255.0 up', ['10.0.0.9/24']],
+    ['ifconfig for another device', 'ifconfig eth1:5 10.0.0.9 netmask 255.255.255.0 up', []],
     ['a family in words', 'ip -family inet6 addr add 2001:db8::9/64 dev eth0', ['2001:db8::9/64']],
   ] as const) {
     test(`an address with ${what}`, () => {
@@ -95,6 +99,24 @@ suite('ip commands in stanzas', () => {
     ]);
     assert.deepEqual(boot(OWN + other('up ip route add blackhole 10.0.0.0/8')), own);
   });
+
+  test('a device that another stanza brings up by another definition is refused', () => {
+    const text = `${other('up ifup eth0=office', 'lo')}iface office inet static\n    address 10.3.3.3/24\n${OWN}`;
+    const because =
+      /eth0, which is given another definition by "up ifup eth0=office" \(\/etc\/network\/interfaces, line 3\)/;
+    assert.match(refused(ifupdown, { [MAIN]: text }, { present: ['/sbin/ifup'] }), because);
+  });
+
+  for (const line of [
+    'up ip link set eth0 netns blue',
+    'up ip link set dev eth0 name lan0',
+    'up ip l set eth0 vrf blue',
+  ]) {
+    test(`a device that another stanza takes away has no addresses (${line})`, () => {
+      assert.deepEqual(boot(OWN + other(line, 'lo')), []);
+      assert.match(refused(ifupdown, { [MAIN]: OWN + other(line, 'lo') }, { present: ['/sbin/ifup'] }), /BOOT/);
+    });
+  }
 
   for (const line of ['pre-up ip link set eth0 master br0', 'up /sbin/ip link set dev eth0 master $IFACE']) {
     test(`a port has no addresses (${line})`, () => {

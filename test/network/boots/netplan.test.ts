@@ -176,6 +176,11 @@ suite('netplan: the proof of a boot', () => {
       '/etc/systemd/network/10-netplan-eth0.network.d/x.conf',
     ],
     [
+      'a drop-in that makes the device a port of a bridge',
+      { '/etc/systemd/network/10-netplan-eth0.network.d/x.conf': '[Network]\nBridge=br0\n' },
+      '/etc/systemd/network/10-netplan-eth0.network.d/x.conf',
+    ],
+    [
       'a profile of NetworkManager that goes before',
       {
         [CLOUD]: 'network: {version: 2, renderer: NetworkManager}\n',

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
 import {
+  hiddenSetting,
   type Quote,
   quoted,
   readShellFile,
@@ -154,6 +155,59 @@ suite('files of shell assignments', () => {
     assert.equal(
       removeShellKeys('A=1', () => true),
       '',
+    );
+  });
+
+  const CONDITIONAL: Readonly<Record<string, readonly [text: string, without: string]>> = {
+    'behind an operator': ['[ -e /x ] &&\n  KEY=old\nOTHER=1\n', '[ -e /x ] &&\n  :\nOTHER=1\n'],
+    'behind an operator and a comment': [
+      'false ||\n# why\nKEY=old # so\nOTHER=1\n',
+      'false ||\n# why\n: # so\nOTHER=1\n',
+    ],
+    'before an operator': ['KEY=old && OTHER=1\n', ': && OTHER=1\n'],
+    'alone in a condition': ['if [ -e /x ]; then\n  KEY=old\nfi\nOTHER=1\n', 'if [ -e /x ]; then\n  :\nfi\nOTHER=1\n'],
+    'behind else': ['if false; then true\nelse\nKEY=old; fi\nOTHER=1\n', 'if false; then true\nelse\n:; fi\nOTHER=1\n'],
+    'in a loop': ['for i in 1 2; do\nA=1\nKEY=old\ndone\nOTHER=1\n', 'for i in 1 2; do\nA=1\n:\ndone\nOTHER=1\n'],
+    'in a function': ['set_it() {\n KEY=old\n}\nset_it\nOTHER=1\n', 'set_it() {\n :\n}\nset_it\nOTHER=1\n'],
+    'in a pattern of case': ['case a in\nb)\nKEY=old\n;;\nesac\nOTHER=1\n', 'case a in\nb)\n:\n;;\nesac\nOTHER=1\n'],
+  };
+  for (const [where, [text, without]] of Object.entries(CONDITIONAL)) {
+    test(`a key ${where} leaves a command that does nothing, and is set at the end`, () => {
+      assert.equal(
+        removeShellKeys(text, (key) => key === 'KEY'),
+        without,
+      );
+      assert.deepEqual(sourced('sh', without, ['KEY', 'OTHER']), ['', '1']);
+      const set = setShellKey(text, 'KEY', 'new');
+      assert.equal(set, where === 'before an operator' ? text.replace('old', '"new"') : `${text}KEY="new"\n`);
+      assert.deepEqual(sourced('sh', set, ['KEY', 'OTHER']), ['new', '1']);
+    });
+  }
+
+  test('a command that sets a key or reads a file is told with its line, an assignment and a word like one are not', () => {
+    const isKey = (key: string): boolean => key.startsWith('KEY');
+    const told: Readonly<Record<string, readonly [text: string, line: number]>> = {
+      '[ -e /x ] && KEY=1': ['A=1\n# KEY=0\n[ -e /x ] && KEY=1\n', 3],
+      'if true; then KEY2=1; fi': ['if true; then KEY2=1; fi\n', 1],
+      'true; KEY[0]=1': ['KEY=1\n\n  true; KEY[0]=1\n', 3],
+      '. /etc/common': ['A=1\n. /etc/common\n', 2],
+      '[ -e /x ] && source /x': ['[ -e /x ] && source /x\n', 1],
+    };
+    for (const [command, [text, line]] of Object.entries(told)) {
+      assert.deepEqual(hiddenSetting(text, isKey, true), { command, line }, text);
+    }
+    const plain = 'KEY=1; KEY2="a b"\necho "KEY=1" > . # KEY=2\nOTHER="[ -e /x ] && KEY=1"\ntrue && A=1\n';
+    assert.equal(hiddenSetting(plain, isKey, true), null);
+    assert.equal(hiddenSetting('. /etc/common\n', isKey, false), null);
+  });
+
+  test('what follows a compound command is run whatever that says', () => {
+    const text =
+      'if [ a = b ]; then A=1; fi # if\n{ true; }\ncase a in a) ;; esac\ntrue && true\necho "if {" >&2\nKEY=old\n';
+    assert.equal(setShellKey(text, 'KEY', 'new'), text.replace('old', '"new"'));
+    assert.equal(
+      removeShellKeys(text, (key) => key === 'KEY'),
+      text.replace('KEY=old\n', ''),
     );
   });
 

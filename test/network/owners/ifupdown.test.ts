@@ -41,6 +41,26 @@ suite('ifupdown: which definition takes a device', () => {
     assert.equal(text.match(/^auto .*eth0/gm)?.length, 1);
   });
 
+  test('the block stands where the first line stood that brought the device up, behind the loopback, and stays there', () => {
+    const eth1 = `iface eth1 ${STATIC.replace('.10', '.11')}`;
+    const orders: Readonly<Record<string, string>> = {
+      [`${LO}auto eth0\niface eth0 ${STATIC}\nauto eth1\n${eth1}`]: 'lo eth0 eth1',
+      [`${LO}auto eth1\n${eth1}\nallow-hotplug eth0\niface eth0 ${STATIC}`]: 'lo eth1 eth0',
+      [`auto lo eth0 eth1\niface lo inet loopback\niface eth0 ${STATIC}${eth1}`]: 'lo eth1 eth0',
+      [`${LO}auto eth0 eth1\niface eth0 ${STATIC}${eth1}`]: 'lo eth0 eth1',
+      [`${LO}auto eth1\n${eth1}`]: 'lo eth1 eth0',
+    };
+    for (const [text, order] of Object.entries(orders)) {
+      const now = carriedOut(factsWith({ [MAIN]: text })).files.get(MAIN) ?? '';
+      const words = [...now.matchAll(/^(?:auto|allow-hotplug) (.*)$/gm)].map(([, names = '']) => names);
+      assert.equal(words.join(' '), order, text);
+      assert.equal(carriedOut(factsWith({ [MAIN]: now })).files.get(MAIN), now);
+      // Other data for it, in the same place.
+      const other = now.replace('203.0.113.10', '203.0.113.99');
+      assert.equal(carriedOut(factsWith({ [MAIN]: other })).files.get(MAIN), now);
+    }
+  });
+
   test('the way back by the docs brings the device up again, where it shared a line with others', () => {
     const body = '    script /etc/network/where\n    map office\n';
     const text =

@@ -10,6 +10,13 @@ export function blockOf(text: string): string {
   return begin < 0 || end < 0 ? '' : text.slice(begin + BEGIN.length, end);
 }
 
+/** The text with nothing in the block, which keeps its place. */
+export function withEmptyBlock(text: string): string {
+  const begin = text.indexOf(BEGIN);
+  const end = text.indexOf(END, begin);
+  return begin < 0 || end < 0 ? text : text.slice(0, begin + BEGIN.length) + text.slice(end);
+}
+
 /** The interfaces that the block's comments name, for formats whose own names do not lead back to them. */
 export function interfacesIn(text: string): readonly string[] {
   return [...blockOf(text).matchAll(/^# Interface ([^\s,]+)/gm)].map(([, name = '']) => name);

@@ -12,27 +12,92 @@ interface Assignment {
   readonly from: number;
   readonly start: number;
   readonly end: number;
+  /** It is run whatever else the file says: it stands in no compound command, and behind no `&&` or `||`. */
+  readonly plain: boolean;
 }
 
 const HEAD = /[ \t]*(?:export[ \t]+)?([A-Za-z_]\w*(?:\[\w*\])?)=/y;
 /** Between two assignments on one line. */
 const SEPARATOR = /[ \t]*;?[ \t]*/y;
 
+/** Commands of a line that are no assignment. */
+interface Commands {
+  readonly text: string;
+  /** Offset in the text. */
+  readonly from: number;
+}
+
 function* assignments(text: string): Generator<Assignment> {
+  for (const piece of pieces(text)) if ('key' in piece) yield piece;
+}
+
+function* pieces(text: string): Generator<Assignment | Commands> {
   let at = 0;
+  let place: Place = { depth: 0, goesOn: false };
   while (at < text.length) {
     HEAD.lastIndex = at;
     const head = HEAD.exec(text);
     if (head === null) {
-      at = endOfCommand(text, at) + 1;
+      const end = endOfCommand(text, at);
+      const commands = text.slice(at, end);
+      yield { text: commands, from: at };
+      place = placeAfter(commands, place);
+      at = end + 1;
       continue;
     }
     const start = HEAD.lastIndex;
     const end = endOfValue(text, start);
-    yield { key: head[1] ?? '', raw: text.slice(start, end), from: at, start, end };
+    const plain = place.depth === 0 && !place.goesOn;
+    yield { key: head[1] ?? '', raw: text.slice(start, end), from: at, start, end, plain };
+    place = { ...place, goesOn: false };
     SEPARATOR.lastIndex = end;
     SEPARATOR.exec(text);
     at = SEPARATOR.lastIndex;
+  }
+}
+
+/** Where in the commands of a shell something stands. */
+interface Place {
+  /** Of compound commands. */
+  readonly depth: number;
+  /** What came before wants another command: `&&`, `then`. */
+  readonly goesOn: boolean;
+}
+
+const OPENING = ['if', 'while', 'until', 'for', 'case', 'select'];
+const CLOSING = ['fi', 'done', 'esac'];
+/** A command follows them. */
+const LEADING = ['if', 'while', 'until', 'then', 'do', 'else', 'elif', '!', '{', '&&', '||', '|', ';', '&', ';;'];
+/** Of these the command may stand on a later line. */
+const UNFINISHED = LEADING.filter((word) => ![';', '&'].includes(word));
+
+/** Also for a line that holds no command at all. */
+function placeAfter(commands: string, { depth, goesOn }: Place): Place {
+  let deep = depth;
+  let last = '';
+  for (const word of wordsOf(commands)) {
+    const isCommand = last === '' || LEADING.includes(last) || last.endsWith(')');
+    if (word === '{' || (isCommand && OPENING.includes(word))) deep++;
+    if (word === '}' || (isCommand && CLOSING.includes(word))) deep = Math.max(deep - 1, 0);
+    last = word;
+  }
+  // The pattern of a `case` ends with a parenthesis.
+  return { depth: deep, goesOn: last === '' ? goesOn : UNFINISHED.includes(last) || last.endsWith(')') };
+}
+
+/** Words and operators, without comments. */
+function* wordsOf(commands: string): Generator<string> {
+  for (let at = 0; at < commands.length;) {
+    const operator = /^(?:&&|\|\||;;|[;&|])/.exec(commands.slice(at, at + 2))?.[0];
+    if (operator !== undefined) yield operator;
+    if (commands[at] === '#') at = lineEnd(commands, at);
+    else if (operator !== undefined) at += operator.length;
+    else if (/\s/.test(commands[at] ?? '')) at++;
+    else {
+      const end = Math.max(endOfValue(commands, at), at + 1);
+      yield commands.slice(at, end);
+      at = end;
+    }
   }
 }
 
@@ -132,31 +197,65 @@ export function readShellFile(text: string): ReadonlyMap<string, string> {
 }
 
 /**
- * The text with `key` set: in the place of its last assignment, or at the end. `value` stands in double quotes, unless
+ * The first command that sets a key for which `matches` holds, as in `[ -e /x ] && KEY=1`, or reads another file, where
+ * that counts: only a shell can say what comes of it. `line` counts from 1.
+ */
+export function hiddenSetting(
+  text: string,
+  matches: (key: string) => boolean,
+  sources: boolean,
+): { readonly command: string; readonly line: number } | null {
+  for (const piece of pieces(text)) {
+    if ('key' in piece) continue;
+    const words = [...wordsOf(piece.text)];
+    const sets = words.some((word) => {
+      const key = /^([A-Za-z_]\w*(?:\[\w*\])?)\+?=/.exec(word)?.[1];
+      return key !== undefined && matches(key);
+    });
+    const reads = words.some(
+      (word, at) => /^(?:\.|source)$/.test(word) && (at === 0 || LEADING.includes(words[at - 1] ?? '')),
+    );
+    if (sets || (sources && reads)) {
+      return { command: piece.text.trim(), line: text.slice(0, piece.from).split('\n').length };
+    }
+  }
+  return null;
+}
+
+/**
+ * The text with `key` set: in the place of its last assignment, or at the end, also where that one need not be run. `value` stands in double quotes, unless
  * `quote` says otherwise (`array`: one element a line of the value, each in single quotes). It must come from a checked
  * address, name or number: what a shell would expand is escaped all the same.
  */
 export function setShellKey(text: string, key: string, value: string, quote: Quote = 'double'): string {
   const written = quoted(value, quote);
   const last = [...assignments(text)].findLast((assignment) => assignment.key === key);
-  if (last === undefined) return `${text === '' || text.endsWith('\n') ? text : `${text}\n`}${key}=${written}\n`;
+  if (last?.plain !== true) return `${text === '' || text.endsWith('\n') ? text : `${text}\n`}${key}=${written}\n`;
   if (unquoted(last.raw) === value) return text;
   return text.slice(0, last.start) + written + text.slice(last.end);
 }
 
-/** The text without what assigns a key for which `matches` holds: with its line, unless there is more on that. */
+/**
+ * The text without what assigns a key for which `matches` holds: with its line, unless there is more on that. What others
+ * wait for leaves `:` in its place, the command that does nothing: without it, the next one would be what `&&` guards.
+ */
 export function removeShellKeys(text: string, matches: (key: string) => boolean): string {
   let result = '';
   let kept = 0;
-  for (const { key, from, end } of assignments(text)) {
+  for (const { key, from, end, plain } of assignments(text)) {
     if (!matches(key)) continue;
     const last = lineEnd(text, end);
-    const begins = from === 0 || text[from - 1] === '\n';
-    const alone = begins && /^[\s;]*(#.*)?$/.test(text.slice(end, last));
+    const behind = text.slice(end, last);
+    const isLine = (from === 0 || text[from - 1] === '\n') && /^[\s;]*(#.*)?$/.test(behind);
+    // A command in whose environment it stands, or a further assignment, stays as it is.
+    const isNeeded = /^[ \t]*[&|]/.test(behind) || (!plain && /^\s*([;#]|$)/.test(behind));
     SEPARATOR.lastIndex = end;
     SEPARATOR.exec(text);
     result += text.slice(kept, from);
-    kept = alone ? Math.min(last + 1, text.length) : SEPARATOR.lastIndex;
+    if (isNeeded) {
+      result += `${/^[ \t]*/.exec(text.slice(from))?.[0] ?? ''}:`;
+      kept = end;
+    } else kept = isLine ? Math.min(last + 1, text.length) : SEPARATOR.lastIndex;
   }
   return result + text.slice(kept);
 }

@@ -65,6 +65,8 @@ export function rivalIn(path: string, text: string, devices: readonly string[], 
         const renaming = rest.find((pair) => pair.split('=', 1)[0] === device || isPatternOf(pair, device));
         return renaming === undefined ? null : `given another name by "rename ${renaming}"`;
       }
+      const other = isOther && rest[0] === 'ifup' ? rest.find((one) => one.startsWith(`${device}=`)) : undefined;
+      if (other !== undefined) return `given another definition by "${words.join(' ')}"`;
       const taking = word === 'mapping' || isUp(word) ? rest.find(takes(word, device)) : undefined;
       return taking === undefined ? null : `given another name by "${word} ${taking}"`;
     };

@@ -92,7 +92,8 @@ function take(stanza: Stanza, words: readonly string[], name: string, boot: Kern
   const [first = ''] = rest;
   if (!stanza.isOwn) {
     if (/^(up|post-up|pre-up)$/.test(word)) {
-      stanza.up.push(...commandsOf(rest).filter((command) => command.includes(name)));
+      const isAbout = (one: string): boolean => one.split(':', 1)[0] === name;
+      stanza.up.push(...commandsOf(rest).filter((command) => command.some(isAbout)));
     }
     return;
   }
@@ -132,6 +133,7 @@ function take(stanza: Stanza, words: readonly string[], name: string, boot: Kern
 function commandsOf(words: readonly string[]): readonly (readonly string[])[] {
   return words
     .join(' ')
+    .replace(/^(?:\/bin\/)?(?:ba|da)?sh -c (["'])(.*)\1$/, '$2')
     .split(/\s*(?:&&|\|\||;)\s*/)
     .map((command) => command.split(/\s+/).filter((word) => word !== ''))
     .map((command) => command.map((word) => word.replace(/^(["'])([\w.:/-]+)\1$/, '$2')));

@@ -66,13 +66,14 @@ export class KernelBoot extends BootBuilder {
 
   /**
    * A command, wherever its program lies, as far as it is about the device `name`: of iproute2's `ip` addresses, routes, MTU
-   * and what the device is a port of, and of bridge-utils, Open vSwitch and ifenslave the last. Returns whether it is one
+   * and what the device is a port of, of bridge-utils, Open vSwitch and ifenslave the last, and of `ifconfig` addresses of
+   * IPv4. Returns whether it is one
    * of these; another one does nothing.
    */
   obey([path = '', ...words]: readonly string[], name: string): boolean {
     const program = path.slice(path.lastIndexOf('/') + 1);
     // A route without a device is that of whoever has the command.
-    if (program !== 'ip' && !words.includes(name)) return false;
+    if (program !== 'ip' && !words.some((word) => word.split(':', 1)[0] === name)) return false;
     const plain = words.filter((word) => !word.startsWith('-'));
     switch (program) {
       case 'ip':
@@ -88,9 +89,21 @@ export class KernelBoot extends BootBuilder {
       case 'ifenslave':
         if (plain.indexOf(name) >= 1) this.#isPort = !words.some((word) => word === '-d' || word === '--detach');
         return true;
+      case 'ifconfig':
+        this.#obeyIfconfig(plain, name);
+        return true;
       default:
         return false;
     }
+  }
+
+  /** `ifconfig eth0:1 10.0.0.9 netmask 255.255.255.0`, also with the prefix in the address. */
+  #obeyIfconfig([device = '', ...words]: readonly string[], name: string): void {
+    const [alone] = device.split(':', 1);
+    const address = words.find((word) => /^\d+\.\d+\.\d+\.\d+(\/\d+)?$/.test(word));
+    const mask = words.includes('netmask') ? words[words.indexOf('netmask') + 1] : undefined;
+    const isUp = address !== undefined && words[words.indexOf(address) - 1] !== 'del';
+    if (alone === name && isUp) this.addAddress(address, mask);
   }
 
   #obeyIp(words: readonly string[], name: string): void {
@@ -100,15 +113,17 @@ export class KernelBoot extends BootBuilder {
     const options = words.slice(0, Math.max(start, 0));
     const family = options.some((word) => word === '-6' || word === 'inet6') ? 6 : null;
     const [object = '', verb = '', ...rest] = words.slice(Math.max(start, 0));
-    const isAdding = /^(add|replace|append|prepend|change|chg)$/.test(verb);
+    // It takes the beginning of a word for the word.
+    const isOneOf = (...verbs: readonly string[]): boolean => verb !== '' && verbs.some((one) => one.startsWith(verb));
+    const isAdding = isOneOf('add', 'replace', 'append', 'prepend', 'change', 'chg');
     if (object === '') return;
     if ('address'.startsWith(object)) {
       const { address, device } = ipAddress(rest);
       if (device !== name || address === null) return;
       if (isAdding) this.addAddress(address);
-      else if (verb.startsWith('del')) this.removeAddress(address);
+      else if (isOneOf('delete')) this.removeAddress(address);
     } else if ('route'.startsWith(object) && isAdding) this.addIpRoute(rest, name, family);
-    else if ('link'.startsWith(object) && verb === 'set') this.#setLink(rest, name);
+    else if ('link'.startsWith(object) && isOneOf('set')) this.#setLink(rest, name);
   }
 
   #setLink(words: readonly string[], name: string): void {
@@ -118,7 +133,8 @@ export class KernelBoot extends BootBuilder {
     if (device !== name) return;
     const mtu = after('mtu');
     if (mtu !== undefined) this.mtu = Number(mtu);
-    if (after('master') !== undefined) this.#isPort = true;
+    // In another network namespace, under another name or in a VRF it is none that the host can mean, either.
+    if (['master', 'vrf', 'netns', 'name'].some((key) => after(key) !== undefined)) this.#isPort = true;
     if (words.includes('nomaster')) this.#isPort = false;
   }
 

@@ -30,7 +30,9 @@ function bootsOf(taker: Taker): readonly Boot[] {
 function bootOf({ path, dropIns, settings }: Taker, takesBack: boolean): Boot {
   const by = [path, ...dropIns].join(', ');
   const boot = new BootBuilder();
-  if (!isBroughtUp(settings)) return boot.done(by);
+  // What stands on a port is no way into the machine.
+  const isPort = ['Bridge', 'Bond', 'BatmanAdvanced'].some((key) => valueOf(settings, ['Network'], [key]) !== '');
+  if (isPort || !isBroughtUp(settings)) return boot.done(by);
   const { addresses, routes } = staticOf(settings, takesBack);
   for (const address of addresses) boot.addAddress(address);
   for (const { to, gateway, metric } of routes) boot.addRoute(to, gateway, metric);

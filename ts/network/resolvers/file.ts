@@ -12,8 +12,9 @@ export const file: Maker = {
     return writeIfChanged(facts, RESOLV_CONF, resolvFile(facts.files.get(RESOLV_CONF) ?? '', servers), 0o644);
   },
 
-  afterBoot({ files }) {
-    return { servers: serversIn(files.get(RESOLV_CONF) ?? '').slice(0, LIMIT) };
+  // Who is told writes the file anew, as netifrc does.
+  afterBoot({ files }, told) {
+    return { servers: (told.length > 0 ? told : serversIn(files.get(RESOLV_CONF) ?? '')).slice(0, LIMIT) };
   },
 };
 

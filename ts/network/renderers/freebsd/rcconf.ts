@@ -24,6 +24,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../address.js';
+import { refuseHidden } from '../hidden.js';
 import { syntaxChecks } from '../syntax.js';
 import { fnmatch } from '../../formats/glob.js';
 import { interfacesIn, withBlock } from '../../formats/block.js';
@@ -171,6 +172,11 @@ function changes(facts: NetworkFacts, routes: readonly OwnRoute[]): readonly Fil
   const { interfaces, files } = facts;
   const old = new Map(PATHS.flatMap((path) => [...readShellFile(files.get(path) ?? '')]));
   const isOurs = ownKeys(interfaces, routes, old);
+  refuseHidden(
+    "FreeBSD's rc.conf",
+    PATHS.map((path) => [path, files.get(path) ?? '']),
+    isOurs,
+  );
   const texts = new Map(
     PATHS.filter((path) => path === MAIN || files.has(path)).map((path) => [
       path,

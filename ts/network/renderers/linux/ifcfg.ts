@@ -13,6 +13,7 @@
  *   resolv.conf by their beginnings and never removes one; a plain resolv.conf is therefore written as well.
  */
 import { AgentError } from '../../../api/errors.js';
+import { refuseHidden } from '../hidden.js';
 import { syntaxChecks } from '../syntax.js';
 import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementLines, listenAsWanted } from './advertisements.js';
@@ -135,9 +136,11 @@ function configFiles(facts: NetworkFacts, config: InterfaceConfig): readonly Fil
   const found = definitions(facts, config);
   const base = found.find((file) => !isAlias(config.nic, file));
   refusePort(facts, config, found);
+  const keys = keysOf(facts);
+  refuseHidden('the initscripts', base === undefined ? [] : [[base.path, base.text]], keys.owned, 'sources');
   const values = valuesOf(facts, config, base);
   return [
-    ...writeIfChanged(facts, path, withKeys(base?.text, config.label, values, keysOf(facts)), 0o644),
+    ...writeIfChanged(facts, path, withKeys(base?.text, config.label, values, keys), 0o644),
     ...found.filter((file) => file.path !== path).map((file): FileChange => ({ type: 'remove', path: file.path })),
   ];
 }

@@ -10,7 +10,7 @@ import { AgentError } from '../../../api/errors.js';
 import type { Argv, FileChange } from '../../../api/host.js';
 import { advertisementCommands, listenAsWanted } from './advertisements.js';
 import { type Address, type Family, dottedMask, familyOf } from '../../address.js';
-import { blockOf, withBlock } from '../../formats/block.js';
+import { blockOf, withBlock, withEmptyBlock } from '../../formats/block.js';
 import { DEFAULTS, deviceOf, excludes, followSources, isUp, logicalLines, rivalIn } from '../../owners/ifupdown.js';
 import {
   type Action,
@@ -193,10 +193,27 @@ function isBusybox({ present }: NetworkFacts): boolean {
 }
 
 function mainFile(facts: NetworkFacts, names: readonly string[]): string {
-  const kept = retire(withBlock(facts.files.get(MAIN) ?? '', ''), names);
+  const kept = retire(withEmptyBlock(facts.files.get(MAIN) ?? ''), names);
   const loopback = [kept, ...parts(facts).map(([, text]) => text)].some((text) => /^\s*iface\s+lo\b/m.test(text));
   const stanzas = [...(loopback ? [] : ['auto lo\niface lo inet loopback\n']), ...facts.interfaces.map(stanzasOf)];
-  return withBlock(kept, stanzas.join('\n'));
+  return withBlock(kept, stanzas.join('\n'), placeFor(kept, names));
+}
+
+/**
+ * Where the first line stands that brought one of our devices up: `ifup -a` goes by the order of these, and another device
+ * may need a route of ours. Without any, the end.
+ */
+function placeFor(kept: string, names: readonly string[]): number {
+  const lines = kept.split('\n');
+  const retiredUp = (line: string): boolean => {
+    const [word = '', ...rest] = line.startsWith(RETIRED) ? line.slice(RETIRED.length).trim().split(/\s+/) : [];
+    return isUp(word) && rest.some((name) => names.includes(deviceOf(name)));
+  };
+  const first = lines.findIndex(retiredUp);
+  if (first < 0) return kept.length;
+  // What was on one line with the loopback comes behind it.
+  const place = /^\s*(?:auto|allow-\S+)\s(?:.*\s)?lo(?:\s|$)/.test(lines[first + 1] ?? '') ? first + 2 : first;
+  return lines.slice(0, place).reduce((length, line) => length + line.length + 1, 0);
 }
 
 function retireElsewhere(facts: NetworkFacts, names: readonly string[]): readonly FileChange[] {

@@ -9,6 +9,7 @@
  * not netifrc's business: they are turned off by a drop-in of sysctl.d(5).
  */
 import { AgentError } from '../../../api/errors.js';
+import { refuseHidden } from '../hidden.js';
 import { syntaxChecks } from '../syntax.js';
 import type { FileChange } from '../../../api/host.js';
 import { USUAL_NAMES, advertisementLines, listenAsWanted } from './advertisements.js';
@@ -186,10 +187,12 @@ function suffix(name: string): string {
 }
 
 /** The text without our block and without what it is about to say. */
-function foreign(text: string, interfaces: readonly InterfaceConfig[]): string {
+function foreign(path: string, text: string, interfaces: readonly InterfaceConfig[]): string {
   const owners = interfaces.flatMap(({ nic }) => [suffix(nic.name), nic.mac.replaceAll(':', '').toUpperCase()]);
   const ours = new Set(owners.flatMap((owner) => VARIABLES.map((variable) => `${variable}_${owner}`)));
-  return removeShellKeys(withBlock(text, ''), (key) => ours.has(key.replace(/\[.*/, '')));
+  const isOurs = (key: string): boolean => ours.has(key.replace(/\[.*/, ''));
+  refuseHidden('netifrc', [[path, text]], isOurs);
+  return removeShellKeys(withBlock(text, ''), isOurs);
 }
 
 function elsewhere(facts: NetworkFacts): readonly FileChange[] {
@@ -197,7 +200,7 @@ function elsewhere(facts: NetworkFacts): readonly FileChange[] {
     const path = `${MAIN}.${config.nic.name}`;
     const text = facts.files.get(path);
     if (text === undefined) return [];
-    return writeIfChanged(facts, path, withoutIpv6(foreign(text, facts.interfaces), config), 0o644);
+    return writeIfChanged(facts, path, withoutIpv6(foreign(path, text, facts.interfaces), config), 0o644);
   });
 }
 
@@ -212,7 +215,7 @@ function withoutIpv6(text: string, { nic, dhcp4, auto6 }: InterfaceConfig): stri
 }
 
 function mainFile(facts: NetworkFacts): readonly FileChange[] {
-  const kept = foreign(facts.files.get(MAIN) ?? '', facts.interfaces);
+  const kept = foreign(MAIN, facts.files.get(MAIN) ?? '', facts.interfaces);
   const others = readShellFile(kept);
   const texts = facts.interfaces.map((config) => definition(config, others, facts));
   return writeIfChanged(facts, MAIN, withBlock(kept, texts.join('\n')), 0o644);

@@ -24,6 +24,7 @@ import {
   parseAddress,
   parsePrefix,
 } from '../../address.js';
+import { refuseHidden } from '../hidden.js';
 import { syntaxChecks } from '../syntax.js';
 import { listenAsWanted } from './advertisements.js';
 import { blockOf, withBlock } from '../../formats/block.js';
@@ -159,6 +160,7 @@ function confText(text: string, interfaces: readonly InterfaceConfig[], isOld: b
   const slots = slotsFor(interfaces, all, foreign);
   const ours = new Set(slots.flatMap(({ index }) => KEYS.map((key) => `${key}[${index}]`)));
   for (const family of FAMILIES) if (isOwnDefault(family, slots, all)) ours.add(GATEWAYS[family]);
+  refuseHidden("Slackware's rc.inet1", [[CONF, text]], (key) => ours.has(key));
   const kept = removeShellKeys(text, (key) => ours.has(key));
   const last = Math.max(...slots.map(({ index }) => index));
   const limit = last < limitOf(foreign) ? '' : assigned('MAXNICS', String(last + 1));
