@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** Composition starts here: finds the subcommand, runs it, and turns what it throws into an exit code. */
-import { AgentError, messageOf } from './api/errors.js';
+import { AgentError, messageOf, codeOf } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';
 import { SUBCOMMANDS } from './cli/index.js';
 
@@ -45,6 +45,6 @@ function explain(error: unknown, name: string | undefined): number {
   process.stderr.write(`guestwire: ${messageOf(error)}\n`);
   if (error instanceof AgentError && error.code === 'GW_CONFIG_INVALID') return EXIT.config;
   if (error instanceof AgentError && error.code === 'GW_STATE_IN_USE') return EXIT.inUse;
-  const code = (error as { code?: unknown } | null)?.code;
+  const code = codeOf(error);
   return code === 'XS_NO_ENDPOINT' || code === 'GW_WIRE_ABSENT' ? EXIT.unavailable : EXIT.failure;
 }

@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, destination, pino } from 'pino';
-import { AgentError } from '../api/errors.js';
+import { AgentError, codeOf } from '../api/errors.js';
 import { isTerminal } from '../host/system.js';
 
 export interface LogOptions {
@@ -82,11 +82,11 @@ export interface ErrorDescription {
 /** An error without its message, which may quote a request: `JSON.parse`, for one, prints the text it stumbled over. */
 export function describeError(error: unknown): ErrorDescription {
   if (!(error instanceof Error)) return { type: typeof error };
-  const code: unknown = (error as { code?: unknown }).code;
+  const code = codeOf(error);
   const frames = (error.stack ?? '').split('\n').flatMap((line) => /^ {4}at (.*)$/.exec(line)?.slice(1) ?? []);
   return {
     type: error.name,
-    ...(typeof code === 'string' ? { code } : {}),
+    ...(code === null ? {} : { code }),
     // An error of the table says all in its code; its origin is known.
     ...(error instanceof AgentError ? {} : { at: frames.slice(0, 8) }),
   };

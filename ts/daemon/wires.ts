@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CommunicationModule, Transport } from '../api/communication.js';
-import { AGENT_ERRORS, AgentError, messageOf } from '../api/errors.js';
+import { AGENT_ERRORS, AgentError, messageOf, codeOf } from '../api/errors.js';
 import { configError } from './config.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
@@ -134,6 +134,6 @@ function whyNone(outcomes: readonly { readonly name: string; readonly failure: u
 
 /** Whether a module means that this machine has no such wire. */
 function isAbsence(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code;
+  const code = codeOf(error);
   return code === 'GW_WIRE_ABSENT' || code === 'XS_NO_ENDPOINT';
 }

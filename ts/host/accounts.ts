@@ -7,9 +7,9 @@ import {
 import { type Accounts, AgentError, Secret } from '../api/index.js';
 import { type KeyExchange } from '../crypto/password.js';
 import { type SealedExchange } from '../crypto/sealed.js';
+import { codeOf } from '../api/errors.js';
 import { LockBusyError, PWD_LOCK, realPath, takeLockFiles } from './lock-files.js';
 import { reason } from './reason.js';
-import { errorCode } from './system-error.js';
 
 /** How long lckpwdf(3) waits, too. Milliseconds. */
 const LOCK_TIMEOUT = 15_000;
@@ -56,7 +56,7 @@ async function lockPasswordFiles(root: string, timeout: number): Promise<AsyncDi
 function whyNotLocked(error: unknown, timeout: number): readonly [path: string, why: string] {
   const waited = `waited for ${timeout / 1000} s`;
   if (error instanceof LockBusyError) return [error.path, `${error.message}; ${waited}`];
-  if (errorCode(error) === 'LOCK_TIMEOUT') return [PWD_LOCK, `another program holds it; ${waited}`];
+  if (codeOf(error) === 'LOCK_TIMEOUT') return [PWD_LOCK, `another program holds it; ${waited}`];
   return [PWD_LOCK, reason(error)];
 }
 
@@ -74,7 +74,7 @@ export function createKeyExchange(): KeyExchange {
         return new Secret(bytes.subarray(0, native.finish(peerPublicKey, bytes)));
       } catch (cause) {
         const wanted = 'a decimal number between 2 and p-2';
-        const got = errorCode(cause) === 'DH_OUT_OF_RANGE' ? 'a number out of range' : 'something else';
+        const got = codeOf(cause) === 'DH_OUT_OF_RANGE' ? 'a number out of range' : 'something else';
         throw new AgentError('GW_ARGUMENT_INVALID', ['public key', wanted, got], { cause });
       }
     },
@@ -103,7 +103,7 @@ export function createSealedExchange(): SealedExchange {
       try {
         return new Secret(bytes.subarray(0, native.open(message, bytes)));
       } catch (cause) {
-        if (errorCode(cause) !== 'SEAL_BROKEN') throw cause;
+        if (codeOf(cause) !== 'SEAL_BROKEN') throw cause;
         throw new AgentError('GW_PASSWORD_UNREADABLE', ['sealed with another key, or changed on the way'], { cause });
       }
     },
@@ -117,7 +117,7 @@ function agree(peerPublicKey: Uint8Array, work: () => void): void {
   try {
     work();
   } catch (cause) {
-    const code = errorCode(cause);
+    const code = codeOf(cause);
     if (code !== 'DH_BAD_LENGTH' && code !== 'DH_LOW_ORDER') throw cause;
     const got = code === 'DH_LOW_ORDER' ? 'a point of low order' : `${peerPublicKey.length} bytes`;
     throw new AgentError('GW_ARGUMENT_INVALID', ['public key', '32 bytes of X25519', got], { cause });

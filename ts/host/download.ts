@@ -6,8 +6,8 @@ import { type IncomingMessage, get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import type { Logger } from 'pino';
 import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { reason } from './reason.js';
-import { errorCode } from './system-error.js';
 import { trustedCertificates } from './certificates.js';
 
 const MAX_REDIRECTS = 5;
@@ -102,9 +102,7 @@ function aborted(why: unknown): string {
 
 function failure(cause: unknown): string {
   // Of a name with several addresses none of which could be reached, Node tells no more.
-  return reason(cause) === ''
-    ? `the server cannot be reached: ${errorCode(cause) ?? 'no reason known'}`
-    : reason(cause);
+  return reason(cause) === '' ? `the server cannot be reached: ${codeOf(cause) ?? 'no reason known'}` : reason(cause);
 }
 
 /** The response with the file itself, after at most five redirects; null when there is none. */
@@ -142,7 +140,7 @@ function respond(url: URL, trust: Trust | null, { signal }: TransferLimits): Pro
       url.protocol === 'https:' ? httpsGet(url, { ...options, ...trust }, resolve) : httpGet(url, options, resolve);
     // Not once: an error without a listener would end the agent.
     sent.on('error', (error) => {
-      reject(errorCode(error) === 'ECONNRESET' ? new Error('the server hung up before it answered') : error);
+      reject(codeOf(error) === 'ECONNRESET' ? new Error('the server hung up before it answered') : error);
     });
   });
 }
@@ -162,7 +160,7 @@ async function* received(response: IncomingMessage, { maxSize }: TransferLimits)
     }
   } catch (cause) {
     // What came and was not asked for yet is lost with the connection.
-    throw CUT.has(errorCode(cause) ?? '') ? endedEarly(size + response.readableLength, response, cause) : cause;
+    throw CUT.has(codeOf(cause) ?? '') ? endedEarly(size + response.readableLength, response, cause) : cause;
   }
   if (!response.complete) throw endedEarly(size, response);
 }

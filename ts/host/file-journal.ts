@@ -10,10 +10,11 @@ import {
   PrivateDirectory,
 } from '#binding';
 import type { Recovered } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { makeDirectories } from './make-directories.js';
 import { reason } from './reason.js';
 import { syncDirectory } from './durable.js';
-import { absent, errorCode } from './system-error.js';
+import { absent } from './system-error.js';
 
 /** What stood at a path before a change. */
 export type Before =
@@ -211,7 +212,7 @@ export class FileJournal {
       const restored = (await isOurs(entry, place)) && (await this.#restore(entry, place));
       return { restored: restored ? [path] : [], left: [], mayPass: false };
     } catch (error) {
-      const mayPass = !NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '');
+      const mayPass = !NOT_TO_BE_FOLLOWED.includes(codeOf(error) ?? '');
       const backup = entry.before.type === 'file' ? join(this.#directory, entry.before.backup) : null;
       return { restored: [], left: [{ path, reason: reason(error), backup }], mayPass };
     } finally {
@@ -263,7 +264,7 @@ export class FileJournal {
   async #removeDirectories(): Promise<void> {
     for (const path of this.#manifest.directories.toReversed()) {
       await this.#tree.removeDirectory(path).catch((error: unknown) => {
-        if (!NOT_TO_BE_FOLLOWED.includes(errorCode(error) ?? '')) absent(error);
+        if (!NOT_TO_BE_FOLLOWED.includes(codeOf(error) ?? '')) absent(error);
       });
     }
   }

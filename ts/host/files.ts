@@ -3,9 +3,9 @@ import { access, constants } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type FileMarks, type FilePlace, FileTree, type FileTarget } from '#binding';
 import { AgentError, type Commit, type FileChange, type Files, type Recovered } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { FileJournal, type JournalEntry, KEPT_SETS, type Before, sha256, sum } from './file-journal.js';
 import { reason } from './reason.js';
-import { errorCode } from './system-error.js';
 
 const DEFAULT_DIRECTORY_MODE = 0o755;
 /** Of a file's name, how much goes into its temporary one: that must not exceed the 255 bytes of a name either. */
@@ -52,7 +52,7 @@ async function shown<T>(path: string, work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (cause) {
-    if (!['FILE_REFUSED', 'EACCES'].includes(errorCode(cause) ?? '')) throw cause;
+    if (!['FILE_REFUSED', 'EACCES'].includes(codeOf(cause) ?? '')) throw cause;
     throw new AgentError('GW_FILE_UNREADABLE', [path, reason(cause)], { cause });
   }
 }
@@ -76,7 +76,7 @@ async function sealed(root: string, inside: string | null): Promise<string | nul
     await access(join(root, inside), constants.W_OK);
     return null;
   } catch (cause) {
-    return SEALS[errorCode(cause) ?? ''] ?? null;
+    return SEALS[codeOf(cause) ?? ''] ?? null;
   }
 }
 
@@ -361,7 +361,7 @@ async function atPath<T>(change: FileChange, work: () => Promise<T>): Promise<T>
     return await work();
   } catch (cause) {
     if (cause instanceof AgentError) throw cause;
-    const code = errorCode(cause) === 'FILE_REFUSED' ? 'GW_FILE_REFUSED' : 'GW_FILE_FAILED';
+    const code = codeOf(cause) === 'FILE_REFUSED' ? 'GW_FILE_REFUSED' : 'GW_FILE_FAILED';
     throw new AgentError(code, [change.path, reason(cause)], { cause });
   }
 }

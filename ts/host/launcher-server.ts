@@ -5,6 +5,7 @@ import { Secret, messageOf } from '../api/index.js';
 import { Channel, type Message } from './channel.js';
 import type { Launch, Launched } from './launcher.js';
 import { runProgram } from './processes.js';
+import { codeOf } from '../api/errors.js';
 
 const STDIN = 0;
 
@@ -28,6 +29,6 @@ async function launch({ header, payload }: Message, signal: AbortSignal): Promis
   try {
     return await runProgram(argv, { stdin, environment, timeout }, signal);
   } catch (error) {
-    return { failure: messageOf(error), code: (error as NodeJS.ErrnoException).code ?? 'UNKNOWN' };
+    return { failure: messageOf(error), code: codeOf(error) ?? 'UNKNOWN' };
   }
 }

@@ -3,7 +3,8 @@ import { link, open, rm, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FileLock, FileTree } from '#binding';
-import { absent, errorCode } from './system-error.js';
+import { codeOf } from '../api/errors.js';
+import { absent } from './system-error.js';
 
 /** The file that lckpwdf(3) locks. */
 export const PWD_LOCK = '/etc/.pwd.lock';
@@ -66,7 +67,7 @@ async function takeLockFile(path: string, real: string, staged: string, deadline
       await link(staged, real);
       return;
     } catch (error) {
-      if (errorCode(error) !== 'EEXIST') throw error;
+      if (codeOf(error) !== 'EEXIST') throw error;
     }
     const holder = await readHolder(real);
     if (holder === null) continue;
@@ -112,7 +113,7 @@ export async function realPath(root: string, path: string): Promise<string> {
  */
 async function readHolder(real: string): Promise<string | null> {
   const file = await open(real, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (error: unknown) => (errorCode(error) === 'ELOOP' ? UNKNOWN : absent(error)),
+    (error: unknown) => (codeOf(error) === 'ELOOP' ? UNKNOWN : absent(error)),
   );
   if (file === null || file === UNKNOWN) return file;
   try {
@@ -144,6 +145,6 @@ function isOver(holder: string): boolean {
     process.kill(id, 0);
     return false;
   } catch (error) {
-    return errorCode(error) === 'ESRCH';
+    return codeOf(error) === 'ESRCH';
   }
 }

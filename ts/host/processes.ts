@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { type Argv, type Processes, type RunOptions, type RunResult, Secret } from '../api/index.js';
 import { Launcher } from './launcher.js';
 import { ScratchDirectory } from './scratch-directory.js';
+import { codeOf } from '../api/errors.js';
 
 const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 const DEFAULT_TIMEOUT = 60_000;
@@ -117,7 +118,7 @@ function killGroup(pid: number | undefined): void {
     process.kill(-pid, 'SIGKILL');
   } catch (error) {
     // The group ended in the meantime.
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if (codeOf(error) !== 'ESRCH') throw error;
   }
 }
 

@@ -1,6 +1,6 @@
 /** Why the system refused, in words that an administrator can act on. */
 import { messageOf } from '../api/index.js';
-import { errorCode } from './system-error.js';
+import { codeOf } from '../api/errors.js';
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
@@ -36,7 +36,7 @@ const RAW = / \(os error \d+\)$/;
 
 /** In words: those of the error itself, unless they are only the system's. */
 export function reason(error: unknown): string {
-  return (isRaw(error) ? reasonOfCode(errorCode(error) ?? '') : null) ?? messageOf(error).replace(RAW, '');
+  return (isRaw(error) ? reasonOfCode(codeOf(error) ?? '') : null) ?? messageOf(error).replace(RAW, '');
 }
 
 /** Whether nobody has put it into words yet: an error of a call of Node's, or of the addon's. */

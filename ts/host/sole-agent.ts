@@ -2,8 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { makeDirectories } from './make-directories.js';
-import { errorCode } from './system-error.js';
 
 const NAME = 'agent.lock';
 /** An agent that is stopped may take a moment to be gone when the next one starts. Milliseconds. */
@@ -22,7 +22,7 @@ export async function becomeSoleAgent(directory: string): Promise<void> {
   try {
     held.push(await FileLock.acquire(path, PATIENCE));
   } catch (cause) {
-    if (errorCode(cause) !== 'LOCK_TIMEOUT') throw cause;
+    if (codeOf(cause) !== 'LOCK_TIMEOUT') throw cause;
     const pid = (await readFile(path, 'utf8').catch(() => '')).trim();
     const holder = /^\d+$/.test(pid) ? `another guestwire, process ${pid},` : 'another guestwire';
     throw new AgentError('GW_STATE_IN_USE', [directory, holder], { cause });

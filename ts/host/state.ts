@@ -3,10 +3,11 @@ import { lstat, open, readFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FileLock } from '#binding';
 import { AgentError, type State, type StateFile } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { makeDirectories } from './make-directories.js';
 import { syncDirectory, writePrivate } from './durable.js';
 import { reason } from './reason.js';
-import { absent, errorCode } from './system-error.js';
+import { absent } from './system-error.js';
 
 /** How long another program of ours may take: a reset of the network with a rollback is the longest. Milliseconds. */
 const LOCK_TIMEOUT = 120_000;
@@ -76,7 +77,7 @@ export function createState(directory: string): State {
       const lock = await make(`${name}.lock`)
         .then(() => FileLock.acquire(path, LOCK_TIMEOUT))
         .catch((cause: unknown) => {
-          const busy = errorCode(cause) === 'LOCK_TIMEOUT';
+          const busy = codeOf(cause) === 'LOCK_TIMEOUT';
           throw failure(path, busy ? new Error('another guestwire has held it for two minutes', { cause }) : cause);
         });
       try {

@@ -1,12 +1,9 @@
 /** Errors of the system, by their codes. */
+import { codeOf } from '../api/errors.js';
 
 /** Null for an error that means that there is nothing; rethrows any other. For `catch`. */
 export function absent(error: unknown): null {
-  const code = errorCode(error);
+  const code = codeOf(error);
   if (code === 'ENOENT' || code === 'ENOTDIR') return null;
   throw error;
-}
-
-export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 }

@@ -2,7 +2,7 @@
 import { type FileHandle, constants, open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { fstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { AgentError } from '../api/errors.js';
+import { AgentError, codeOf } from '../api/errors.js';
 import { makeDirectories } from './make-directories.js';
 import { reason } from './reason.js';
 
@@ -59,7 +59,7 @@ export function isThere(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return false;
+    if (codeOf(error) === 'ENOTDIR') return false;
     throw error;
   }
 }
@@ -69,7 +69,7 @@ export function isDirectory(path: string): boolean | null {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? null;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return null;
+    if (codeOf(error) === 'ENOTDIR') return null;
     throw error;
   }
 }

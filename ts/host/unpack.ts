@@ -6,8 +6,9 @@ import { Transform, type Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { type Extract, extract } from 'tar-stream';
 import { AgentError, messageOf } from '../api/index.js';
+import { codeOf } from '../api/errors.js';
 import { syncDirectory } from './durable.js';
-import { absent, errorCode } from './system-error.js';
+import { absent } from './system-error.js';
 
 const MAX_ENTRIES = 4096;
 const NEEDED = ['dist/guestwire.js', 'native/binding.js', 'package.json'];
@@ -44,7 +45,7 @@ export async function unpackArchive(archive: string, directory: string, maxSize:
 
 /** A system call was refused, and not because of the names in the archive. */
 function isOfMachine(cause: unknown): boolean {
-  return cause instanceof Error && 'syscall' in cause && !OF_NAMES.has(errorCode(cause) ?? '');
+  return cause instanceof Error && 'syscall' in cause && !OF_NAMES.has(codeOf(cause) ?? '');
 }
 
 async function extractInto(archive: string, directory: string, maxSize: number): Promise<void> {
