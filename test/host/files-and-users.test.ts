@@ -18,6 +18,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mock, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FilePlace } from '#binding';
 import { type FileChange, type Files } from '../../ts/api/index.js';
 import { createFiles, recoverFiles } from '../../ts/host/files.js';
@@ -204,6 +205,8 @@ suite('a link', () => {
   test('of root’s that a user moved from a directory of his to one that all may write does not count', async () => {
     await using system = await createSystem();
     await symlink('/etc/shadow', system.at('home/alice/link'));
+    // The clock of the file system is a coarse one.
+    await sleep(100);
     // With his rights, as rename(2) keeps the owner.
     const move = ['--reuid', String(ALICE), '--clear-groups', 'mv', 'home/alice/link', 'tmp/report.conf'];
     await chmod(system.scratch.directory, 0o755);

@@ -57,7 +57,7 @@ const CLASSIC: readonly Kind[] = [
       ...NO_CLOUD,
       [MAIN]:
         `${LO}auto eth0\n${stanza('eth0', RIVAL)}auto eth1\n` +
-        stanza('eth1', ...ETH1.eth1, 'pre-up ip -4 addr show dev eth0 | grep -q 203.0.113'),
+        stanza('eth1', ...ETH1.eth1, 'pre-up ip -4 addr show dev eth0 | grep -q inet'),
     },
     before: { ...BEFORE, ...ETH1 },
     others: ETH1,
