@@ -93,7 +93,7 @@ async function create(as: 'guest' | 'dom0', cleanup: Cleanup): Promise<Installed
   const config = join(directory, 'guestwire.toml');
   const configure = (...lines: readonly string[]): void => {
     const sections = [
-      `[store]\n${own}`,
+      `[xenstore]\n${own}`,
       `[state]\ndirectory = "${state}"`,
       `[files]\nallow = ["${files}"]`,
       `[log]\nlevel = "debug"`,

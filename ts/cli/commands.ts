@@ -33,7 +33,7 @@ export const commands = subcommand({
     const files = await readConfigFiles(root, values.config ?? null);
     const { config } = await loadConfig(files, pluginsOverride(values.plugins));
     const { log } = await createLog({ format: 'json', level: 'silent' });
-    const access = createStoreAccess(config.store);
+    const access = createStoreAccess(config.xenstore);
     const host = openHost({
       root,
       stateDirectory: join(root, config.state.directory),

@@ -14,6 +14,7 @@ import { FileJournal } from '../daemon/journal.js';
 import { createLog, type Log } from '../daemon/log.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
+import { SETTINGS } from '../daemon/settings.js';
 import { type Shutdown, listenForReload, listenForShutdown } from '../daemon/shutdown.js';
 import type { Settling } from '../daemon/update-start.js';
 import { chooseWires, serveWires } from '../daemon/wires.js';
@@ -40,8 +41,6 @@ const TRIAL_WIRES = ['xenstore'];
  * version before, which an update may have to go back to.
  */
 const LAUNCHER = 'GUESTWIRE_PROGRAMS';
-
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
   synopsis: [
@@ -75,7 +74,7 @@ export const run = subcommand({
       argument: 'NODE',
       help: 'serve version and features below this node alone, for an update',
     },
-    'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
+    'log-level': { type: 'string', argument: 'LEVEL', help: SETTINGS.log.level.choices.join(', ') },
   },
   async main(values, positionals) {
     noMore(positionals);
@@ -102,7 +101,7 @@ export const run = subcommand({
           log.warn({ reason: reason(error) }, 'cannot make sure that no other agent serves with the state directory');
         });
       }
-      const access = createStoreAccess({ ...config.store, ...(trial === undefined ? {} : { below: trial }) });
+      const access = createStoreAccess({ ...config.xenstore, ...(trial === undefined ? {} : { below: trial }) });
       const { host, recovered } = await createHost({
         root,
         stateDirectory: ownState,
@@ -112,7 +111,7 @@ export const run = subcommand({
         launcher: launcher === '' ? null : launcher,
         updates: {
           directory: resolve(config.update.directory),
-          store: config.store,
+          store: config.xenstore,
           program: process.argv[1] ?? '',
         },
       });
@@ -191,18 +190,21 @@ type Values = Readonly<
 /** What the command line says instead of the configuration. */
 function overridesOf(values: Values): readonly Override[] {
   const overrides: Override[] = [...pluginsOverride(values.plugins)];
-  if (values.store !== undefined) overrides.push(['store', 'endpoint', values.store, '--store']);
-  if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
+  if (values.store !== undefined) overrides.push(['xenstore', 'endpoint', values.store, '--store']);
+  if (values.domain !== undefined) overrides.push(['xenstore', 'domain', domainId(values.domain), '--domain']);
   if (values.wire !== undefined) overrides.push(['wires', 'use', values.wire.split(','), '--wire']);
   if (values.port !== undefined) overrides.push(['stream', 'path', values.port, '--port']);
   if (values.listen !== undefined) overrides.push(['stream', 'listen', values.listen, '--listen']);
   const vsockPort = values['vsock-port'];
   if (vsockPort !== undefined) {
-    const number = integer('--vsock-port', vsockPort, { min: 1, max: 0xffff_fffe });
+    const number = integer('--vsock-port', vsockPort, SETTINGS.stream['vsock-port']);
     overrides.push(['stream', 'vsock-port', number, '--vsock-port']);
   }
   const level = values['log-level'];
-  if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+  if (level !== undefined) {
+    const chosen = choice('--log-level', level, SETTINGS.log.level.choices);
+    overrides.push(['log', 'level', chosen, '--log-level']);
+  }
   return overrides;
 }
 
