@@ -52,6 +52,7 @@ export const commands = subcommand({
     await extensions.load();
     extensions.unload();
     const { problems, shadowed, broughtWires } = extensions;
+    await registry.load();
     const listed = registry.list();
     if (values.json) {
       print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, problems }));
@@ -88,7 +89,7 @@ type Row = readonly string[];
 const HEAD: Row = ['NAME', 'LANE', 'HOST', 'FROM'];
 
 function asRow({ name, lane, origin, allowed }: ListedCommand): Row {
-  return [name, lane, allowed ? 'allowed' : 'denied', describeOrigin(origin)];
+  return [name, lane ?? '', allowed ? 'allowed' : 'denied', describeOrigin(origin)];
 }
 
 function describeOrigin({ kind, where }: Origin): string {
