@@ -62,6 +62,8 @@ test('drop-ins come after the main file in lexical order, the command line after
   assert.equal(sources.get('xenstore.answer-lifetime'), `${directory}/guestwire.toml:6`);
   assert.equal(sources.get('xenstore.domain'), '--domain');
   assert.equal(sources.get('xenstore.poll'), 'default');
+  // What one file sets is nobody else's.
+  assert.equal((await loadConfig([])).config.xenstore.domain, null);
 });
 
 const WRONG: readonly (readonly [text: string, message: string])[] = [

@@ -38,15 +38,15 @@ export async function loadConfig(
   files: readonly TextFile[],
   overrides: readonly Override[] = [],
 ): Promise<LoadedConfig> {
-  const config = structuredClone(DEFAULTS) as unknown as Record<string, Record<string, unknown>>;
+  const config: Record<string, Readonly<Record<string, unknown>>> = { ...DEFAULTS };
   const sources = new Map<string, string>();
+  for (const [section, keys] of Object.entries(config)) {
+    for (const key of Object.keys(keys)) sources.set(`${section}.${key}`, 'default');
+  }
   const set = (section: string, key: string, value: unknown, source: string): void => {
-    (config[section] ??= {})[key] = value;
+    config[section] = { ...config[section], [key]: value };
     sources.set(`${section}.${key}`, source);
   };
-  for (const [section, keys] of Object.entries(DEFAULTS) as [string, object][]) {
-    for (const [key, value] of Object.entries(keys)) set(section, key, value, 'default');
-  }
   if (files.length > 0) {
     // The parser and the checks are half of what there is to load, and most guests have no file.
     const { parseConfigFile } = await import('./config-file.js');
