@@ -108,10 +108,10 @@ test('a configuration file that cannot be read is a wrong configuration: no star
 
 test('config prints what a configuration file could hold, and where each key came from', async () => {
   await using scratch = await ScratchDirectory.create();
-  await scratch.write({ 'etc/guestwire/guestwire.toml': '[answers]\nkeep = "90s"\n' });
+  await scratch.write({ 'etc/guestwire/guestwire.toml': '[xenstore]\nanswer-lifetime = "90s"\n' });
   const first = await runCli(['config', '--root', scratch.path]);
   assert.equal(first.code, 0, first.stderr);
-  assert.match(first.stdout, /^keep = "90s" +# .*\/guestwire\.toml:2$/m);
+  assert.match(first.stdout, /^answer-lifetime = "90s" +# .*\/guestwire\.toml:2$/m);
   assert.match(first.stdout, /^poll = "loop" +# default$/m);
   await scratch.write({ 'again.toml': first.stdout });
   const second = await runCli(['config', '--config', `${scratch.path}/again.toml`]);

@@ -5,7 +5,6 @@ import { test } from 'node:test';
 import type { CommandModule, Host, Reply } from '../../ts/api/index.js';
 import type { FileOptions } from '../../ts/commands/file.js';
 import { qemuCommands } from '../../ts/commands/qemu/index.js';
-import { QEMU_COMMANDS } from '../../ts/commands/qemu/names.js';
 import { osInfo } from '../../ts/commands/qemu/os-info.js';
 import { call } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
@@ -70,14 +69,6 @@ async function machine(options: { host?: Partial<Host>; now?: () => number; user
     [Symbol.asyncDispose]: () => scratch[Symbol.asyncDispose](),
   };
 }
-
-test('every name that is announced has a command of the same lane and dialect, and no other', async () => {
-  await using self = await machine();
-  assert.deepEqual(
-    self.module.commands.map(({ name, lane, dialect }) => ({ name, lane, dialect })),
-    QEMU_COMMANDS,
-  );
-});
 
 const ARGUMENTS: readonly (readonly [name: string, args: object, why: RegExp])[] = [
   ['guest-sync', {}, /Invalid id: expected a whole number of 64 bits, got nothing/],

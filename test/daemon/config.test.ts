@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
-import { SCHEMA } from '../../ts/daemon/config-file.js';
-import { DEFAULTS, formatDuration, formatSize, loadConfig, parseDuration, parseSize } from '../../ts/daemon/config.js';
+import { DEFAULTS, loadConfig } from '../../ts/daemon/config.js';
+import { SETTINGS, type Setting } from '../../ts/daemon/settings.js';
+import { asWritten, formatDuration, formatSize, parseDuration, parseSize } from '../../ts/daemon/units.js';
 import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
 import { readConfigFiles } from '../../ts/host/system.js';
 
@@ -14,31 +15,55 @@ test('without a file every key has its default', async () => {
   assert.deepEqual(new Set(sources.values()), new Set(['default']));
 });
 
-test('the schema and the defaults have the same keys', () => {
-  const keys = (table: object): string[] =>
-    Object.entries(table).flatMap(([section, inner]) => Object.keys(inner as object).map((key) => `${section}.${key}`));
-  assert.deepEqual(keys(SCHEMA), keys(DEFAULTS));
-});
+for (const [section, keys] of Object.entries(SETTINGS)) {
+  for (const [key, setting] of Object.entries<Setting>(keys)) {
+    const name = `${section}.${key}`;
+    const load = async (found: string): Promise<unknown> => {
+      const { config } = await loadConfig([{ path: PATH, text: `[${section}]\n${key} = ${found}\n` }]);
+      return (config[section as keyof typeof config] as Readonly<Record<string, unknown>>)[key];
+    };
+
+    test(`${name} takes what it is by default, as a file has it, and nothing of another kind`, async () => {
+      const written = asWritten(setting, setting.default);
+      if (written !== null) assert.deepEqual(await load(JSON.stringify(written)), setting.default);
+      await assert.rejects(load('1979-05-27'), { code: 'GW_CONFIG_INVALID' });
+    });
+
+    const { formerly } = setting;
+    if (formerly === undefined) continue;
+    test(`${formerly}, as ${name} was called once, is refused with its new name`, async () => {
+      const [former = '', formerKey = ''] = formerly.split('.');
+      for (const text of [`\n[${former}]\n${formerKey} = 0\n`, `\n\n${formerly} = "x"\n`]) {
+        await assert.rejects(loadConfig([{ path: PATH, text }]), {
+          code: 'GW_CONFIG_INVALID',
+          message: `${PATH}:3: ${formerly} is now ${name}`,
+        });
+      }
+    });
+  }
+}
 
 test('drop-ins come after the main file in lexical order, the command line after all, and each key tells its source', async () => {
   await using scratch = await ScratchDirectory.create();
   await scratch.write({
-    'etc/guestwire/guestwire.toml': '[log]\nlevel = "debug"\nformat = "json"\n\n[answers]\nkeep = "2m"\n',
+    'etc/guestwire/guestwire.toml': '[log]\nlevel = "debug"\nformat = "json"\n\n[xenstore]\nanswer-lifetime = "2m"\n',
     'etc/guestwire/guestwire.d/20-b.toml': '[log]\nformat = "pretty"\n',
-    'etc/guestwire/guestwire.d/10-a.toml': 'log.format = "auto"\nstore.domain = 3\n',
+    'etc/guestwire/guestwire.d/10-a.toml': 'log.format = "auto"\nxenstore.domain = 3\n',
     'etc/guestwire/guestwire.d/30-c.toml.bak': 'nonsense',
   });
   const files = await readConfigFiles(scratch.path, null);
-  const { config, sources } = await loadConfig(files, [['store', 'domain', 9, '--domain']]);
+  const { config, sources } = await loadConfig(files, [['xenstore', 'domain', 9, '--domain']]);
   assert.deepEqual(config.log, { level: 'debug', format: 'pretty' });
-  assert.equal(config.answers.keep, 120_000);
-  assert.equal(config.store.domain, 9);
+  assert.equal(config.xenstore['answer-lifetime'], 120_000);
+  assert.equal(config.xenstore.domain, 9);
   const directory = `${scratch.path}/etc/guestwire`;
   assert.equal(sources.get('log.level'), `${directory}/guestwire.toml:2`);
   assert.equal(sources.get('log.format'), `${directory}/guestwire.d/20-b.toml:2`);
-  assert.equal(sources.get('answers.keep'), `${directory}/guestwire.toml:6`);
-  assert.equal(sources.get('store.domain'), '--domain');
-  assert.equal(sources.get('store.poll'), 'default');
+  assert.equal(sources.get('xenstore.answer-lifetime'), `${directory}/guestwire.toml:6`);
+  assert.equal(sources.get('xenstore.domain'), '--domain');
+  assert.equal(sources.get('xenstore.poll'), 'default');
+  // What one file sets is nobody else's.
+  assert.equal((await loadConfig([])).config.xenstore.domain, null);
 });
 
 const WRONG: readonly (readonly [text: string, message: string])[] = [
@@ -50,22 +75,25 @@ const WRONG: readonly (readonly [text: string, message: string])[] = [
     '[log]\nlevel = 5\n',
     `${PATH}:2: log.level: found 5, wanted one of "trace", "debug", "info", "warn", "error", "fatal", "silent"`,
   ],
-  ['[store]\ndomain = "7"\n', `${PATH}:2: store.domain: found "7", wanted a domain id, 0 to 32751`],
-  ['[store]\ndomain = 1.5\n', `${PATH}:2: store.domain: found 1.5, wanted a domain id, 0 to 32751`],
-  ['[store]\nendpoint = "xenbus"\n', `${PATH}:2: store.endpoint: found "xenbus", wanted an absolute path`],
+  ['[xenstore]\ndomain = "7"\n', `${PATH}:2: xenstore.domain: found "7", wanted a domain id, 0 to 32751`],
+  ['[xenstore]\ndomain = 1.5\n', `${PATH}:2: xenstore.domain: found 1.5, wanted a domain id, 0 to 32751`],
+  ['[xenstore]\nendpoint = "xenbus"\n', `${PATH}:2: xenstore.endpoint: found "xenbus", wanted an absolute path`],
   [
-    '[answers]\nkeep = "soon"\n',
-    `${PATH}:2: answers.keep: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`,
+    '[xenstore]\nanswer-lifetime = "soon"\n',
+    `${PATH}:2: xenstore.answer-lifetime: found "soon", wanted a duration between "1ms" and "596h", such as "90s" or "10m"`,
   ],
   ['[password]\nusers = "bin"\n', `${PATH}:2: password.users: found "bin", wanted a list of user names`],
   ['[password]\nusers = ["a b"]\n', `${PATH}:2: password.users: found ["a b"], wanted a list of user names`],
   ['[password]\nusers = [1]\n', `${PATH}:2: password.users: found [1], wanted a list of user names`],
   ['[password]\nunlock = true\n', `${PATH}:2: password.unlock: found true, wanted one of "always", "never"`],
   ['[password]\nweak-exchange = "no"\n', `${PATH}:2: password.weak-exchange: found "no", wanted true or false`],
-  ['[answers]\nkeep = 600\n', `${PATH}:2: answers.keep: found 600, wanted a duration such as "90s" or "10m"`],
   [
-    '[requests]\npoll-intervall = "1s"\n',
-    `${PATH}:2: unknown key requests.poll-intervall (the nearest known one is requests.poll-interval)`,
+    '[password]\nkey-lifetime = 600\n',
+    `${PATH}:2: password.key-lifetime: found 600, wanted a duration such as "90s" or "10m"`,
+  ],
+  [
+    '[xenstore]\nscan-intervall = "1s"\n',
+    `${PATH}:2: unknown key xenstore.scan-intervall (the nearest known one is xenstore.scan-interval)`,
   ],
   ['[files]\nmode = "0800"\n', `${PATH}:2: files.mode: found "0800", wanted a file mode such as "0600"`],
   ['[files]\nmode = 600\n', `${PATH}:2: files.mode: found 600, wanted a file mode such as "0600"`],
@@ -74,7 +102,9 @@ const WRONG: readonly (readonly [text: string, message: string])[] = [
   ['[files]\nallow = "/a"\n', `${PATH}:2: files.allow: found "/a", wanted a list of absolute paths`],
   ['[files]\nmax-size = "1GiB"\n', `${PATH}:2: files.max-size: found "1GiB", wanted a size between "0B" and "256MiB"`],
   ['[files]\nbackups = -1\n', `${PATH}:2: files.backups: found -1, wanted a whole number from 0 to 1000`],
-  ['[stoer]\n', `${PATH}:1: unknown section stoer (the nearest known one is store)`],
+  ['[xenstoer]\n', `${PATH}:1: unknown section xenstoer (the nearest known one is xenstore)`],
+  ['[store]\nendpiont = "/x"\n', `${PATH}:1: store is now xenstore`],
+  ['[store]\nendpiont = "/x"\npoll = "loop"\n', `${PATH}:3: store.poll is now xenstore.poll`],
   ['level = "info"\n', `${PATH}:1: unknown key level`],
   ['log = true\n', `${PATH}:1: log: found true, wanted a section [log]`],
 ];

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { type Command, command } from '../../ts/api/command.js';
+import { type Command, type CommandModule, command } from '../../ts/api/command.js';
 import type { Codec } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
+import { type ListedModule, deferred } from '../../ts/commands/deferred.js';
 import { createCodec } from '../../ts/communication/stream/codec.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
@@ -34,7 +35,7 @@ class Bench implements AsyncDisposable {
     return `${this.#scratch.path}/state/journal`;
   }
 
-  static async open(commands: readonly Command[], journal = '', wire: Codec = codec): Promise<Bench> {
+  static async open(commands: ListedModule['commands'], journal = '', wire: Codec = codec): Promise<Bench> {
     const scratch = await ScratchDirectory.create();
     if (journal !== '') await scratch.write({ 'state/journal': journal });
     const bench = new Bench(scratch);
@@ -120,6 +121,118 @@ test('an immediate command is answered while a serial one runs, and serial ones 
   finish();
   await bench.retired('first', 'second', 'third');
   assert.deepEqual(ran, [1, 2, 3]);
+});
+
+/** A command whose module is there when `load` is called, or cannot be loaded. */
+function later(own: Command): { readonly command: ListedModule['commands'][number]; load(): void; fail(): void } {
+  let settle: (module: Promise<CommandModule>) => void = () => undefined;
+  const module = new Promise<CommandModule>((resolve) => (settle = resolve));
+  const { commands } = deferred(own.name, [{ name: own.name }], () => module);
+  return {
+    command: commands[0]!,
+    load() {
+      settle(Promise.resolve({ name: own.name, commands: [own] }));
+    },
+    fail() {
+      settle(Promise.reject(Object.assign(new Error('S3cret'), { code: 'ENOENT' })));
+    },
+  };
+}
+
+test('a request whose module has to be loaded first keeps its place among serial ones', async () => {
+  const ran: string[] = [];
+  const runs = (name: string): Command =>
+    serial(name, () => {
+      ran.push(name);
+      return Promise.resolve('');
+    });
+  const slow = later(runs('slow'));
+  await using bench = await Bench.open([version, slow.command, runs('quick')]);
+  for (const [id, name] of Object.entries({ a: 'quick', b: 'slow', c: 'quick', d: 'slow', e: 'quick' })) {
+    bench.transport.push(id, request(name));
+  }
+  bench.transport.push('f', request('version'));
+  await bench.retired('a', 'f');
+  // What waits for the module would have run by now if it waited for nothing.
+  await sleep(50);
+  assert.deepEqual(ran, ['quick']);
+  assert.equal(bench.transport.answers.size, 2);
+  slow.load();
+  await bench.retired('b', 'c', 'd', 'e');
+  assert.deepEqual(ran, ['quick', 'slow', 'quick', 'slow', 'quick']);
+});
+
+test('an immediate command whose module has to be loaded first does not wait for a serial one, and leaves no trace in line', async () => {
+  let finish: () => void = () => undefined;
+  const work = serial('work', async () => {
+    await new Promise<void>((resolve) => (finish = resolve));
+    return 'done';
+  });
+  const look = later(command({ name: 'look', lane: 'immediate', parse: () => null, run: () => 'seen' }));
+  await using bench = await Bench.open([work, look.command]);
+  bench.transport.push('running', request('work'));
+  bench.transport.push('look', request('look'));
+  bench.transport.push('waiting', request('work'));
+  look.load();
+  await bench.retired('look');
+  assert.deepEqual(bench.transport.events, ['answered look', 'retired look']);
+  finish();
+  await bench.retired('running');
+  while ((await bench.journal()).split('"started"').length < 3) await sleep(1);
+  finish();
+  await bench.retired('waiting');
+  assert.doesNotMatch(await bench.journal(), /look/);
+});
+
+test('once its module is loaded, an immediate command is answered in the call that brings it', async () => {
+  const look = later(command({ name: 'look', lane: 'immediate', parse: () => null, run: () => 'seen' }));
+  await using bench = await Bench.open([look.command]);
+  bench.transport.push('first', request('look'));
+  look.load();
+  await bench.retired('first');
+  const responded: string[] = [];
+  Object.assign(bench.transport, {
+    respond: ({ id }: { id: string }) => {
+      responded.push(id);
+      return Promise.resolve();
+    },
+  });
+  bench.transport.push('second', request('look'));
+  assert.deepEqual(responded, ['second']);
+});
+
+test('a request whose module cannot be loaded is answered once, in its turn, and others are none the worse', async () => {
+  const broken = later(serial('broken', () => Promise.resolve('')));
+  await using bench = await Bench.open([broken.command, serial('work', () => Promise.resolve('done'))]);
+  bench.transport.push('a', request('broken', 'S3cret'));
+  bench.transport.push('b', request('work'));
+  broken.fail();
+  await bench.retired('a', 'b');
+  bench.transport.push('c', request('broken'));
+  await bench.retired('c');
+  await bench.stop();
+  for (const id of ['a', 'c']) {
+    assert.deepEqual(bench.transport.answer(id), { returncode: '500', message: 'Internal error: ENOENT' });
+  }
+  assert.deepEqual(bench.transport.events.slice(0, 4), ['answered a', 'retired a', 'answered b', 'retired b']);
+  assert.ok(!bench.logged.join('').includes('S3cret'));
+});
+
+test('an agent that is stopped while a module is loaded leaves its serial request to the next run', async () => {
+  const ran: unknown[] = [];
+  const slow = later(
+    serial('slow', (value) => {
+      ran.push(value);
+      return Promise.resolve('');
+    }),
+  );
+  await using bench = await Bench.open([slow.command]);
+  bench.transport.push('a', request('slow'));
+  await sleep(20);
+  const stopped = bench.stop();
+  slow.load();
+  await stopped;
+  assert.deepEqual([ran, bench.transport.events, await bench.journal()], [[], [], '']);
 });
 
 test('a command that hands over is answered and retired before, and what waits behind it is left alone', async () => {

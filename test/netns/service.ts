@@ -47,7 +47,7 @@ export class Service implements AsyncDisposable {
     const endpoint = (await store.addDomain(DOMAIN)).slice(namespace.shared.length + 1);
     await namespace.write({
       [`/etc/systemd/system/${SERVICE}.d/test.conf`]: DROP_IN,
-      '/etc/guestwire/guestwire.toml': `[store]\nendpoint = "/shared/${endpoint}"\n`,
+      '/etc/guestwire/guestwire.toml': `[xenstore]\nendpoint = "/shared/${endpoint}"\n`,
     });
     const service = new Service(namespace, store);
     // As a toolstack leaves them: the guest's own, and the rest for it to read.

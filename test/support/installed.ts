@@ -99,7 +99,7 @@ async function create(as: As, cleanup: Cleanup): Promise<Installed> {
   const config = join(directory, 'guestwire.toml');
   const configure = (...lines: readonly string[]): void => {
     const sections = [
-      as === 'stream' ? `[wires]\nuse = ["stream"]\n[stream]\nlisten = "${socket}"` : `[store]\n${own}`,
+      as === 'stream' ? `[wires]\nuse = ["stream"]\n[stream]\nlisten = "${socket}"` : `[xenstore]\n${own}`,
       `[state]\ndirectory = "${state}"`,
       `[files]\nallow = ["${files}"]`,
       `[log]\nlevel = "debug"`,

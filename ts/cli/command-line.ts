@@ -1,5 +1,6 @@
 /** What a subcommand is: a table of its options, for the parser and for `--help` alike, and a function. */
 import { parseArgs } from 'node:util';
+import { SETTINGS } from '../daemon/settings.js';
 
 /** sysexits.h, and what shells expect. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, inUse: 75, config: 78 } as const;
@@ -70,9 +71,9 @@ export function integer(option: string, text: string, { min, max }: { min: numbe
   throw new UsageError(`${option}: wanted a whole number from ${min} to ${max}, got '${text}'`);
 }
 
-/** A domain id, as xenstored limits it. */
+/** A domain id, or a UsageError. */
 export function domainId(text: string): number {
-  return integer('--domain', text, { min: 0, max: 32_751 });
+  return integer('--domain', text, SETTINGS.xenstore.domain);
 }
 
 /** The option's value, or a UsageError when it was not given. */

@@ -33,7 +33,7 @@ export const commands = subcommand({
     const { config } = await loadConfig(files, pluginsOverride(values.plugins));
     const { log } = await createLog({ format: 'json', level: 'silent' });
     // Connects when a plugin reads: most do not, and this machine need not have a XenStore.
-    using line = createStoreLine(config.store, log);
+    using line = createStoreLine(config.xenstore, log);
     const host = openHost({
       root,
       stateDirectory: join(root, config.state.directory),
@@ -49,6 +49,7 @@ export const commands = subcommand({
     await extensions.load();
     extensions.unload();
     const { problems, shadowed, broughtWires } = extensions;
+    await registry.load();
     const listed = registry.list();
     if (values.json) {
       print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, problems }));
@@ -75,7 +76,7 @@ type Row = readonly string[];
 const HEAD: Row = ['NAME', 'LANE', 'HOST', 'FROM'];
 
 function asRow({ name, lane, origin, allowed }: ListedCommand): Row {
-  return [name, lane, allowed ? 'allowed' : 'denied', describeOrigin(origin)];
+  return [name, lane ?? '', allowed ? 'allowed' : 'denied', describeOrigin(origin)];
 }
 
 function describeOrigin({ kind, where }: Origin): string {

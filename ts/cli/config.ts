@@ -1,4 +1,6 @@
-import { type Config, formatDuration, formatMode, formatSize, loadConfig } from '../daemon/config.js';
+import { type LoadedConfig, loadConfig } from '../daemon/config.js';
+import { SETTINGS, type Setting } from '../daemon/settings.js';
+import { asWritten } from '../daemon/units.js';
 import { readConfigFiles } from '../host/system.js';
 import { noMore, print, subcommand } from './command-line.js';
 import { systemRoot } from './system-root.js';
@@ -15,44 +17,19 @@ export const config = subcommand({
   async main(values, positionals) {
     noMore(positionals);
     const loaded = await loadConfig(await readConfigFiles(systemRoot(values.root), values.config ?? null));
-    for (const line of render(loaded.config, loaded.sources)) print(line);
+    for (const line of render(loaded)) print(line);
     return 0;
   },
 });
 
-const DURATIONS = new Set([
-  'stream.line-timeout',
-  'answers.keep',
-  'requests.poll-interval',
-  'password.key-lifetime',
-  'files.upload-lifetime',
-  'hooks.timeout',
-  'kms.timeout',
-  'plugins.load-timeout',
-  'plugins.command-timeout',
-  'scripts.timeout',
-  'network.verify-timeout',
-  'network.device-timeout',
-  'network.program-timeout',
-  'update.timeout',
-  'update.trial-timeout',
-]);
-const SIZES = new Set(['stream.max-line', 'files.max-size', 'update.max-size']);
-
-/** A value as a configuration file has it. */
-function asWritten(name: string, value: unknown): unknown {
-  if (DURATIONS.has(name)) return formatDuration(value as number);
-  if (name === 'files.mode') return formatMode(value as number);
-  return SIZES.has(name) ? formatSize(value as number) : value;
-}
-
-function render(effective: Config, sources: ReadonlyMap<string, string>): string[] {
-  const settings = Object.entries(effective).map(([section, keys]) => {
-    const lines = Object.entries(keys as Record<string, unknown>).map(([key, value]) => {
-      const name = `${section}.${key}`;
-      const text = value === null ? null : JSON.stringify(asWritten(name, value));
+function render({ config: effective, sources }: LoadedConfig): string[] {
+  const settings = Object.entries(SETTINGS).map(([section, keys]) => {
+    const values = effective[section as keyof typeof SETTINGS] as Readonly<Record<string, unknown>>;
+    const lines = Object.entries<Setting>(keys).map(([key, setting]) => {
+      const written = asWritten(setting, values[key]);
       // TOML has no null: a key without a value is shown as a comment.
-      return { text: text === null ? `# ${key} is not set` : `${key} = ${text}`, source: sources.get(name) ?? '' };
+      const text = written === null ? `# ${key} is not set` : `${key} = ${JSON.stringify(written)}`;
+      return { text, source: sources.get(`${section}.${key}`) ?? '' };
     });
     return { section, lines };
   });

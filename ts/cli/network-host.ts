@@ -44,7 +44,7 @@ export async function openNetworkHost(
   const { config } = loaded;
   const { store, close } =
     facts === null
-      ? openXenStore(values, live ? config.store : null, withoutStore)
+      ? openXenStore(values, live ? config.xenstore : null, withoutStore)
       : { store: storeOfFacts(facts), close: nothing };
   const host = openHost({
     root,
@@ -64,7 +64,7 @@ export async function openNetworkHost(
 /** `settings`: those of the system itself; null on a copy, whose store is another one. */
 function openXenStore(
   { store, domain }: NetworkHostOptions,
-  settings: Config['store'] | null,
+  settings: Config['xenstore'] | null,
   withoutStore: ((error: unknown) => void) | undefined,
 ): { store: Store; close: () => void } {
   const options = {

@@ -1,6 +1,7 @@
 import { type Agent, type Purpose, createAgent } from '../daemon/agent.js';
 import { type Override, loadConfig } from '../daemon/config.js';
 import { createLog } from '../daemon/log.js';
+import { SETTINGS } from '../daemon/settings.js';
 import { type Shutdown, listenForShutdown } from '../daemon/shutdown.js';
 import { notifyServiceManager } from '../host/addon.js';
 import { readConfigFiles } from '../host/system.js';
@@ -13,8 +14,6 @@ import { stateDirectory, systemRoot } from './system-root.js';
  * version before, which an update may have to go back to.
  */
 const LAUNCHER = 'GUESTWIRE_PROGRAMS';
-
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 
 export const run = subcommand({
   synopsis: [
@@ -48,7 +47,7 @@ export const run = subcommand({
       argument: 'WHERE',
       help: 'serve version and features alone, below this node of the store or at this socket, for an update',
     },
-    'log-level': { type: 'string', argument: 'LEVEL', help: LEVELS.join(', ') },
+    'log-level': { type: 'string', argument: 'LEVEL', help: SETTINGS.log.level.choices.join(', ') },
   },
   async main(values, positionals) {
     noMore(positionals);
@@ -99,18 +98,21 @@ type Values = Readonly<
 /** What the command line says instead of the configuration. */
 function overridesOf(values: Values): readonly Override[] {
   const overrides: Override[] = [...pluginsOverride(values.plugins)];
-  if (values.store !== undefined) overrides.push(['store', 'endpoint', values.store, '--store']);
-  if (values.domain !== undefined) overrides.push(['store', 'domain', domainId(values.domain), '--domain']);
+  if (values.store !== undefined) overrides.push(['xenstore', 'endpoint', values.store, '--store']);
+  if (values.domain !== undefined) overrides.push(['xenstore', 'domain', domainId(values.domain), '--domain']);
   if (values.wire !== undefined) overrides.push(['wires', 'use', values.wire.split(','), '--wire']);
   if (values.port !== undefined) overrides.push(['stream', 'path', values.port, '--port']);
   if (values.listen !== undefined) overrides.push(['stream', 'listen', values.listen, '--listen']);
   const vsockPort = values['vsock-port'];
   if (vsockPort !== undefined) {
-    const number = integer('--vsock-port', vsockPort, { min: 1, max: 0xffff_fffe });
+    const number = integer('--vsock-port', vsockPort, SETTINGS.stream['vsock-port']);
     overrides.push(['stream', 'vsock-port', number, '--vsock-port']);
   }
   const level = values['log-level'];
-  if (level !== undefined) overrides.push(['log', 'level', choice('--log-level', level, LEVELS), '--log-level']);
+  if (level !== undefined) {
+    const chosen = choice('--log-level', level, SETTINGS.log.level.choices);
+    overrides.push(['log', 'level', chosen, '--log-level']);
+  }
   return overrides;
 }
 

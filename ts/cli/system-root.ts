@@ -1,6 +1,7 @@
 /** Which system a subcommand works on, and where its state is kept. What was only mistyped is told, never made. */
 import { dirname, join, resolve } from 'node:path';
-import { type LoadedConfig, configError } from '../daemon/config.js';
+import { AgentError } from '../api/errors.js';
+import type { LoadedConfig } from '../daemon/config.js';
 import { isDirectory } from '../host/system.js';
 import { distrustDirectory } from '../host/unshared.js';
 import { UsageError } from './command-line.js';
@@ -23,7 +24,9 @@ export async function stateDirectory(root: string, { config, sources }: LoadedCo
   const source = sources.get('state.directory');
   const path = join(root, directory);
   const complain = (found: string): Error =>
-    configError(`${source ?? 'default'}: state.directory: found ${JSON.stringify(directory)}, but ${found}`);
+    new AgentError('GW_CONFIG_INVALID', [
+      `${source ?? 'default'}: state.directory: found ${JSON.stringify(directory)}, but ${found}`,
+    ]);
   if (join('/', directory, '/') === '/') throw complain('the agent wants a directory of its own');
   const there = isDirectory(path);
   if (there === false) throw complain(`${path} is no directory`);

@@ -77,7 +77,7 @@ async function createServing(setup: Setup): Promise<Agent> {
   const { root, live, config, stateDirectory, launcher, program, log: logging } = setup;
   const { log } = logging;
   await becomeSole(stateDirectory, log);
-  const line = createStoreLine(config.store, log);
+  const line = createStoreLine(config.xenstore, log);
   const { host, recovered } = await createHost({
     root,
     stateDirectory,
@@ -85,7 +85,7 @@ async function createServing(setup: Setup): Promise<Agent> {
     store: storeThrough(line),
     backups: config.files.backups,
     launcher,
-    updates: { directory: resolve(config.update.directory), store: config.store, program },
+    updates: { directory: resolve(config.update.directory), store: config.xenstore, program },
   });
   const update = (await hasPending(host.state)) ? await updateStart(host, logging) : null;
   const { restored, left } = recovered;
@@ -124,7 +124,7 @@ async function createTrial(at: TrialPlace, setup: Setup): Promise<Agent> {
   const { root, live, config, log: logging } = setup;
   const { log } = logging;
   const stateDirectory = join(setup.stateDirectory, TRIAL_STATE);
-  const line = createStoreLine({ ...config.store, ...('node' in at ? { below: at.node } : {}) }, log);
+  const line = createStoreLine({ ...config.xenstore, ...('node' in at ? { below: at.node } : {}) }, log);
   const { host } = await createHost({ root, stateDirectory, live, store: storeThrough(line) });
   const registry = new Registry(TRIAL_COMMANDS);
   addNativeCommands(registry, host, commandOptions(config));

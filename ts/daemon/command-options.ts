@@ -69,9 +69,9 @@ export function updateOptions({ update }: Config): UpdateOptions {
 }
 
 /** An agent on a copy of a system leaves this machine's port alone. */
-export function communicationOptions({ answers, requests, stream }: Config, live: boolean): CommunicationOptions {
+export function communicationOptions({ xenstore, stream }: Config, live: boolean): CommunicationOptions {
   return {
-    xenstore: { keepAnswers: answers.keep, pollInterval: requests['poll-interval'] },
+    xenstore: { keepAnswers: xenstore['answer-lifetime'], pollInterval: xenstore['scan-interval'] },
     stream: {
       path: stream.path,
       findPort: live,

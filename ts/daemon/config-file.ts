@@ -1,8 +1,10 @@
-/** One configuration file: TOML, checked key by key. Loaded only when there is a file. */
+/** One configuration file: TOML, checked key by key by what settings.ts says. Loaded only when there is a file. */
 import { TomlError, parse } from 'smol-toml';
 import * as v from 'valibot';
+import { AgentError } from '../api/errors.js';
 import type { TextFile } from '../host/system.js';
-import { configError, parseDuration, parseSize } from './config.js';
+import { SETTINGS, type Setting } from './settings.js';
+import { formatSize, parseDuration, parseSize } from './units.js';
 
 const duration = v.pipe(
   v.string('a duration such as "90s" or "10m"'),
@@ -15,17 +17,13 @@ const duration = v.pipe(
 );
 const absolutePath = v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/u, 'an absolute path'));
 /** Every directory on the way is judged by its name, so there is no `..` in it. */
-const plainDirectory = v.pipe(
+const plainPath = v.pipe(
   v.string('an absolute path without ..'),
   v.regex(/^\/(?!(?:.*\/)?\.\.?(?:\/|$))[^\0]*[^\0/]$/su, 'an absolute path without ..'),
 );
 /** It becomes an argument of a program. */
 const organization = v.pipe(v.string('an organization'), v.regex(/^[^-\s\0][^\n\0]*$/u, 'an organization'));
-const user = (wanted: string): v.GenericSchema => v.pipe(v.string(wanted), v.regex(/^[^:\s]+$/u, wanted));
-const userName = user('a user name');
-const listedUser = user('a list of user names');
-const oneOf = <const T extends readonly string[]>(values: T): v.PicklistSchema<T, string> =>
-  v.picklist(values, `one of ${values.map((value) => JSON.stringify(value)).join(', ')}`);
+const userName = /^[^:\s]+$/u;
 const size = v.pipe(
   v.string('a size such as "512KiB" or "16MiB"'),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -35,116 +33,81 @@ const size = v.pipe(
     return NEVER;
   }),
 );
-/** A shorter line would not hold a request with its key. */
-const lineLength = v.pipe(
-  size,
-  v.check((bytes) => bytes >= 1024, 'a size of at least "1KiB"'),
-);
 const fileMode = v.pipe(
   v.string('a file mode such as "0600"'),
   v.regex(/^0?[0-7]{3}$/u, 'a file mode such as "0600"'),
   v.transform((text) => Number.parseInt(text, 8)),
 );
-const wholeNumber = (min: number, max: number): v.GenericSchema => {
-  const wanted = `a whole number from ${min} to ${max}`;
+const wireNames = v.pipe(
+  v.array(
+    v.pipe(v.string('a list of names'), v.regex(/^[a-z0-9-]+$/u, 'a list of names such as "auto" or "stream"')),
+    'a list of names such as "auto" or "stream"',
+  ),
+  v.minLength(1, 'a list of at least one name'),
+);
+const pathPattern = /^\/(?!(?:.*\/)?\.\.(?:\/|$))[^\0]*$/su;
+const signingKey = /^RW[A-Za-z0-9+/]{54}$/u;
+const olderVersion = /^(?:(?:\d+\.){0,2}\*|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)$/u;
+
+/** What a setting must be. A check's message is what was wanted. */
+function checkOf(setting: Setting): v.GenericSchema {
+  switch (setting.kind) {
+    case 'boolean':
+      return v.boolean('true or false');
+    case 'choice': {
+      const { choices } = setting;
+      return v.picklist(choices, `one of ${choices.map((choice) => JSON.stringify(choice)).join(', ')}`);
+    }
+    case 'integer':
+      return integer(setting);
+    case 'duration':
+      return duration;
+    case 'size': {
+      const { min = 0 } = setting;
+      return v.pipe(
+        size,
+        v.check((bytes) => bytes >= min, `a size of at least ${JSON.stringify(formatSize(min))}`),
+      );
+    }
+    case 'mode':
+      return fileMode;
+    case 'path':
+      return absolutePath;
+    case 'plainPath':
+      return plainPath;
+    case 'user':
+      return v.pipe(v.string('a user name'), v.regex(userName, 'a user name'));
+    case 'organization':
+      return organization;
+    case 'wires':
+      return wireNames;
+    case 'commands':
+      return listOf('a list of command names', /^[^\s,]+$/u, 'a list of command names, or "*" for all');
+    case 'users':
+      return listOf('a list of user names', userName);
+    case 'pathPatterns':
+      return listOf('a list of absolute paths', pathPattern, 'a list of absolute paths without ..');
+    case 'signingKeys': {
+      const wanted = 'a list of minisign public keys';
+      return listOf(wanted, signingKey, `${wanted}: RW and 54 more characters each`);
+    }
+    case 'versionPatterns':
+      return listOf('a list of versions', olderVersion, 'a list of versions such as "0.9.4", "0.9.*" or "*"');
+  }
+}
+
+function integer({ min, max, called }: Extract<Setting, { kind: 'integer' }>): v.GenericSchema {
+  const wanted = called === undefined ? `a whole number from ${min} to ${max}` : `${called}, ${min} to ${max}`;
   return v.pipe(v.number(wanted), v.integer(wanted), v.minValue(min, wanted), v.maxValue(max, wanted));
-};
-/** ts/commands/file-rules.ts has what they mean. */
-const pathPatterns = v.array(
-  v.pipe(
-    v.string('a list of absolute paths'),
-    v.regex(/^\/(?!(?:.*\/)?\.\.(?:\/|$))[^\0]*$/su, 'a list of absolute paths without ..'),
-  ),
-  'a list of absolute paths',
-);
-const commandNames = v.array(
-  v.pipe(v.string('a list of command names'), v.regex(/^[^\s,]+$/u, 'a list of command names, or "*" for all')),
-  'a list of command names',
-);
-const signingKey = v.pipe(
-  v.string('a list of minisign public keys'),
-  v.regex(/^RW[A-Za-z0-9+/]{54}$/u, 'a list of minisign public keys: RW and 54 more characters each'),
-);
-/** ts/commands/update-rules.ts has what they mean. */
-const olderVersion = v.pipe(
-  v.string('a list of versions'),
-  v.regex(
-    /^(?:(?:\d+\.){0,2}\*|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)$/u,
-    'a list of versions such as "0.9.4", "0.9.*" or "*"',
-  ),
-);
-/** The hypervisor's own limit for domain ids. */
-const domain = v.pipe(
-  v.number('a domain id, 0 to 32751'),
-  v.integer('a domain id, 0 to 32751'),
-  v.minValue(0, 'a domain id, 0 to 32751'),
-  v.maxValue(32_751, 'a domain id, 0 to 32751'),
-);
+}
 
-/** What each key must be. A check's message is what was wanted. The keys are those of `DEFAULTS` in config.ts. */
-export const SCHEMA: Readonly<Record<string, Readonly<Record<string, v.GenericSchema>>>> = {
-  wires: {
-    use: v.pipe(
-      v.array(
-        v.pipe(v.string('a list of names'), v.regex(/^[a-z0-9-]+$/u, 'a list of names such as "auto" or "stream"')),
-        'a list of names such as "auto" or "stream"',
-      ),
-      v.minLength(1, 'a list of at least one name'),
-    ),
-  },
-  // Port 0xffffffff stands for any.
-  stream: {
-    path: absolutePath,
-    listen: absolutePath,
-    'vsock-port': wholeNumber(1, 0xffff_fffe),
-    'vsock-peer-ports': oneOf(['privileged', 'any']),
-    'max-line': lineLength,
-    'line-timeout': duration,
-  },
-  store: { endpoint: absolutePath, domain, poll: oneOf(['loop', 'thread']) },
-  log: {
-    level: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
-    format: oneOf(['auto', 'json', 'pretty']),
-  },
-  answers: { keep: duration },
-  requests: { 'poll-interval': duration },
-  commands: { allow: commandNames, deny: commandNames },
-  password: {
-    user: userName,
-    users: v.array(listedUser, 'a list of user names'),
-    unlock: oneOf(['always', 'never']),
-    'weak-exchange': v.boolean('true or false'),
-    'key-lifetime': duration,
-  },
-  files: {
-    allow: pathPatterns,
-    deny: pathPatterns,
-    mode: fileMode,
-    'max-size': size,
-    uploads: wholeNumber(0, 100),
-    'upload-lifetime': duration,
-    backups: wholeNumber(0, 1000),
-    'authorized-keys': oneOf(['replace', 'merge']),
-  },
-  hooks: { directory: plainDirectory, timeout: duration },
-  kms: { org: organization, timeout: duration },
-  plugins: { directory: absolutePath, 'load-timeout': duration, 'command-timeout': duration },
-  scripts: { directory: absolutePath, timeout: duration },
-  network: { 'verify-timeout': duration, 'device-timeout': duration, 'program-timeout': duration },
-  update: {
-    directory: absolutePath,
-    keys: v.array(signingKey, 'a list of minisign public keys'),
-    'require-signature': v.boolean('true or false'),
-    'allow-downgrade': v.array(olderVersion, 'a list of versions'),
-    http: v.boolean('true or false'),
-    'max-size': size,
-    timeout: duration,
-    'trial-timeout': duration,
-  },
-  state: { directory: absolutePath },
-};
+/** `ofItem`: what is wanted when one of them does not match. */
+function listOf(wanted: string, pattern: RegExp, ofItem = wanted): v.GenericSchema {
+  return v.array(v.pipe(v.string(wanted), v.regex(pattern, ofItem)), wanted);
+}
 
-export interface Setting {
+/** A value that a file sets. */
+export interface Assignment {
   readonly section: string;
   readonly key: string;
   readonly value: unknown;
@@ -152,33 +115,67 @@ export interface Setting {
   readonly line: number;
 }
 
+/** The table, for names that come from a file. */
+const TABLE: ReadonlyMap<string, ReadonlyMap<string, Setting>> = new Map(
+  Object.entries(SETTINGS).map(([section, keys]) => [section, new Map(Object.entries<Setting>(keys))]),
+);
+const NAMES = [...TABLE].flatMap(([section, keys]) => [section, ...[...keys.keys()].map((key) => `${section}.${key}`)]);
+
+/** Names of old, of keys and of sections, and those of today. */
+const RENAMED: ReadonlyMap<string, string> = new Map(
+  [...TABLE].flatMap(([section, keys]) =>
+    [...keys].flatMap(([key, { formerly }]): readonly (readonly [string, string])[] => {
+      if (formerly === undefined) return [];
+      const [former = ''] = formerly.split('.');
+      return [
+        [formerly, `${section}.${key}`],
+        [former, section],
+      ];
+    }),
+  ),
+);
+
 /** Throws AgentError GW_CONFIG_INVALID that names file, line, key, what was found and what was wanted. */
-export function parseConfigFile({ path, text }: TextFile): readonly Setting[] {
-  const settings: Setting[] = [];
+export function parseConfigFile({ path, text }: TextFile): readonly Assignment[] {
+  const assignments: Assignment[] = [];
   for (const [section, keys] of Object.entries(parseToml({ path, text }))) {
-    const schema = Object.hasOwn(SCHEMA, section) ? SCHEMA[section] : undefined;
-    const at = `${path}:${lineOf(text, section, null)}`;
-    if (schema === undefined) {
-      throw configError(
-        `${at}: unknown ${isTable(keys) ? 'section' : 'key'} ${section}${nearest(section, sectionsAndKeys())}`,
+    const known = TABLE.get(section);
+    if (known === undefined) {
+      const moved = isTable(keys) ? Object.keys(keys).find((key) => RENAMED.has(`${section}.${key}`)) : undefined;
+      throw invalid(
+        `${path}:${lineOf(text, section, moved ?? null)}`,
+        moved === undefined
+          ? unknown(isTable(keys) ? 'section' : 'key', section)
+          : unknown('key', `${section}.${moved}`),
       );
     }
-    if (!isTable(keys)) throw configError(`${at}: ${section}: found ${show(keys)}, wanted a section [${section}]`);
+    if (!isTable(keys)) {
+      const at = `${path}:${lineOf(text, section, null)}`;
+      throw invalid(at, `${section}: found ${show(keys)}, wanted a section [${section}]`);
+    }
     for (const [key, found] of Object.entries(keys)) {
       const line = lineOf(text, section, key);
       const name = `${section}.${key}`;
-      const check = Object.hasOwn(schema, key) ? schema[key] : undefined;
-      if (check === undefined) {
-        throw configError(`${path}:${line}: unknown key ${name}${nearest(name, sectionsAndKeys())}`);
-      }
-      const result = v.safeParse(check, found);
+      const setting = known.get(key);
+      if (setting === undefined) throw invalid(`${path}:${line}`, unknown('key', name));
+      const result = v.safeParse(checkOf(setting), found);
       if (!result.success) {
-        throw configError(`${path}:${line}: ${name}: found ${show(found)}, wanted ${result.issues[0].message}`);
+        throw invalid(`${path}:${line}`, `${name}: found ${show(found)}, wanted ${result.issues[0].message}`);
       }
-      settings.push({ section, key, value: result.output, line });
+      assignments.push({ section, key, value: result.output, line });
     }
   }
-  return settings;
+  return assignments;
+}
+
+function invalid(at: string, why: string): AgentError {
+  return new AgentError('GW_CONFIG_INVALID', [`${at}: ${why}`]);
+}
+
+/** What is wrong with a name that nothing has. */
+function unknown(what: 'section' | 'key', name: string): string {
+  const now = RENAMED.get(name);
+  return now === undefined ? `unknown ${what} ${name}${nearest(name)}` : `${name} is now ${now}`;
 }
 
 function parseToml({ path, text }: TextFile): Record<string, unknown> {
@@ -187,7 +184,7 @@ function parseToml({ path, text }: TextFile): Record<string, unknown> {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [reason = ''] = error.message.split('\n');
-    throw configError(`${path}:${error.line}:${error.column}: ${reason}`);
+    throw invalid(`${path}:${error.line}:${error.column}`, reason);
   }
 }
 
@@ -219,18 +216,11 @@ function lineOf(text: string, section: string, key: string | null): number {
   return 1;
 }
 
-function sectionsAndKeys(): readonly string[] {
-  return Object.entries(SCHEMA).flatMap(([section, keys]) => [
-    section,
-    ...Object.keys(keys).map((key) => `${section}.${key}`),
-  ]);
-}
-
 /** Points at the known name with the fewest letters different, where those are few enough for a slip. */
-function nearest(name: string, known: readonly string[]): string {
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .sort((a, b) => a.distance - b.distance);
+function nearest(name: string): string {
+  const [best] = NAMES.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort(
+    (a, b) => a.distance - b.distance,
+  );
   return best === undefined || best.distance > Math.max(2, name.length / 4)
     ? ''
     : ` (the nearest known one is ${best.candidate})`;

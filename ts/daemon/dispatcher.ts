@@ -5,6 +5,7 @@ import type { Command, CommandContext } from '../api/command.js';
 import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import { Repeated } from '../api/repeated.js';
+import type { DeferredCommand } from '../commands/deferred.js';
 import type { Journal } from './journal.js';
 import type { Registry } from './registry.js';
 import type { AfterHooks, Hooks } from './hooks.js';
@@ -47,9 +48,9 @@ interface Wire {
 type Told = Readonly<Record<'refused' | 'withdrawn' | 'unanswered' | 'unretired', Repeated>>;
 
 /** A request that has been understood, and a command to carry it out. */
-interface Job {
+interface Job<C = Command> {
   readonly raw: RawRequest;
-  readonly command: Command;
+  readonly command: C;
   readonly value: unknown;
   readonly arrived: Instant;
 }
@@ -99,6 +100,10 @@ export class Dispatcher {
   #take(raw: RawRequest, wire: Wire): void {
     const job = this.#prepare(raw, wire);
     if (job === null) return;
+    if (!isLoaded(job)) {
+      this.#load(job, wire);
+      return;
+    }
     if (job.command.lane === 'immediate') {
       track(this.#carryOut(job, wire, job.arrived), wire);
       return;
@@ -111,8 +116,30 @@ export class Dispatcher {
     track(this.#serial, wire);
   }
 
+  /**
+   * Of the first request of a module only the module knows the lane. So the request has its place in line from now on,
+   * and leaves it empty if it turns out to need none.
+   */
+  #load(job: Job<DeferredCommand>, wire: Wire): void {
+    const loading = job.command.load().then(
+      (command): Job => ({ ...job, command }),
+      // It is carried out all the same: that fails alike, and is answered and logged as any failure is.
+      (): Job => ({ ...job, command: { ...job.command, lane: 'serial' } }),
+    );
+    const turn = this.#serial;
+    this.#serial = loading.then(async (loaded) => {
+      await turn;
+      if (loaded.command.lane === 'serial') await this.#takeTurn(loaded, wire);
+    });
+    track(this.#serial, wire);
+    const atOnce = loading.then(async (loaded) => {
+      if (loaded.command.lane === 'immediate') await this.#carryOut(loaded, wire, loaded.arrived);
+    });
+    track(atOnce, wire);
+  }
+
   /** Settles what needs no command; returns the job for what does. */
-  #prepare(raw: RawRequest, wire: Wire): Job | null {
+  #prepare(raw: RawRequest, wire: Wire): Job | Job<DeferredCommand> | null {
     const earlier = this.#options.journal.earlier(journalId(raw, wire));
     if (raw.answered || earlier?.state === 'answered') {
       track(this.#finish(raw, wire, earlier !== null), wire);
@@ -128,7 +155,7 @@ export class Dispatcher {
       }
       const { name, value, dialect } = wire.codec.decode(raw.body);
       const command = this.#options.commands.get(name, dialect);
-      return { raw, command, value, arrived: now() };
+      return { raw, command, value, arrived: now() } as Job | Job<DeferredCommand>;
     } catch (error) {
       refusal = asAgentError(error);
     }
@@ -370,6 +397,10 @@ class Context implements CommandContext {
       this.next = next;
     };
   }
+}
+
+function isLoaded(job: Job | Job<DeferredCommand>): job is Job {
+  return job.command.lane !== null;
 }
 
 /** A wire is not done before `work` is. */

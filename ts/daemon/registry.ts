@@ -1,5 +1,6 @@
-import type { Command, CommandModule } from '../api/command.js';
+import type { Command } from '../api/command.js';
 import { AgentError } from '../api/errors.js';
+import type { DeferredCommand, ListedModule } from '../commands/deferred.js';
 
 /** Where a command comes from, for people and for the log. */
 export interface Origin {
@@ -16,14 +17,15 @@ export interface CommandRules {
 }
 
 interface Entry {
-  readonly command: Command;
+  readonly command: Command | DeferredCommand;
   readonly origin: Origin;
   readonly allowed: boolean;
 }
 
 export interface ListedCommand {
   readonly name: string;
-  readonly lane: Command['lane'];
+  /** Null until the command's module is loaded. */
+  readonly lane: Command['lane'] | null;
   /** Null for the agent's own commands. */
   readonly dialect: string | null;
   readonly origin: Origin;
@@ -40,7 +42,7 @@ export class Registry {
   }
 
   /** Adds a module's commands. Gives the names that were taken already, each with who has it. */
-  add(module: CommandModule, origin: Origin): ReadonlyMap<string, Origin> {
+  add(module: ListedModule, origin: Origin): ReadonlyMap<string, Origin> {
     const taken = new Map<string, Origin>();
     for (const command of module.commands) {
       const present = this.#entries.get(command.name);
@@ -61,14 +63,14 @@ export class Registry {
   }
 
   /**
-   * The command of that name and dialect; the agent's own have none.
+   * The command of that name and dialect; the agent's own have none. One whose module is not loaded yet has no lane.
    * Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED.
    */
-  get(name: string, dialect?: string): Command {
+  get(name: string, dialect?: string): Command | DeferredCommand {
     const entry = this.#entries.get(name);
     if (entry === undefined || entry.command.dialect !== dialect) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
     if (!entry.allowed) throw new AgentError('GW_COMMAND_DENIED', [name]);
-    return entry.command;
+    return current(entry);
   }
 
   /**
@@ -92,13 +94,15 @@ export class Registry {
 
   /** All of them, in the order in which they were added. */
   list(): readonly ListedCommand[] {
-    return [...this.#entries.values()].map(({ command: { name, lane, dialect = null }, origin, allowed }) => ({
-      name,
-      lane,
-      dialect,
-      origin,
-      allowed,
-    }));
+    return [...this.#entries.values()].map((entry) => {
+      const { name, lane, dialect = null } = current(entry);
+      return { name, lane, dialect, origin: entry.origin, allowed: entry.allowed };
+    });
+  }
+
+  /** Loads every module, for who wants to know all lanes. */
+  async load(): Promise<void> {
+    for (const { command } of [...this.#entries.values()]) if (command.lane === null) await command.load();
   }
 
   /** Names in the rules that no command has: most often a slip of the pen. */
@@ -111,6 +115,11 @@ export class Registry {
     const { allow, deny } = this.#rules;
     return covers(allow, name) && !covers(deny, name);
   }
+}
+
+/** The command itself once its module is loaded. */
+function current({ command }: Entry): Command | DeferredCommand {
+  return command.lane === null ? (command.loaded ?? command) : command;
 }
 
 const ALL = '*';

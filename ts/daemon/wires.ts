@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CommunicationModule, Transport } from '../api/communication.js';
-import { AGENT_ERRORS, AgentError, messageOf, codeOf } from '../api/errors.js';
-import { configError } from './config.js';
+import { AGENT_ERRORS, AgentError, codeOf, messageOf } from '../api/errors.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
@@ -27,8 +26,10 @@ export function chooseWires(
   const chosen = use.includes(AUTO) ? modules : modules.filter(({ name }) => use.includes(name));
   for (const name of use) {
     if (name === AUTO || known.includes(name)) continue;
-    if (chosen.length === 0)
-      throw configError(`wires.use: found ${name}, wanted ${AUTO} or some of ${known.join(', ')}`);
+    if (chosen.length === 0) {
+      const wanted = `${AUTO} or some of ${known.join(', ')}`;
+      throw new AgentError('GW_CONFIG_INVALID', [`wires.use: found ${name}, wanted ${wanted}`]);
+    }
     log.error({ name, known }, 'wires.use names a wire that there is not');
   }
   return chosen;

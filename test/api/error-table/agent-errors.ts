@@ -298,7 +298,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
 
   GW_STORE_AWAY: {
     says: ['15 s'],
-    provoke: () => askedByStream('[store]\nendpoint = "/nowhere/xenstored"\n'),
+    provoke: () => askedByStream('[xenstore]\nendpoint = "/nowhere/xenstored"\n'),
   },
 
   GW_WIRE_ABSENT: {

@@ -8,6 +8,7 @@ import {
   type CommandContext,
   type CommandModule,
   type Host,
+  type Lane,
   type Network,
   Secret,
   command,
@@ -21,7 +22,7 @@ import { checkPassword, logPasswordSet, setPassword } from '../set-password.js';
 import { type Action, changeKeys, locate } from '../sshkeys.js';
 import { AGENT_VERSION } from '../version.js';
 import { type Arguments, type Spec, decodeBase64, readArguments } from './arguments.js';
-import { QEMU_COMMANDS, SHUTDOWN } from './names.js';
+import { type QemuName, SHUTDOWN } from './names.js';
 import { OpenFiles } from './open-files.js';
 import { osInfo } from './os-info.js';
 import { parseShutdownMode, shutDown } from './shutdown.js';
@@ -38,21 +39,28 @@ export interface QemuOptions {
 }
 
 const OS_RELEASES = ['/etc/os-release', '/usr/lib/os-release'];
-/** `supported` is asked at each `guest-info`. */
+
+/**
+ * Those that only tell something, or keep something in memory until the file is closed, need no turn among the commands
+ * that change the machine. `supported` is asked at each `guest-info`.
+ */
 export function qemuCommands(host: Host, options: QemuOptions, supported: () => readonly QemuCommand[]): CommandModule {
   const files = new OpenFiles(host, options.files);
   return {
     name: 'qemu',
     commands: [
-      qemu('guest-sync', { id: 'integer' }, ({ id }) => id),
-      qemu('guest-sync-delimited', { id: 'integer' }, ({ id }) => id),
-      qemu('guest-ping', {}, () => null),
-      qemu('guest-info', {}, () => info(supported())),
-      qemu('guest-get-host-name', {}, async () => ({ 'host-name': await host.network.hostname() })),
-      qemu('guest-get-osinfo', {}, async () => osInfo(await host.system.kernel(), await readOsRelease(host))),
-      qemu('guest-network-get-interfaces', {}, () => interfaces(host.network)),
+      qemu('guest-sync', 'immediate', { id: 'integer' }, ({ id }) => id),
+      qemu('guest-sync-delimited', 'immediate', { id: 'integer' }, ({ id }) => id),
+      qemu('guest-ping', 'immediate', {}, () => null),
+      qemu('guest-info', 'immediate', {}, () => info(supported())),
+      qemu('guest-get-host-name', 'immediate', {}, async () => ({ 'host-name': await host.network.hostname() })),
+      qemu('guest-get-osinfo', 'immediate', {}, async () =>
+        osInfo(await host.system.kernel(), await readOsRelease(host)),
+      ),
+      qemu('guest-network-get-interfaces', 'immediate', {}, () => interfaces(host.network)),
       qemu(
         'guest-set-user-password',
+        'serial',
         { username: 'text', password: 'text', crypted: 'flag' },
         async ({ username, password, crypted }, { log }) => {
           using secret = new Secret(decodeBase64('password', password));
@@ -60,11 +68,12 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
           logPasswordSet(log, username, await setUserPassword(host, options.password, username, secret, crypted));
         },
       ),
-      qemu('guest-ssh-get-authorized-keys', { username: 'text' }, async ({ username }) => ({
+      qemu('guest-ssh-get-authorized-keys', 'immediate', { username: 'text' }, async ({ username }) => ({
         keys: await userKeys(host, username),
       })),
       qemu(
         'guest-ssh-add-authorized-keys',
+        'serial',
         { username: 'text', keys: 'texts', reset: 'flag?' },
         async ({ username, keys, reset }, context) => {
           await editKeys(host, username, reset === true ? 'replace' : 'merge', keys, context);
@@ -72,28 +81,32 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
       ),
       qemu(
         'guest-ssh-remove-authorized-keys',
+        'serial',
         { username: 'text', keys: 'texts' },
         async ({ username, keys }, context) => {
           await editKeys(host, username, 'remove', keys, context);
         },
       ),
-      qemu('guest-file-open', { path: 'text', mode: 'text?' }, ({ path, mode }) => files.open(path, mode ?? 'r')),
-      qemu('guest-file-read', { handle: 'integer', count: 'integer?' }, async ({ handle, count }) => {
+      qemu('guest-file-open', 'immediate', { path: 'text', mode: 'text?' }, ({ path, mode }) =>
+        files.open(path, mode ?? 'r'),
+      ),
+      qemu('guest-file-read', 'immediate', { handle: 'integer', count: 'integer?' }, async ({ handle, count }) => {
         const { bytes, eof } = await files.read(Number(handle), count === null ? null : Number(count));
         return { count: bytes.length, 'buf-b64': bytes.toString('base64'), eof };
       }),
       qemu(
         'guest-file-write',
+        'immediate',
         { handle: 'integer', 'buf-b64': 'text', count: 'integer?' },
         ({ handle, 'buf-b64': text, count }) => {
           const bytes = decodeBase64('buf-b64', text);
           return { count: files.write(Number(handle), bytes, count === null ? null : Number(count)), eof: false };
         },
       ),
-      qemu('guest-file-close', { handle: 'integer' }, async ({ handle }) =>
+      qemu('guest-file-close', 'serial', { handle: 'integer' }, async ({ handle }) =>
         (await files.close(Number(handle))) ? null : UNCHANGED,
       ),
-      qemu(SHUTDOWN, { mode: 'text?' }, async ({ mode }, { log }) => {
+      qemu(SHUTDOWN, 'serial', { mode: 'text?' }, async ({ mode }, { log }) => {
         const wanted = parseShutdownMode(mode);
         log.info({ mode: wanted }, 'the host asks the machine to stop');
         await shutDown(host, wanted);
@@ -107,15 +120,14 @@ const UNCHANGED = Symbol('unchanged');
 
 /** A command that answers with what `run` gives: an empty object for nothing, and for `UNCHANGED`. */
 function qemu<const S extends Spec>(
-  name: string,
+  name: QemuName,
+  lane: Lane,
   spec: S,
   run: (args: Arguments<S>, context: CommandContext) => unknown,
 ): Command {
-  const shape = QEMU_COMMANDS.find((candidate) => candidate.name === name);
-  if (shape === undefined) throw new Error(`${name} is not in the list of names`);
-  const made = command({
+  return command({
     name,
-    lane: shape.lane,
+    lane,
     parse: readArguments<S>(spec),
     async run(args, context) {
       const data = (await run(args, context)) ?? {};
@@ -124,7 +136,6 @@ function qemu<const S extends Spec>(
       return name === SHUTDOWN ? { ...reply, silent: true } : reply;
     },
   });
-  return { ...made, ...shape };
 }
 
 function info(commands: readonly QemuCommand[]): unknown {
