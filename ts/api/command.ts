@@ -37,6 +37,11 @@ export interface Command {
    * such as 403, stay.
    */
   readonly failureCode?: string;
+  /**
+   * An `immediate` command is journaled too, as a `serial` one is: a request that ends the agent must not end it again at
+   * each start. True of all that plugins bring, whatever they say here.
+   */
+  readonly journaled?: boolean;
   /** What is known at once need not be a promise, and is answered the sooner. */
   handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
 }

@@ -51,6 +51,7 @@ export const AGENT_ERRORS = {
   GW_UPDATE_FAILED: [500, 'Could not install version %s: %s'],
   GW_RUN_FAILED: [500, '%s failed: %s'],
   GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
+  GW_PLUGIN_EXIT: [500, 'Plugin %s wanted to end the agent (%s), which was refused'],
   GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
   GW_WIRE_ABSENT: [500, 'No host can reach this machine: wanted %s, got %s'],
   GW_STATE_IN_USE: [500, 'The state directory %s is in use: %s serves with it'],

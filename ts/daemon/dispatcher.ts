@@ -100,7 +100,7 @@ export class Dispatcher {
     const job = this.#prepare(raw, wire);
     if (job === null) return;
     if (job.command.lane === 'immediate') {
-      track(this.#carryOut(job, wire, job.arrived), wire);
+      track(isJournaled(job.command) ? this.#carryOutOnce(job, wire) : this.#carryOut(job, wire, job.arrived), wire);
       return;
     }
     this.#enqueue(job, wire);
@@ -144,15 +144,19 @@ export class Dispatcher {
   async #takeTurn(job: Job, wire: Wire): Promise<void> {
     if (wire.signal.aborted) return;
     const { raw, command, arrived } = job;
-    const { journal } = this.#options;
     if (milliseconds(arrived, now()) > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, wire.transport))) {
       wire.told.withdrawn.tell(`no answer to ${command.name} is wanted any more`, named(raw, wire));
       return;
     }
-    if (!(await this.#hasPlace(job, wire))) return;
+    if (await this.#hasPlace(job, wire)) await this.#carryOutOnce(job, wire);
+  }
+
+  /** With a note in the journal before it, by which no later run of the agent does it again. */
+  async #carryOutOnce(job: Job, wire: Wire): Promise<void> {
+    const { raw, command } = job;
     // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the memory
     // across a crash in the middle of this one command.
-    await this.#record(() => journal.started(journalId(raw, wire), command.name), raw, wire);
+    await this.#record(() => this.#options.journal.started(journalId(raw, wire), command.name), raw, wire);
     await this.#carryOut(job, wire, now());
   }
 
@@ -205,7 +209,7 @@ export class Dispatcher {
       failure = error;
       reply = failed(asAgentError(error), command.failureCode ?? null);
     }
-    const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
+    const settled = this.#settle(raw, reply, wire, isJournaled(command));
     const ran = now();
     await settled;
     this.#tell({ job, wire, failure, reply, started, ran });
@@ -380,6 +384,10 @@ function track(work: Promise<void>, { underWay }: Wire): void {
 
 function journalId({ id }: RawRequest, { name }: Wire): string {
   return name === '' ? id : `${name}:${id}`;
+}
+
+function isJournaled({ lane, journaled = false }: Command): boolean {
+  return lane === 'serial' || journaled;
 }
 
 /** How the log names a request: two wires may have the same ids. */

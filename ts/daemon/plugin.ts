@@ -32,11 +32,23 @@ export interface LoadedPlugin {
   unload(): void;
 }
 
-/** Which plugin the code that runs now belongs to, through timers, sockets and promises. */
-const current = new AsyncLocalStorage<string>();
+/** What the code that runs now belongs to. */
+export interface Running {
+  /** The plugin, by the name that people know its file by. */
+  readonly where: string;
+  /** As the plugin calls itself; as people do while that is not known yet. */
+  readonly name: string;
+  /** Ends the call of a command for whoever waits for it; null outside of calls. */
+  readonly fail: Fail | null;
+}
 
-/** The plugin whose code is running or has thrown; undefined for the agent's own. */
-export function currentPlugin(): string | undefined {
+type Fail = (error: AgentError) => void;
+
+/** Through timers, sockets and promises. */
+const current = new AsyncLocalStorage<Running>();
+
+/** Whose code is running or has thrown; undefined for the agent's own. */
+export function currentPlugin(): Running | undefined {
   return current.getStore();
 }
 
@@ -52,7 +64,8 @@ export async function loadPlugin(
   const stop = new AbortController();
   const begun = performance.now();
   const left = (): number => Math.max(1, loadTimeout - (performance.now() - begun));
-  const run = <T>(work: () => T): T => current.run(where, work);
+  let name = where;
+  const run: Run = (work, fail = null) => current.run({ where, name, fail }, work);
   const inTime = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     const result = await within(run(work), left());
     if (result !== OVERDUE) return result;
@@ -60,6 +73,7 @@ export async function loadPlugin(
   };
   try {
     const plugin = checkPlugin(await inTime('loading it', load));
+    name = plugin.name;
     const context = { log: log.child({ plugin: plugin.name }), signal: stop.signal };
     const given = await inTime('setup', async () => plugin.setup(host, context));
     const { modules, wires } = checkContributions(given);
@@ -84,13 +98,20 @@ export async function loadPlugin(
 
 /** No request is under way here, so that the message may be shown. */
 function explain(error: unknown): string {
+  if (isExit(error)) return `wanted to end the agent (${error.args[1] ?? ''})`;
   if (!(error instanceof Error)) return `threw ${typeof error === 'string' ? error : `a ${typeof error}`}`;
   const [message = ''] = error.message.split('\n');
   const where = error instanceof SyntaxError ? ' (node --check FILE tells the line)' : '';
   return `${error.name}: ${message}${where}`;
 }
 
-type Run = <T>(work: () => T) => T;
+/** Whether it is the agent's answer to a plugin that wanted to end it. */
+export function isExit(error: unknown): error is AgentError {
+  return error instanceof AgentError && error.code === 'GW_PLUGIN_EXIT';
+}
+
+/** `fail` is for whoever waits for what `work` does. */
+type Run = <T>(work: () => T, fail?: Fail | null) => T;
 
 function isolatedModule(plugin: Plugin, module: CommandModule, run: Run, timeout: number): CommandModule {
   return {
@@ -107,6 +128,7 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
     ...command,
     name: command.name,
     lane: command.lane,
+    journaled: true,
     async handle(value, outer) {
       if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
       // Not AbortSignal.any: on Node 20 the outer signal, which lasts as long as the agent, would remember every call.
@@ -125,10 +147,14 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
         signal: ending.signal,
         handOver: outer.handOver,
       };
-      const work = run(async () => command.handle(value, context));
+      // What wanted to end the process may never come to its end, or may have caught what it was told instead.
+      let fail: Fail = () => undefined;
+      const ended = new Promise<never>((_, reject) => (fail = reject));
+      const work = run(async () => command.handle(value, context), fail);
+      work.catch(() => undefined);
       let reply: unknown;
       try {
-        reply = await within(work, timeout);
+        reply = await within(Promise.race([ended, work]), timeout);
       } catch (error) {
         if (error instanceof AgentError) throw error;
         // Its message may quote the request: the host learns the kind.

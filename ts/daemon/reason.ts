@@ -56,6 +56,7 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_UPDATE_FAILED: [],
   GW_RUN_FAILED: [],
   GW_PLUGIN_FAILED: [],
+  GW_PLUGIN_EXIT: [],
   GW_SCRIPT_FAILED: [],
   GW_WIRE_ABSENT: [],
   GW_STATE_IN_USE: [],
