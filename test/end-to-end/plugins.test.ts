@@ -163,3 +163,27 @@ test('what lies in a copy of a system is not loaded', async () => {
   assert.equal(await agent.stop(), 0);
   assert.ok(!agent.log.includes('the code of the copy ran'));
 });
+
+test('a reload after a broken edit leaves the plugin at work, and the next one brings the mended edit', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const write = (text: string): void => {
+    scratch.write('../plugins/x/index.js', text);
+  };
+  scratch.write('../plugins/x/package.json', '{"type":"module"}');
+  scratch.write('../plugins/x/words.cjs', "module.exports = 'first';");
+  const importing = `import words from './words.cjs';\n${pluginText('x', { words: answers('words') })}`;
+  write(importing);
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  write('export default {');
+  await agent.reload();
+  assert.deepEqual(await dom0.call('words', ''), { kind: 'ok', message: 'first' });
+  assert.match(agent.log, /"where":"[^"]*\/x","reason":"SyntaxError: [^"]*; the version before it keeps running"/);
+  write(importing);
+  scratch.write('../plugins/x/words.cjs', "module.exports = 'the second';");
+  await agent.reload();
+  assert.deepEqual(await dom0.call('words', ''), { kind: 'ok', message: 'the second' });
+  assert.equal(await agent.stop(), 0);
+});

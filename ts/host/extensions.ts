@@ -1,7 +1,7 @@
 /** What the machine's owner has put into the folders of plugins and scripts, before any of it is run. */
 import { constants } from 'node:fs';
 import { access, open, readFile, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { COMMAND_NAME } from '../api/command.js';
 import { absent } from './system-error.js';
 import { examine } from './unshared.js';
@@ -14,6 +14,8 @@ export interface Problem {
   /** The file or folder. */
   readonly where: string;
   readonly reason: string;
+  /** Others than root could have changed it: what was made of it before must not stay either. */
+  readonly distrusted?: true;
 }
 
 export interface FoundPlugin {
@@ -21,6 +23,8 @@ export interface FoundPlugin {
   readonly where: string;
   /** The file to load. */
   readonly entry: string;
+  /** The folder whose modules are loaded anew with it: a package of npm shares one with others. */
+  readonly tree: string;
   /** Differs when one of its files has changed. */
   readonly fingerprint: string;
 }
@@ -103,8 +107,10 @@ async function plugin(where: string, entry: string, modules: string | null = nul
     // Packages of npm share what they depend on.
     const examined = await Promise.all([where, ...(modules === null ? [] : [modules])].map(examine));
     const distrust = examined.map((one) => one.distrust).find((reason) => reason !== null);
-    if (distrust !== undefined) return wrong(where, distrust);
-    return { found: [{ where, entry, fingerprint: examined.map((one) => one.fingerprint).join('\n') }], problems: [] };
+    if (distrust !== undefined) return distrusted(where, distrust);
+    const tree = modules ?? (where === entry ? dirname(where) : where);
+    const fingerprint = examined.map((one) => one.fingerprint).join('\n');
+    return { found: [{ where, entry, tree, fingerprint }], problems: [] };
   });
 }
 
@@ -167,6 +173,11 @@ function wrong(where: string, reason: string): Found<never> {
   // Most reasons name the very path.
   const own = reason.startsWith(`${where} `) ? reason.slice(where.length + 1) : reason;
   return { found: [], problems: [{ where, reason: own }] };
+}
+
+function distrusted(where: string, reason: string): Found<never> {
+  const { found, problems } = wrong(where, reason);
+  return { found, problems: problems.map((problem) => ({ ...problem, distrusted: true })) };
 }
 
 function merged<T>(all: readonly Found<T>[]): Found<T> {
