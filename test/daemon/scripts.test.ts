@@ -47,8 +47,8 @@ const FAILURES: readonly (readonly [what: string, text: string, reason: string])
   ['gives a number as message', sh('echo \'{"returncode":0,"message":1}\''), 'message: wanted text, got a number'],
   ['prints too much', sh('printf {; yes | head -c 100000'), 'more output than 64 KiB'],
   [
-    'has an unknown interpreter',
-    '#!/no/such\n',
+    'runs a program that is not there',
+    sh('exec /no/such'),
     'exit status 127: it, its interpreter or a program it runs was not found',
   ],
 ];
@@ -156,4 +156,41 @@ test('a command of the agent or of a plugin goes before a script of its name, un
     ],
   );
   assert.deepEqual(folders.problems(), {});
+});
+
+const HEADS: readonly (readonly [name: string, head: string, reason: string | null])[] = [
+  ['absent', '#!/no/such -x\n', 'its interpreter /no/such is not there or not executable'],
+  ['passive', '#!/etc/passwd\n', 'its interpreter /etc/passwd is not there or not executable'],
+  ['empty', '#!\n', 'its first line names no interpreter: wanted one such as #!/bin/sh'],
+  ['env', '#!/usr/bin/env no-such-interpreter\n', 'its interpreter no-such-interpreter is in none of the directories '],
+  ['env-split', '#!/usr/bin/env -S A=1 no-such-interpreter -x\n', 'its interpreter no-such-interpreter is in none'],
+  ['windows', '#!/bin/sh\r\necho 0\r\n', 'its first line ends with a carriage return: wanted line feeds alone'],
+  ['windows-env', '#!/usr/bin/env sh\r\necho 0\r\n', 'its first line ends with a carriage return'],
+  ['fine', '#! /bin/sh -e\necho 0\n', null],
+  ['fine-env', '#!/usr/bin/env sh\necho 0\n', null],
+  ['fine-split', '#!/usr/bin/env -S sh -e\necho 0\n', null],
+];
+for (const [name, head, reason] of HEADS) {
+  test(`whether the interpreter of a script can be used is seen when the script is looked at: ${name}`, async () => {
+    await using folders = await live();
+    await folders.write(`commands/${name}`, head, 0o755);
+    await folders.extensions.load();
+    const problem = folders.problems()[`commands/${name}`];
+    if (reason !== null) {
+      assert.ok(problem?.startsWith(reason), problem);
+      assert.ok(folders.log.some(({ level, reason: logged }) => level === 50 && logged === problem));
+      return;
+    }
+    assert.equal(problem, undefined);
+    // The kernel agrees.
+    assert.deepEqual(await ask(folders, name), { returncode: '0', message: '' });
+  });
+}
+
+test('on a copy of a system nobody asks this machine for the interpreter', async () => {
+  await using folders = await createFolders({ host: fakeHost({ live: false }) });
+  await folders.write('commands/other', '#!/no/such\n', 0o755);
+  await folders.write('commands/windows', '#!/no/such\r\n', 0o755);
+  await folders.extensions.load();
+  assert.deepEqual(Object.keys(folders.problems()), ['commands/windows']);
 });

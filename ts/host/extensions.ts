@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, open, readFile, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { COMMAND_NAME } from '../api/command.js';
+import { HEAD_BYTES, whyNotRunnable } from './interpreter.js';
 import { absent } from './system-error.js';
 import { examine } from './unshared.js';
 
@@ -61,22 +62,28 @@ export function findPlugins(directory: string): Promise<Found<FoundPlugin>> {
   });
 }
 
-/** Executable files whose names are those of the commands. */
-export function findScripts(directory: string): Promise<Found<FoundScript>> {
+/**
+ * Executable files whose names are those of the commands. `isLive`: they are run on this machine, so that their
+ * interpreters have to be here.
+ */
+export function findScripts(directory: string, isLive: boolean): Promise<Found<FoundScript>> {
   return look(directory, async () => {
     const found: Found<FoundScript>[] = [];
     for (const name of await names(directory)) {
       const path = join(directory, name);
       const status = await stat(path).catch(absent);
       if (NOT_MEANT.test(name) || status?.isDirectory() === true) continue;
-      found.push(await look(path, async () => script(name, path, status?.isFile() === true)));
+      found.push(
+        await look(path, async () =>
+          status?.isFile() === true ? script(name, path, isLive) : wrong(path, 'is no regular file'),
+        ),
+      );
     }
     return merged(found);
   });
 }
 
-async function script(name: string, path: string, isFile: boolean): Promise<Found<FoundScript>> {
-  if (!isFile) return wrong(path, 'is no regular file');
+async function script(name: string, path: string, isLive: boolean): Promise<Found<FoundScript>> {
   if (!COMMAND_NAME.test(name)) {
     return wrong(path, "its name cannot be a command's: wanted letters, digits, _ and -, at most 64");
   }
@@ -86,17 +93,16 @@ async function script(name: string, path: string, isFile: boolean): Promise<Foun
     () => true,
     () => false,
   );
-  // The C library gives a file without either to a shell, which nobody has asked for.
-  if (executable && !(await hasLoader(path))) return wrong(path, 'neither begins with #! nor is a program (ELF)');
-  return executable ? { found: [{ name, path }], problems: [] } : wrong(path, 'is not executable (chmod +x)');
+  if (!executable) return wrong(path, 'is not executable (chmod +x)');
+  const reason = await whyNotRunnable(await firstBytes(path), isLive);
+  return reason === null ? { found: [{ name, path }], problems: [] } : wrong(path, reason);
 }
 
-async function hasLoader(path: string): Promise<boolean> {
+async function firstBytes(path: string): Promise<Uint8Array> {
   const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    const head = buffer.toString('latin1', 0, bytesRead);
-    return head.startsWith('#!') || head === '\x7fELF';
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

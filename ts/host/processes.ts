@@ -4,7 +4,9 @@ import { type Argv, type Processes, type RunOptions, type RunResult, Secret } fr
 import { Launcher } from './launcher.js';
 import { ScratchDirectory } from './scratch-directory.js';
 
-const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+/** Where programs are looked for. */
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const ENVIRONMENT = { PATH: SEARCH_PATH, LC_ALL: 'C' };
 const DEFAULT_TIMEOUT = 60_000;
 const OUTPUT_LIMIT = 64 * 1024;
 /** How long output may still come after the program ended: a daemon that it left behind can hold the pipe for ever. */
