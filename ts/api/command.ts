@@ -1,10 +1,11 @@
-import type { Logger } from 'pino';
 import type { Reply } from './communication.js';
+import type { Log } from './log.js';
+import type { Signal } from './platform.js';
 
 export interface CommandContext {
-  readonly log: Logger;
+  readonly log: Log;
   /** Aborts when the agent is asked to stop. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
   /**
    * Once this request is answered and retired, the agent stops serving, closes what it holds, and does `next` instead
    * of ending. Requests that wait by then stay in the store.

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
+import type { Log } from '../api/log.js';
 import { AgentError } from '../api/index.js';
 import { type StoreConnection, type StoreOptions, openStore } from './store.js';
 
@@ -25,7 +25,7 @@ export interface TrialOptions {
   /** Milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal;
-  readonly log: Logger;
+  readonly log: Log;
 }
 
 /** Throws GW_UPDATE_TRIAL when the new version does not do what it should. Leaves nothing in the store. */
