@@ -5,6 +5,7 @@ import { chown, copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { type Reply } from '../../ts/api/index.js';
 import { createProcesses } from '../../ts/host/processes.js';
 import { fakeHost } from '../../ts/testing/index.js';
@@ -193,4 +194,28 @@ test('on a copy of a system nobody asks this machine for the interpreter', async
   await folders.write('commands/windows', '#!/no/such\r\n', 0o755);
   await folders.extensions.load();
   assert.deepEqual(Object.keys(folders.problems()), ['commands/windows']);
+});
+
+test('a script may have a time limit of its own, and its standard error in the log', async () => {
+  await using folders = await live({ scriptTimeout: 60_000 });
+  await folders.write('commands/slow', '#!/bin/sh\n# guestwire: timeout=300ms\nsleep 30\n', 0o755);
+  const loud = '#!/bin/sh\n#\n# guestwire: stderr=log timeout=1m\nprintf "no \\033 disk\\nat all\\n" >&2; echo 0\n';
+  await folders.write('commands/loud', loud, 0o755);
+  await folders.write('commands/quiet', sh('echo quietly >&2; echo 0'), 0o755);
+  await folders.write('commands/wrong', '#!/bin/sh\n# guestwire: timeout=soon\n', 0o755);
+  await folders.extensions.load();
+  await assert.rejects(ask(folders, 'slow'), { message: 'Script slow failed: no answer within 0.3 s' });
+  const log: { stderr?: string }[] = [];
+  const logging = {
+    ...context,
+    log: pino({ base: null }, { write: (line: string) => void log.push(JSON.parse(line)) }),
+  };
+  for (const name of ['loud', 'quiet']) await folders.registry.get(name).handle(null, logging);
+  assert.deepEqual(
+    log.map(({ stderr }) => stderr),
+    ['no ? disk\nat all'],
+  );
+  const wanted =
+    "its line 'guestwire:' has 'timeout=soon': wanted timeout=DURATION, such as timeout=10m, or stderr=log";
+  assert.deepEqual(folders.problems(), { 'commands/wrong': wanted });
 });

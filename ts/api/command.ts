@@ -4,7 +4,7 @@ import type { Signal } from './platform.js';
 
 export interface CommandContext {
   readonly log: Log;
-  /** Aborts when the agent is asked to stop. */
+  /** Aborts when the agent is asked to stop. A plugin's too when its time is up or the host has withdrawn the request. */
   readonly signal: Signal;
   /**
    * Once this request is answered and retired, the agent stops serving, closes what it holds, and does `next` instead
@@ -43,6 +43,8 @@ export interface Command {
    * each start. True of all that plugins bring, whatever they say here.
    */
   readonly journaled?: boolean;
+  /** Milliseconds that a command of a plugin may take; `plugins.command-timeout` when absent. */
+  readonly timeout?: number;
   /** What is known at once need not be a promise, and is answered the sooner. */
   handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
 }
@@ -56,6 +58,8 @@ export interface CommandModule {
 export interface CommandDefinition<Args> {
   readonly name: string;
   readonly lane: Lane;
+  /** As {@link Command.timeout}. */
+  readonly timeout?: number;
   /** Turns the wire value into arguments, or throws AgentError. */
   parse(value: unknown): Args;
   /** Does the work; the string returned is the reply's message. */
@@ -67,6 +71,7 @@ export function command<Args>(definition: CommandDefinition<Args>): Command {
   return {
     name: definition.name,
     lane: definition.lane,
+    ...(definition.timeout === undefined ? {} : { timeout: definition.timeout }),
     handle(value, context) {
       const result = definition.run(definition.parse(value), context);
       return typeof result === 'string' ? asReply(result) : Promise.resolve(result).then(asReply);

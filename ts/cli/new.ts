@@ -44,8 +44,7 @@ export const scaffold = subcommand({
       if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
       throw new UsageError(`${folder} is there already; nothing was changed`, { cause: error });
     }
-    for (const line of wanted === 'plugin' ? pluginSteps(folder, typescript) : scriptSteps(folder, name))
-      print(line);
+    for (const line of wanted === 'plugin' ? pluginSteps(folder, typescript) : scriptSteps(folder, name)) print(line);
     return EXIT.ok;
   },
 });

@@ -195,7 +195,9 @@ export class Dispatcher {
   async #carryOut(job: Job, wire: Wire, started: Instant): Promise<void> {
     const { raw, command, value } = job;
     const { log, hooks } = this.#options;
-    const context = new Context(job, wire, log);
+    // Only what is not the agent's own may be given up half done.
+    using wanted = command.journaled === true ? new Wanted(raw, wire) : null;
+    const context = new Context(job, wire, log, wanted?.signal ?? wire.signal);
     let reply: Reply;
     let failure: unknown = null;
     let after: AfterHooks | null = null;
@@ -358,8 +360,8 @@ class Context implements CommandContext {
   private readonly base: Logger;
   private own: Logger | null = null;
 
-  constructor(job: Job, wire: Wire, log: Logger) {
-    this.signal = wire.signal;
+  constructor(job: Job, wire: Wire, log: Logger, signal: AbortSignal) {
+    this.signal = signal;
     this.job = job;
     this.wire = wire;
     this.base = log;
@@ -373,6 +375,45 @@ class Context implements CommandContext {
     return (next) => {
       this.next = next;
     };
+  }
+}
+
+/** Asks while a command runs whether the host still waits for it. */
+class Wanted implements Disposable {
+  readonly #stop = new AbortController();
+  readonly #wire: Wire;
+  readonly #timer: NodeJS.Timeout;
+  #isAsked = false;
+
+  constructor(raw: RawRequest, wire: Wire) {
+    this.#wire = wire;
+    this.#timer = setInterval(() => void this.#ask(raw), RECHECK_AFTER_MS).unref();
+    if (wire.signal.aborted) this.#end();
+    wire.signal.addEventListener('abort', this.#end, { once: true });
+  }
+
+  /** Aborts when the agent stops, or the request is withdrawn. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#wire.signal.removeEventListener('abort', this.#end);
+  }
+
+  readonly #end = (): void => {
+    this.#stop.abort(this.#wire.signal.reason);
+  };
+
+  async #ask(raw: RawRequest): Promise<void> {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    const wanted = await this.#wire.transport.stillWanted(raw).catch(() => true);
+    this.#isAsked = false;
+    if (wanted) return;
+    clearInterval(this.#timer);
+    this.#stop.abort(new DOMException('the host has withdrawn the request', 'AbortError'));
   }
 }
 

@@ -6,7 +6,7 @@ import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScri
 import type { LoadedPlugin } from './plugin.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
-import { scriptCommand } from './script.js';
+import { scriptCommand, scriptSettings } from './script.js';
 import { AUTO } from './wires.js';
 
 export interface ExtensionOptions {
@@ -121,7 +121,7 @@ export class Extensions {
       for (const module of plugin.modules) registry.add(module, { kind: 'plugin', where: found.where });
     }
     this.#tell(before, candidates);
-    this.#shadowed = this.#addScripts(foundScripts.found);
+    this.#shadowed = this.#addScripts(foundScripts.found, problems);
     this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));
     for (const { where, reason } of problems) log.error({ where, reason }, 'plugin or script cannot be used');
     for (const { name, where, by } of this.#shadowed) {
@@ -257,13 +257,19 @@ export class Extensions {
     return null;
   }
 
-  #addScripts(found: readonly FoundScript[]): readonly Shadowed[] {
+  #addScripts(found: readonly FoundScript[], problems: Problem[]): readonly Shadowed[] {
     const { registry, host, scripts } = this.#options;
-    return found.flatMap(({ name, path }) => {
+    return found.flatMap(({ name, path, head }) => {
       const by = registry.origin(name);
       if (by !== null) return [{ name, where: path, by }];
+      const settings = scriptSettings(head);
+      if (typeof settings === 'string') {
+        problems.push({ where: path, reason: settings });
+        return [];
+      }
+      const { timeout = scripts.timeout, logsErrors } = settings;
       registry.add(
-        { name, commands: [scriptCommand({ name, path }, host, scripts.timeout)] },
+        { name, commands: [scriptCommand({ name, path, timeout, logsErrors }, host)] },
         { kind: 'script', where: path },
       );
       return [];

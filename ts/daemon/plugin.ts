@@ -6,7 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import type { Command, CommandContext, CommandModule } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
-import { AgentError } from '../api/errors.js';
+import { AgentError, PluginError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import type { Plugin, PluginWire } from '../api/plugin.js';
 import { describeError } from './log.js';
@@ -116,7 +116,7 @@ type Run = <T>(work: () => T, fail?: Fail | null) => T;
 function isolatedModule(plugin: Plugin, module: CommandModule, run: Run, timeout: number): CommandModule {
   return {
     name: module.name,
-    commands: module.commands.map((command) => isolated(plugin.name, command, run, timeout)),
+    commands: module.commands.map((command) => isolated(plugin.name, command, run, command.timeout ?? timeout)),
   };
 }
 
@@ -135,7 +135,7 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
       const ending = new AbortController();
       const end = (): void => {
         run(() => {
-          ending.abort();
+          ending.abort(outer.signal.reason);
         });
       };
       if (outer.signal.aborted) end();
@@ -157,6 +157,7 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
         reply = await within(Promise.race([ended, work]), timeout);
       } catch (error) {
         if (error instanceof AgentError) throw error;
+        if (error instanceof PluginError) throw refusal(error, failed);
         // Its message may quote the request: the host learns the kind.
         const { type, code, at } = describeError(error);
         outer.log.error({ plugin, type, at }, 'plugin threw');
@@ -176,14 +177,26 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
   };
 }
 
+/** As the host is told of it, and as far as it can be told. */
+function refusal({ code, message, returncode }: PluginError, failed: (reason: string) => AgentError): AgentError {
+  if (!/^[A-Z][A-Z0-9_]{0,63}$/.test(code))
+    return failed('wanted capitals, digits and _ for the code of a PluginError');
+  const wrong = wrongReturncode(returncode);
+  return wrong === null ? new AgentError('GW_PLUGIN_REFUSED', [message, code], { returncode }) : failed(wrong);
+}
+
+/** What hosts compare is a word; a long one would leave no room for the message in the answer. */
+function wrongReturncode(returncode: string): string | null {
+  if (/^[\x21-\x7e]{1,16}$/.test(returncode)) return null;
+  return `wanted a returncode of 1 to 16 printable characters, got ${returncode.length}`;
+}
+
 function checkReply(reply: unknown, failed: (reason: string) => AgentError): Reply {
   const { returncode, message } = (typeof reply === 'object' && reply !== null ? reply : {}) as Partial<Reply>;
   if (typeof returncode !== 'string' || typeof message !== 'string') {
     throw failed('wanted a returncode and a message, both text, got something else');
   }
-  // What hosts compare is a word; a long one would leave no room for the message in the answer.
-  if (!/^[\x21-\x7e]{1,16}$/.test(returncode)) {
-    throw failed(`wanted a returncode of 1 to 16 printable characters, got ${returncode.length}`);
-  }
+  const wrong = wrongReturncode(returncode);
+  if (wrong !== null) throw failed(wrong);
   return reply as Reply;
 }

@@ -57,6 +57,7 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_RUN_FAILED: [],
   GW_PLUGIN_FAILED: [],
   GW_PLUGIN_EXIT: [],
+  GW_PLUGIN_REFUSED: [0],
   GW_SCRIPT_FAILED: [],
   GW_WIRE_ABSENT: [],
   GW_STATE_IN_USE: [],

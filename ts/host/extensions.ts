@@ -33,12 +33,16 @@ export interface FoundPlugin {
 export interface FoundScript {
   readonly name: string;
   readonly path: string;
+  /** How it begins, where it is text. */
+  readonly head: string;
 }
 
 export interface Found<T> {
   readonly found: readonly T[];
   readonly problems: readonly Problem[];
 }
+
+const PAGE_BYTES = 4096;
 
 /** What editors and package managers leave behind, what explains a folder, and tests. */
 const NOT_MEANT =
@@ -94,14 +98,16 @@ async function script(name: string, path: string, isLive: boolean): Promise<Foun
     () => false,
   );
   if (!executable) return wrong(path, 'is not executable (chmod +x)');
-  const reason = await whyNotRunnable(await firstBytes(path), isLive);
-  return reason === null ? { found: [{ name, path }], problems: [] } : wrong(path, reason);
+  const head = await firstBytes(path);
+  const reason = await whyNotRunnable(head.subarray(0, HEAD_BYTES), isLive);
+  return reason === null ? { found: [{ name, path, head: head.toString() }], problems: [] } : wrong(path, reason);
 }
 
-async function firstBytes(path: string): Promise<Uint8Array> {
+/** The first page of a file: a comment of it may have settings. */
+async function firstBytes(path: string): Promise<Buffer> {
   const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(PAGE_BYTES), 0, PAGE_BYTES, 0);
     return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
