@@ -208,7 +208,7 @@ test('a script may have a time limit of its own, and its standard error in the l
   const log: { stderr?: string }[] = [];
   const logging = {
     ...context,
-    log: pino({ base: null }, { write: (line: string) => void log.push(JSON.parse(line)) }),
+    log: pino({ base: null }, { write: (line: string) => void log.push(JSON.parse(line) as object) }),
   };
   for (const name of ['loud', 'quiet']) await folders.registry.get(name).handle(null, logging);
   assert.deepEqual(
