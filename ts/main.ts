@@ -3,8 +3,9 @@
 import { AgentError, messageOf, codeOf } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';
 import { SUBCOMMANDS } from './cli/index.js';
+import { endProcess } from './host/process-end.js';
 
-process.exit(await main(process.argv.slice(2)));
+endProcess(await main(process.argv.slice(2)));
 
 async function main([name, ...args]: readonly string[]): Promise<number> {
   try {

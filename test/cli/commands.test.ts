@@ -75,6 +75,14 @@ test('commands fails when something cannot be used, and says what and why', asyn
   });
 });
 
+test('commands names a script whose interpreter is not there', async () => {
+  await using scratch = await folders();
+  await scratch.write({ 'commands/lost': { text: '#!/no/such\n', mode: 0o755 } });
+  const { code, stdout } = await runCli(['commands', '--config', `${scratch.path}/guestwire.toml`]);
+  assert.equal(code, 1);
+  assert.match(stdout, /\n {2}\S+\/lost: its interpreter \/no\/such is not there or not executable\n/);
+});
+
 test('commands tells which wires plugins bring', async () => {
   const module = "{ kind: 'communication', module: { name: 'pigeon', open: () => Promise.reject(new Error('far')) } }";
   await using scratch = await folders({

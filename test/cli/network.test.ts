@@ -129,6 +129,23 @@ suite('the network of an image', () => {
     assert.equal(section((await one.run('doctor')).stdout), undefined);
   });
 
+  test('doctor takes a configuration file, and says which scripts and hooks cannot be run, and why', async () => {
+    await using one = await image();
+    const windows = '#!/bin/sh\r\necho 0\r\n';
+    await one.write('opt/commands/greet', windows, 0o755);
+    await one.write('opt/commands/well', '#!/bin/sh\necho 0\n', 0o755);
+    await one.write('opt/hooks/after/all/10-x', windows, 0o755);
+    const config = '[scripts]\ndirectory = "/opt/commands"\n[hooks]\ndirectory = "/opt/hooks"\n';
+    const file = await one.write('own.toml', config);
+    const { code, stdout } = await one.run('doctor', '--config', file);
+    const ending = 'its first line ends with a carriage return: wanted line feeds alone (dos2unix)';
+    assert.ok(stdout.includes(`/opt/commands/greet: cannot be used: ${ending}\n`), stdout);
+    assert.match(stdout, /^ {2}\S+\/opt\/commands\/well: can be run$/m);
+    assert.ok(stdout.includes(`\nhooks in /opt/hooks\n  after/all/10-x: does not run, because `), stdout);
+    assert.equal(code, 0);
+    assert.doesNotMatch((await one.run('doctor')).stdout, /carriage return|\/opt/);
+  });
+
   test('doctor fails, and says why, where a reset would', async () => {
     await using one = await image();
     one.facts(await one.write('bad.json', JSON.stringify({ ...FACTS, nics: [] })));

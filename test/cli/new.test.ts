@@ -59,6 +59,7 @@ for (const [args, complaint] of [
   [['wire', 'x'], "the first argument: wanted plugin, script, got 'wire'"],
   [['script', '../x'], "NAME: wanted small letters, digits, _ and -, at most 64, got '../x'"],
   [['script', 'x', 'y'], "unexpected argument 'y'"],
+  [['script', 'x', '--typescript'], '--typescript: wanted with a plugin alone'],
   [['plugin', 'version'], "NAME: the agent has a command 'version' itself; wanted another name"],
 ] as const) {
   test(`wrong usage of new is explained: ${args.join(' ')}`, async () => {

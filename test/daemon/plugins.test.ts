@@ -10,6 +10,7 @@ import { fileOptions } from '../../ts/daemon/command-options.js';
 import { fileCommands } from '../../ts/commands/file.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
+import { reasonOf } from '../../ts/daemon/reason.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
 import { call, context } from '../support/command-context.js';
 import { createScratch } from '../support/scratch.js';
@@ -273,6 +274,40 @@ test('a command that takes too long is answered, told to stop, and refused until
   assert.equal((await ask(folders, 'other')).message, '1');
   await sleep(400);
   assert.equal((await ask(folders, 'hangs', 'quick')).message, 'quick');
+});
+
+test('a command may have a time limit of its own', async () => {
+  await using folders = await createFolders({ commandTimeout: 60_000 });
+  const text = pluginText('x', { hangs: '() => new Promise(() => {})' });
+  await folders.write('plugins/x.mjs', text.replace("lane: 'serial'", "lane: 'serial', timeout: 200"));
+  await folders.write('plugins/wrong.mjs', text.replace("lane: 'serial'", "lane: 'serial', timeout: '2s'"));
+  await folders.extensions.load();
+  await assert.rejects(ask(folders, 'hangs'), { message: 'Plugin x failed: no answer within 0.2 s' });
+  assert.match(
+    folders.problems()['plugins/wrong.mjs']!,
+    /commands\[0\]\.timeout: wanted milliseconds, 1 to 2147483647, got '2s'$/,
+  );
+});
+
+test('a command may fail with a code of its own, whose words are not logged', async () => {
+  await using folders = await createFolders();
+  const handlers = {
+    full: "() => { throw new PluginError('DISK_FULL', 's3cret', { returncode: '28' }); }",
+    plain: "() => { throw new PluginError('DISK_FULL', 'no room'); }",
+    wrong: "() => { throw new PluginError('disk full', 'no room'); }",
+  };
+  await folders.write('plugins/x.mjs', pluginText('x', handlers, '', 'PluginError'));
+  await folders.extensions.load();
+  const failure = async (name: string): Promise<AgentError> =>
+    ask(folders, name).then(
+      () => assert.fail(),
+      (error: unknown) => error as AgentError,
+    );
+  const full = await failure('full');
+  assert.deepEqual([full.code, full.returncode, full.message], ['GW_PLUGIN_REFUSED', '28', 's3cret (DISK_FULL)']);
+  assert.equal(reasonOf(full), '(not logged) (DISK_FULL)');
+  assert.equal((await failure('plain')).returncode, '500');
+  assert.match((await failure('wrong')).message, /wanted capitals, digits and _ for the code of a PluginError$/);
 });
 
 test('a command is told when the agent stops, and leaves nothing with the signal for that', async () => {

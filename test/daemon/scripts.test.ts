@@ -5,6 +5,7 @@ import { chown, copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
 import { type Reply } from '../../ts/api/index.js';
 import { createProcesses } from '../../ts/host/processes.js';
 import { fakeHost } from '../../ts/testing/index.js';
@@ -47,8 +48,8 @@ const FAILURES: readonly (readonly [what: string, text: string, reason: string])
   ['gives a number as message', sh('echo \'{"returncode":0,"message":1}\''), 'message: wanted text, got a number'],
   ['prints too much', sh('printf {; yes | head -c 100000'), 'more output than 64 KiB'],
   [
-    'has an unknown interpreter',
-    '#!/no/such\n',
+    'runs a program that is not there',
+    sh('exec /no/such'),
     'exit status 127: it, its interpreter or a program it runs was not found',
   ],
 ];
@@ -156,4 +157,65 @@ test('a command of the agent or of a plugin goes before a script of its name, un
     ],
   );
   assert.deepEqual(folders.problems(), {});
+});
+
+const HEADS: readonly (readonly [name: string, head: string, reason: string | null])[] = [
+  ['absent', '#!/no/such -x\n', 'its interpreter /no/such is not there or not executable'],
+  ['passive', '#!/etc/passwd\n', 'its interpreter /etc/passwd is not there or not executable'],
+  ['empty', '#!\n', 'its first line names no interpreter: wanted one such as #!/bin/sh'],
+  ['env', '#!/usr/bin/env no-such-interpreter\n', 'its interpreter no-such-interpreter is in none of the directories '],
+  ['env-split', '#!/usr/bin/env -S A=1 no-such-interpreter -x\n', 'its interpreter no-such-interpreter is in none'],
+  ['windows', '#!/bin/sh\r\necho 0\r\n', 'its first line ends with a carriage return: wanted line feeds alone'],
+  ['windows-env', '#!/usr/bin/env sh\r\necho 0\r\n', 'its first line ends with a carriage return'],
+  ['fine', '#! /bin/sh -e\necho 0\n', null],
+  ['fine-env', '#!/usr/bin/env sh\necho 0\n', null],
+  ['fine-split', '#!/usr/bin/env -S sh -e\necho 0\n', null],
+];
+for (const [name, head, reason] of HEADS) {
+  test(`whether the interpreter of a script can be used is seen when the script is looked at: ${name}`, async () => {
+    await using folders = await live();
+    await folders.write(`commands/${name}`, head, 0o755);
+    await folders.extensions.load();
+    const problem = folders.problems()[`commands/${name}`];
+    if (reason !== null) {
+      assert.ok(problem?.startsWith(reason), problem);
+      assert.ok(folders.log.some(({ level, reason: logged }) => level === 50 && logged === problem));
+      return;
+    }
+    assert.equal(problem, undefined);
+    // The kernel agrees.
+    assert.deepEqual(await ask(folders, name), { returncode: '0', message: '' });
+  });
+}
+
+test('on a copy of a system nobody asks this machine for the interpreter', async () => {
+  await using folders = await createFolders({ host: fakeHost({ live: false }) });
+  await folders.write('commands/other', '#!/no/such\n', 0o755);
+  await folders.write('commands/windows', '#!/no/such\r\n', 0o755);
+  await folders.extensions.load();
+  assert.deepEqual(Object.keys(folders.problems()), ['commands/windows']);
+});
+
+test('a script may have a time limit of its own, and its standard error in the log', async () => {
+  await using folders = await live({ scriptTimeout: 60_000 });
+  await folders.write('commands/slow', '#!/bin/sh\n# guestwire: timeout=300ms\nsleep 30\n', 0o755);
+  const loud = '#!/bin/sh\n#\n# guestwire: stderr=log timeout=1m\nprintf "no \\033 disk\\nat all\\n" >&2; echo 0\n';
+  await folders.write('commands/loud', loud, 0o755);
+  await folders.write('commands/quiet', sh('echo quietly >&2; echo 0'), 0o755);
+  await folders.write('commands/wrong', '#!/bin/sh\n# guestwire: timeout=soon\n', 0o755);
+  await folders.extensions.load();
+  await assert.rejects(ask(folders, 'slow'), { message: 'Script slow failed: no answer within 0.3 s' });
+  const log: { stderr?: string }[] = [];
+  const logging = {
+    ...context,
+    log: pino({ base: null }, { write: (line: string) => void log.push(JSON.parse(line) as object) }),
+  };
+  for (const name of ['loud', 'quiet']) await folders.registry.get(name).handle(null, logging);
+  assert.deepEqual(
+    log.map(({ stderr }) => stderr),
+    ['no ? disk\nat all'],
+  );
+  const wanted =
+    "its line 'guestwire:' has 'timeout=soon': wanted timeout=DURATION, such as timeout=10m, or stderr=log";
+  assert.deepEqual(folders.problems(), { 'commands/wrong': wanted });
 });

@@ -163,3 +163,50 @@ test('what lies in a copy of a system is not loaded', async () => {
   assert.equal(await agent.stop(), 0);
   assert.ok(!agent.log.includes('the code of the copy ran'));
 });
+
+test('a reload after a broken edit leaves the plugin at work, and the next one brings the mended edit', async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  const write = (text: string): void => {
+    scratch.write('../plugins/x/index.js', text);
+  };
+  scratch.write('../plugins/x/package.json', '{"type":"module"}');
+  scratch.write('../plugins/x/words.cjs', "module.exports = 'first';");
+  const importing = `import words from './words.cjs';\n${pluginText('x', { words: answers('words') })}`;
+  write(importing);
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  write('export default {');
+  await agent.reload();
+  assert.deepEqual(await dom0.call('words', ''), { kind: 'ok', message: 'first' });
+  assert.match(agent.log, /"where":"[^"]*\/x","reason":"SyntaxError: [^"]*; the version before it keeps running"/);
+  write(importing);
+  scratch.write('../plugins/x/words.cjs', "module.exports = 'the second';");
+  await agent.reload();
+  assert.deepEqual(await dom0.call('words', ''), { kind: 'ok', message: 'the second' });
+  assert.equal(await agent.stop(), 0);
+});
+
+for (const lane of ['serial', 'immediate'] as const) {
+  test(`a command of a plugin is told when the host withdraws its request: ${lane}`, async () => {
+    using scratch = new ScratchRoot();
+    await using store = await startXenstored('c', scratch.directory);
+    const waits = `(value, { signal, log }) => new Promise((resolve) => signal.addEventListener('abort', () => {
+      log.info({ reason: signal.reason.message }, 'given up');
+      resolve({ returncode: '1', message: 'given up' });
+    }))`;
+    const text = pluginText('x', { waits, other: answers('1') }).replaceAll("lane: 'serial'", `lane: '${lane}'`);
+    scratch.write('../plugins/x.mjs', text);
+    const args = ['--plugins', join(scratch.directory, 'plugins')];
+    await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+    const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+    const id = await dom0.send(JSON.stringify({ name: 'waits', value: '' }));
+    await sleep(500);
+    assert.doesNotMatch(agent.log, /given up/);
+    await dom0.tool('rm', dom0.path(`data/host/${id}`));
+    await agent.logged('"reason":"the host has withdrawn the request","msg":"given up"');
+    assert.deepEqual(await dom0.call('other', ''), { kind: 'ok', message: '1' });
+    assert.equal(await agent.stop(), 0);
+  });
+}

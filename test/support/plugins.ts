@@ -73,11 +73,16 @@ export async function createFolders(options: FolderOptions = {}): Promise<Folder
 }
 
 /** A plugin's text: commands by name, each the text of its `handle`. */
-export function pluginText(name: string, handlers: Readonly<Record<string, string>>, before = ''): string {
+export function pluginText(
+  name: string,
+  handlers: Readonly<Record<string, string>>,
+  before = '',
+  imported = 'AgentError',
+): string {
   const commands = Object.entries(handlers).map(
     ([command, handle]) => `{ name: ${JSON.stringify(command)}, lane: 'serial', handle: ${handle} }`,
   );
-  return `import { AgentError, definePlugin } from 'guestwire';
+  return `import { ${imported}, definePlugin } from 'guestwire';
 export default definePlugin({
   name: ${JSON.stringify(name)},
   async setup(host, { signal }) {

@@ -181,3 +181,96 @@ test('a store in memory tells values and names', async () => {
   const store = memoryStore({ 'a/b': '1', 'a/c/d': '2' });
   assert.deepEqual([await store.read('a/b'), await store.read('a'), await store.list('a')], ['1', null, ['b', 'c']]);
 });
+
+test('what the agent and the plugin log can be asked for', async (t) => {
+  const work = command({
+    name: 'work',
+    lane: 'serial',
+    parse: String,
+    run(value, { log }) {
+      if (value === 'fail') throw new RangeError('s3cret');
+      log.info({ letters: value.length }, 'work is done');
+      return '';
+    },
+  });
+  const wire = await fakeWire(plugin(() => [work]));
+  t.after(() => wire.close());
+  await wire.request('work', 's3cret');
+  await wire.request('work', 'fail');
+  const [done] = wire.logged.filter(({ msg }) => msg === 'work is done');
+  assert.deepEqual([done?.level, done?.['letters'], done?.['command']], ['info', 6, 'work']);
+  assert.ok(wire.logged.some(({ level, msg }) => level === 'error' && msg === 'command failed'));
+  assert.ok(!JSON.stringify(wire.logged).includes('s3cret'));
+});
+
+test('hooks of the fake host run around the command, and one before it may refuse', async (t) => {
+  const host = fakeHost({
+    files: {
+      '/etc/guestwire/hooks/before/work/10-look': { content: '#!/bin/sh', mode: 0o755 },
+      '/etc/guestwire/hooks/after/all/20-tell': { content: '#!/bin/sh', mode: 0o755 },
+    },
+    programs: {
+      '/etc/guestwire/hooks/before/work/10-look': ({ environment }) =>
+        environment['GUESTWIRE_REQUEST'] === '2' ? { code: 1, stderr: 'not now' } : {},
+      '/etc/guestwire/hooks/after/all/20-tell': {},
+    },
+  });
+  const wire = await fakeWire(
+    plugin(() => [command({ name: 'work', lane: 'serial', parse: () => null, run: () => 'done' })]),
+    host,
+  );
+  t.after(() => wire.close());
+  assert.deepEqual(await wire.request('work'), { returncode: '0', message: 'done' });
+  assert.deepEqual(await wire.request('work'), {
+    returncode: '500',
+    message: 'Refused by the hook before/work/10-look: not now',
+  });
+  assert.deepEqual(
+    host.runs.map(({ argv: [program] }) => program.split('/').at(-1)),
+    ['10-look', '20-tell', '10-look'],
+  );
+});
+
+test('a reload puts another version to use, and one that cannot be used leaves the one before', async (t) => {
+  const version = (name: string, message: string): Plugin =>
+    plugin(() => [command({ name, lane: 'serial', parse: () => null, run: () => message })]);
+  const wire = await fakeWire(version('work', 'first'));
+  t.after(() => wire.close());
+  await assert.rejects(wire.reload(version('version', 'taken')), {
+    message: "the plugin brings the command 'version', which the agent has itself",
+  });
+  assert.equal((await wire.request('work')).message, 'first');
+  await wire.reload(version('work', 'second'));
+  assert.equal((await wire.request('work')).message, 'second');
+});
+
+for (const lane of ['serial', 'immediate'] as const) {
+  test(`after a crash what had begun is answered as interrupted, and what had not is run: ${lane}`, async (t) => {
+    const runs: string[] = [];
+    let begun = (): void => undefined;
+    const hasBegun = new Promise<void>((resolve) => (begun = resolve));
+    const work = command({
+      name: 'work',
+      lane,
+      parse: String,
+      run(value) {
+        runs.push(value);
+        if (value !== 'deadly') return value;
+        begun();
+        return new Promise<string>(() => undefined);
+      },
+    });
+    const wire = await fakeWire(plugin(() => [work]));
+    t.after(() => wire.close());
+    assert.equal((await wire.request('work', 'before')).message, 'before');
+    const deadly = wire.request('work', 'deadly');
+    await hasBegun;
+    const after = wire.request('work', 'after');
+    await wire.crash();
+    assert.match((await deadly).message, /^Interrupted: the agent was stopped while it ran work; it was not run again/);
+    const { message } = await after;
+    if (lane === 'serial') assert.equal(message, 'after');
+    assert.equal(runs.filter((value) => value === 'deadly').length, 1);
+    assert.equal((await wire.request('work', 'later')).message, 'later');
+  });
+}

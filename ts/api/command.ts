@@ -1,10 +1,11 @@
-import type { Logger } from 'pino';
 import type { Reply } from './communication.js';
+import type { Log } from './log.js';
+import type { Signal } from './platform.js';
 
 export interface CommandContext {
-  readonly log: Logger;
-  /** Aborts when the agent is asked to stop. */
-  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** Aborts when the agent is asked to stop. A plugin's too when its time is up or the host has withdrawn the request. */
+  readonly signal: Signal;
   /**
    * Once this request is answered and retired, the agent stops serving, closes what it holds, and does `next` instead
    * of ending. Requests that wait by then stay in the store.
@@ -37,6 +38,13 @@ export interface Command {
    * such as 403, stay.
    */
   readonly failureCode?: string;
+  /**
+   * An `immediate` command is journaled too, as a `serial` one is: a request that ends the agent must not end it again at
+   * each start. True of all that plugins bring, whatever they say here.
+   */
+  readonly journaled?: boolean;
+  /** Milliseconds that a command of a plugin may take; `plugins.command-timeout` when absent. */
+  readonly timeout?: number;
   /** What is known at once need not be a promise, and is answered the sooner. */
   handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
 }
@@ -50,6 +58,8 @@ export interface CommandModule {
 export interface CommandDefinition<Args> {
   readonly name: string;
   readonly lane: Lane;
+  /** As {@link Command.timeout}. */
+  readonly timeout?: number;
   /** Turns the wire value into arguments, or throws AgentError. */
   parse(value: unknown): Args;
   /** Does the work; the string returned is the reply's message. */
@@ -61,6 +71,7 @@ export function command<Args>(definition: CommandDefinition<Args>): Command {
   return {
     name: definition.name,
     lane: definition.lane,
+    ...(definition.timeout === undefined ? {} : { timeout: definition.timeout }),
     handle(value, context) {
       const result = definition.run(definition.parse(value), context);
       return typeof result === 'string' ? asReply(result) : Promise.resolve(result).then(asReply);

@@ -1,3 +1,5 @@
+import type { Signal } from './platform.js';
+
 /**
  * What a wire carries: bytes, or text that stands for its bytes in UTF-8. What comes and goes as text spares both sides
  * the making of an array of bytes, which takes as long as all else that is done for an answer.
@@ -32,7 +34,7 @@ export interface Requests extends AsyncIterable<RawRequest> {
 /** Carries bytes between host and guest; knows nothing of JSON or commands. */
 export interface Transport extends AsyncDisposable {
   /** Yields each request once, until `signal` aborts, then ends. A lost connection is re-established inside. */
-  requests(signal: AbortSignal): Requests;
+  requests(signal: Signal): Requests;
 
   /** Whether the host still waits for an answer: false once it has withdrawn the request. */
   stillWanted(request: RawRequest): Promise<boolean>;

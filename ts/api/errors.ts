@@ -51,6 +51,8 @@ export const AGENT_ERRORS = {
   GW_UPDATE_FAILED: [500, 'Could not install version %s: %s'],
   GW_RUN_FAILED: [500, '%s failed: %s'],
   GW_PLUGIN_FAILED: [500, 'Plugin %s failed: %s'],
+  GW_PLUGIN_EXIT: [500, 'Plugin %s wanted to end the agent (%s), which was refused'],
+  GW_PLUGIN_REFUSED: [500, '%s (%s)'],
   GW_SCRIPT_FAILED: [500, 'Script %s failed: %s'],
   GW_STORE_ABSENT: [500, 'Cannot read what the host wants: %s'],
   GW_STORE_AWAY: [500, 'Cannot read what the host wants: XenStore was not reached within %s'],
@@ -79,8 +81,12 @@ export class AgentError extends Error {
     return value instanceof Error && MARK in value;
   }
 
-  /** `args` fill the template's `%s` in order. */
-  constructor(code: AgentErrorCode, args: readonly string[] = [], options?: ErrorOptions) {
+  /** `args` fill the template's `%s` in order; `returncode` in the place of the table's. */
+  constructor(
+    code: AgentErrorCode,
+    args: readonly string[] = [],
+    options: ErrorOptions & { readonly returncode?: string } = {},
+  ) {
     const [returncode, template] = AGENT_ERRORS[code];
     let next = 0;
     super(
@@ -89,7 +95,32 @@ export class AgentError extends Error {
     );
     this.code = code;
     this.args = args;
-    this.returncode = String(returncode);
+    this.returncode = options.returncode ?? String(returncode);
+  }
+}
+
+const PLUGIN_MARK = Symbol.for('guestwire.PluginError');
+
+/**
+ * An answer of failure with a code of the plugin's own, thrown by its command. The host gets the message, which is not
+ * logged, and the code behind it; the log gets the code.
+ */
+export class PluginError extends Error {
+  override readonly name = 'PluginError';
+  /** Capitals, digits and _, such as `MOTD_TOO_LONG`. */
+  readonly code: string;
+  /** What hosts compare with; `500` when absent. */
+  readonly returncode: string;
+  readonly [PLUGIN_MARK] = true;
+
+  static override [Symbol.hasInstance](value: unknown): value is PluginError {
+    return value instanceof Error && PLUGIN_MARK in value;
+  }
+
+  constructor(code: string, message: string, { returncode = '500' }: { readonly returncode?: string } = {}) {
+    super(message);
+    this.code = code;
+    this.returncode = returncode;
   }
 }
 

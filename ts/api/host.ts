@@ -1,3 +1,4 @@
+import type { Bytes } from './platform.js';
 import type { Secret } from './secret.js';
 import type { Updates } from './updates.js';
 
@@ -49,19 +50,19 @@ export interface Home {
 
 export interface Files {
   /** The file's bytes, or null when there is none. Links are followed inside the root. */
-  read(path: string): Promise<Buffer | null>;
+  read(path: string): Promise<Bytes | null>;
   /**
    * As `read`, for a file of a user's own. The user may be hostile, and swap files and links while this works: throws
    * an Error for what is not below the home, and for what the user could not have read there.
    */
-  readInHome(path: string, home: Home): Promise<Buffer | null>;
+  readInHome(path: string, home: Home): Promise<Bytes | null>;
   /** As `read`, as UTF-8 text. */
   readText(path: string): Promise<string | null>;
   /**
    * At most `length` bytes of a regular file from `offset` on, fewer only at its end; null when there is none. Links are
    * followed inside the root. Throws an Error for what is no regular file.
    */
-  readPart(path: string, offset: number, length: number): Promise<Buffer | null>;
+  readPart(path: string, offset: number, length: number): Promise<Bytes | null>;
   /** Names in a directory, sorted; empty when there is none. */
   list(path: string): Promise<readonly string[]>;
   /** What stands at `path` itself (links are not followed), or null. */
@@ -313,7 +314,7 @@ export interface State {
   /** The files in a folder of the state directory, sorted by name; none when there is no folder. */
   list(folder: string): Promise<readonly StateFile[]>;
   /** At most `length` bytes from `offset` on; null when there is no such file. */
-  readBytes(name: string, offset: number, length: number): Promise<Buffer | null>;
+  readBytes(name: string, offset: number, length: number): Promise<Bytes | null>;
   /**
    * Makes `bytes` follow the first `offset` bytes of a file, and cuts off what came after them. Not synced: a loss of
    * power may take the end away again.

@@ -5,6 +5,8 @@ export * from './endpoints.js';
 export * from './errors.js';
 export * from './host.js';
 export * from './json.js';
+export * from './log.js';
+export * from './platform.js';
 export * from './plugin.js';
 export * from './secret.js';
 export * from './updates.js';

@@ -1,7 +1,8 @@
-import type { Logger } from 'pino';
 import type { CommandModule } from './command.js';
 import type { Codec, Transport } from './communication.js';
 import type { Host } from './host.js';
+import type { Log } from './log.js';
+import type { Signal } from './platform.js';
 
 /** Raised when a plugin written for the shape before would stop working. */
 export const API_VERSION = 1;
@@ -22,9 +23,9 @@ export type Contribution =
 
 /** What a plugin is handed beside the machine. */
 export interface PluginContext {
-  readonly log: Logger;
+  readonly log: Log;
   /** Aborts when the plugin is unloaded or the agent stops: timers, servers and the like have to end then. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 /** The default export of a plugin's file. */

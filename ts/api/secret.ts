@@ -1,3 +1,6 @@
+import { asBuffer } from './bytes.js';
+import type { Bytes } from './platform.js';
+
 /** Marks a Secret, whichever copy of this file made it: a plugin has one of its own. */
 const MARK = Symbol.for('guestwire.Secret');
 
@@ -6,7 +9,7 @@ const MARK = Symbol.for('guestwire.Secret');
  * The bytes are overwritten by `wipe()` (or at the end of a `using` block).
  */
 export class Secret implements Disposable {
-  readonly #bytes: Buffer;
+  readonly #bytes: Bytes;
   readonly [MARK] = true;
 
   static [Symbol.hasInstance](value: unknown): value is Secret {
@@ -14,12 +17,12 @@ export class Secret implements Disposable {
   }
 
   /** Takes ownership of `bytes`: wiping the secret overwrites them. */
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+  constructor(bytes: Uint8Array) {
+    this.#bytes = asBuffer(bytes);
   }
 
   /** The bytes themselves, not a copy. */
-  reveal(): Buffer {
+  reveal(): Bytes {
     return this.#bytes;
   }
 

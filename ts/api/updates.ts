@@ -1,4 +1,5 @@
-import type { Logger } from 'pino';
+import type { Log } from './log.js';
+import type { Bytes, Signal, Url } from './platform.js';
 
 /** How far a transfer may go. */
 export interface TransferLimits {
@@ -7,7 +8,7 @@ export interface TransferLimits {
   /** Whether http:// is taken; never after https:// in a chain of redirects. */
   readonly insecure: boolean;
   /** Ends the transfer when it aborts. */
-  readonly signal: AbortSignal;
+  readonly signal: Signal;
 }
 
 export type Digest = 'md5' | 'sha256';
@@ -20,7 +21,7 @@ export interface Downloaded {
 }
 
 /** Without user, password and query: those may be secrets. */
-export function printableUrl(url: URL): string {
+export function printableUrl(url: Url): string {
   return `${url.origin}${url.pathname}`;
 }
 
@@ -43,16 +44,16 @@ export interface Updates {
   /** Throws GW_UPDATE_REFUSED when the agent was not started from the directory of versions. */
   installed(): Promise<Installed>;
   /** The bytes at `url`, or null when the server has no such thing (404, 410). */
-  fetch(url: URL, limits: TransferLimits): Promise<Buffer | null>;
+  fetch(url: Url, limits: TransferLimits): Promise<Bytes | null>;
   /** Brings the archive at `url` here and computes these digests on the way; the log says how far it is. */
-  download(url: URL, digests: readonly Digest[], limits: TransferLimits, log: Logger): Promise<Downloaded>;
+  download(url: Url, digests: readonly Digest[], limits: TransferLimits, log: Log): Promise<Downloaded>;
   /** Unpacks what was downloaded, at most `maxSize` bytes, and gives the version that its package.json tells. */
   unpack(maxSize: number): Promise<string>;
   /**
    * Starts what was unpacked as a program of its own, asks it for its version over the store as the host would, and
    * ends it. Throws GW_UPDATE_TRIAL when it gives another answer than `version`, or none within `timeout` milliseconds.
    */
-  try(version: string, timeout: number, signal: AbortSignal, log: Logger): Promise<void>;
+  try(version: string, timeout: number, signal: Signal, log: Log): Promise<void>;
   /** Puts what was unpacked among the versions. Throws for the running one. */
   install(version: string): Promise<void>;
   /** Makes `version` the one that is started from now on. */

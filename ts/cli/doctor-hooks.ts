@@ -4,6 +4,7 @@ import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/ho
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
 import { commandOptions } from '../daemon/command-options.js';
+import { HEAD_BYTES, whyNotRunnable } from '../host/interpreter.js';
 
 export interface HookLine {
   readonly text: string;
@@ -22,9 +23,10 @@ export async function describeHooks(host: Host, config: Config): Promise<readonl
     for (const folder of await hookFolders(host.files, directory, stage)) {
       const hooks = await findHooks(host.files, directory, stage, [folder]);
       for (const hook of hooks) {
-        const refuses = stage === 'before' && hook.executable && hook.unfit !== null;
+        const unfit = hook.executable ? (hook.unfit ?? (await unrunnable(host, hook))) : null;
+        const refuses = stage === 'before' && unfit !== null;
         const refusesReset = refuses && [FOR_ALL, 'resetnetwork'].includes(folder);
-        lines.push({ text: `${hook.name}: ${verdict(hook, refuses)}`, refusesReset });
+        lines.push({ text: `${hook.name}: ${verdict(hook, unfit, refuses)}`, refusesReset });
       }
       if (known.has(folder)) continue;
       lines.push({ text: `${stage}/${folder}: no command of the agent has this name`, refusesReset: false });
@@ -33,7 +35,13 @@ export async function describeHooks(host: Host, config: Config): Promise<readonl
   return lines;
 }
 
-function verdict({ executable, unfit }: Hook, refuses: boolean): string {
+/** Why it could not be started, which the agent finds out only when it tries. Without `#!` a shell has it. */
+async function unrunnable({ files, live }: Host, { path }: Hook): Promise<string | null> {
+  const head = await files.readPart(path, 0, HEAD_BYTES);
+  return head?.toString('latin1', 0, 2) === '#!' ? whyNotRunnable(head, live) : null;
+}
+
+function verdict({ executable }: Hook, unfit: string | null, refuses: boolean): string {
   if (!executable) return 'switched off: it is not executable';
   if (unfit === null) return 'runs';
   return `does not run, because ${unfit}${refuses ? '; the command is refused' : ''}`;

@@ -8,6 +8,7 @@ import { isManaged, networkdFile } from '../network/owners/live.js';
 import { type InterfaceConfig, type NetworkFacts, unconfigured, withChanges } from '../network/plan.js';
 import { RENDERERS } from '../network/renderers/index.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
+import { describeExtensions } from './doctor-extensions.js';
 import { describeHooks } from './doctor-hooks.js';
 import { strangeHosts } from './doctor-hosts.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
@@ -22,13 +23,19 @@ const RESOLVERS = {
 } as const;
 
 export const doctor = subcommand({
-  synopsis: ['doctor [--store PATH] [--domain N] [--root DIR]', 'doctor --facts FILE [--root DIR]'],
+  synopsis: [
+    'doctor [--store PATH] [--domain N] [--root DIR] [--config FILE]',
+    'doctor --facts FILE [--root DIR] [--config FILE]',
+  ],
   description:
     'Explains what the agent finds on this machine: the devices and who holds them, the ways of configuring a network ' +
-    'and which of them resetnetwork would use, who makes resolv.conf, which hooks run, and whether it can use what the ' +
+    'and which of them resetnetwork would use, who makes resolv.conf, which hooks run, which plugins and scripts can be used, and whether it can use what the ' +
     'host published. ' +
     `Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
-  options: NETWORK_OPTIONS,
+  options: {
+    ...NETWORK_OPTIONS,
+    config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
+  },
   async main(values, positionals) {
     noMore(positionals);
     let storeError: unknown = null;
@@ -90,6 +97,9 @@ export const doctor = subcommand({
     const hooks = await describeHooks(host, config);
     if (hooks.length > 0) print(`\nhooks in ${config.hooks.directory}`);
     for (const { text } of hooks) print(`  ${text}`);
+    const extensions = await describeExtensions(config, values.root);
+    if (extensions.length > 0) print('\nplugins and scripts');
+    for (const line of extensions) print(`  ${line}`);
     if (hooks.some(({ refusesReset }) => refusesReset)) sound = false;
     return sound ? EXIT.ok : EXIT.failure;
   },

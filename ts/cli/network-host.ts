@@ -25,6 +25,8 @@ export interface NetworkHostOptions {
   readonly root: string | undefined;
   readonly store: string | undefined;
   readonly domain: string | undefined;
+  /** The only configuration file to read; the system's own when absent. */
+  readonly config?: string | undefined;
 }
 
 export interface NetworkHost extends Disposable {
@@ -40,7 +42,7 @@ export async function openNetworkHost(
   const root = systemRoot(values.root);
   const live = values.root === undefined;
   const facts = values.facts === undefined ? null : await readFacts(values.facts);
-  const loaded = await loadConfig(await readConfigFiles(root, null));
+  const loaded = await loadConfig(await readConfigFiles(root, values.config ?? null));
   const { config } = loaded;
   const { store, close } =
     facts === null

@@ -1,26 +1,67 @@
 /** The plugin that `guestwire new` begins: one command, and a test that passes. */
 import type { NewFileText } from '../host/new-files.js';
 
+/** In TypeScript it is compiled to `dist`, and its test, which needs Node's types otherwise, is JavaScript all the same. */
+export function typedPluginFiles(name: string): Readonly<Record<string, NewFileText>> {
+  const [first = '', ...rest] = PLUGIN.split('\n');
+  const typed = [first.replace('// @ts-check', ''), ...rest].join('\n').trimStart();
+  return {
+    'package.json': {
+      text: manifest(name, { exports: './dist/index.js', file: 'dist', test: 'tsc && ' }),
+      mode: 0o644,
+    },
+    'tsconfig.json': { text: json({ compilerOptions: COMPILER, files: ['index.ts'] }), mode: 0o644 },
+    'index.ts': {
+      text: typed.replace('parse(value) {', 'parse(value: unknown): string {').replaceAll('NAME', name),
+      mode: 0o644,
+    },
+    'index.test.js': { text: TEST.replace('./index.js', './dist/index.js').replaceAll('NAME', name), mode: 0o644 },
+  };
+}
+
 export function pluginFiles(name: string): Readonly<Record<string, NewFileText>> {
   return {
-    'package.json': { text: manifest(name), mode: 0o644 },
+    'package.json': { text: manifest(name, { exports: './index.js', file: 'index.js', test: '' }), mode: 0o644 },
     'index.js': { text: PLUGIN.replaceAll('NAME', name), mode: 0o644 },
     'index.test.js': { text: TEST.replaceAll('NAME', name), mode: 0o644 },
   };
 }
 
-function manifest(name: string): string {
-  const content = {
+interface Built {
+  readonly exports: string;
+  /** What the package holds. */
+  readonly file: string;
+  /** What has to be done before a test. */
+  readonly test: string;
+}
+
+/** Strict, as the agent's own; `types`: those of no other package. */
+const COMPILER = {
+  target: 'ES2023',
+  module: 'nodenext',
+  outDir: 'dist',
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  verbatimModuleSyntax: true,
+  types: [],
+};
+
+function json(content: object): string {
+  return `${JSON.stringify(content, null, 2)}\n`;
+}
+
+function manifest(name: string, { exports, file, test }: Built): string {
+  return json({
     name: `guestwire-plugin-${name}`,
     version: '0.1.0',
     private: true,
     type: 'module',
-    exports: './index.js',
-    files: ['index.js'],
+    exports,
+    files: [file],
     keywords: ['guestwire-plugin'],
-    scripts: { test: 'node --test' },
-  };
-  return `${JSON.stringify(content, null, 2)}\n`;
+    scripts: { test: `${test}node --test` },
+  });
 }
 
 const PLUGIN = `// @ts-check

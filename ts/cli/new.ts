@@ -8,25 +8,27 @@ import { makeFolder } from '../host/new-files.js';
 import { isDirectory } from '../host/system.js';
 import { commandOptions } from '../daemon/command-options.js';
 import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
-import { pluginFiles } from './new-plugin.js';
+import { pluginFiles, typedPluginFiles } from './new-plugin.js';
 import { scriptFiles } from './new-script.js';
 
 /** Good as the name of a command and of an npm package alike. */
 const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
 
 export const scaffold = subcommand({
-  synopsis: ['new plugin NAME [--directory DIR]', 'new script NAME [--directory DIR]'],
+  synopsis: ['new plugin NAME [--typescript] [--directory DIR]', 'new script NAME [--directory DIR]'],
   description:
-    'Begins a plugin (JavaScript, in the agent) or a script (any program, beside it) for a command NAME, in a new ' +
+    'Begins a plugin (JavaScript or TypeScript, in the agent) or a script (any program, beside it) for a command NAME, in a new ' +
     'folder NAME with a test that passes. Overwrites nothing. docs/plugins.md explains both.',
   options: {
+    typescript: { type: 'boolean', help: 'write the plugin in TypeScript' },
     directory: { type: 'string', argument: 'DIR', help: 'make the folder here instead of in the current directory' },
   },
-  async main({ directory = '.' }, positionals) {
+  async main({ directory = '.', typescript }, positionals) {
     const [kind, name, ...more] = positionals;
     if (kind === undefined || name === undefined) throw new UsageError("wanted 'plugin NAME' or 'script NAME'");
     if (more.length > 0) throw new UsageError(`unexpected argument '${more.join(' ')}'`);
     const wanted = choice('the first argument', kind, ['plugin', 'script']);
+    if (wanted === 'script' && typescript) throw new UsageError('--typescript: wanted with a plugin alone');
     if (!NAME.test(name)) {
       throw new UsageError(`NAME: wanted small letters, digits, _ and -, at most 64, got '${name}'`);
     }
@@ -35,13 +37,14 @@ export const scaffold = subcommand({
       throw new UsageError(`--directory: ${directory} is not a directory`);
     }
     const folder = join(directory, name);
+    const files = wanted === 'script' ? scriptFiles : typescript ? typedPluginFiles : pluginFiles;
     try {
-      await makeFolder(folder, wanted === 'plugin' ? pluginFiles(name) : scriptFiles(name));
+      await makeFolder(folder, files(name));
     } catch (error) {
       if ((error as { code?: unknown }).code !== 'EEXIST') throw error;
       throw new UsageError(`${folder} is there already; nothing was changed`, { cause: error });
     }
-    for (const line of wanted === 'plugin' ? pluginSteps(folder) : scriptSteps(folder, name)) print(line);
+    for (const line of wanted === 'plugin' ? pluginSteps(folder, typescript) : scriptSteps(folder, name)) print(line);
     return EXIT.ok;
   },
 });
@@ -55,15 +58,18 @@ function isTaken(name: string): boolean {
   return registry.origin(name) !== null;
 }
 
-function pluginSteps(folder: string): readonly string[] {
+function pluginSteps(folder: string, isTyped: boolean): readonly string[] {
+  const [source, code, needed] = isTyped
+    ? ['index.ts', 'dist', 'guestwire typescript     # or the path of a guestwire-VERSION.tgz for guestwire']
+    : ['index.js', 'index.js', 'guestwire     # or the path of a guestwire-VERSION.tgz'];
   return [
-    `${folder}/index.js is the plugin, ${folder}/index.test.js its test.`,
+    `${folder}/${source} is the plugin, ${folder}/index.test.js its test.`,
     '',
     `  cd ${folder}`,
-    '  npm install --save-dev guestwire     # or the path of a guestwire-VERSION.tgz',
+    `  npm install --save-dev ${needed}`,
     '  npm test',
     '',
-    'In the guest: copy index.js and package.json to a folder below /etc/guestwire/plugins, as root, then',
+    `In the guest: copy ${code} and package.json to a folder below /etc/guestwire/plugins, as root, then`,
     '`guestwire commands` shows whether it can be used, and `systemctl reload guestwire` puts it to use.',
   ];
 }

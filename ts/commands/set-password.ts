@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Log } from '../api/log.js';
 import { AgentError, type Argv, type Host, messageOf, Secret } from '../api/index.js';
 import { chooseScheme } from '../accounts/hash-policy.js';
 import {
@@ -79,7 +79,7 @@ export async function setPassword(host: Host, wanted: NewPassword): Promise<stri
 }
 
 /** `but` is what `setPassword` gave. */
-export function logPasswordSet(log: Logger, user: string, but: string): void {
+export function logPasswordSet(log: Log, user: string, but: string): void {
   if (but === '') log.info({ user }, 'password set');
   else log.warn({ user }, but);
 }

@@ -105,7 +105,7 @@ export class Dispatcher {
       return;
     }
     if (job.command.lane === 'immediate') {
-      track(this.#carryOut(job, wire, job.arrived), wire);
+      track(isJournaled(job.command) ? this.#carryOutOnce(job, wire) : this.#carryOut(job, wire, job.arrived), wire);
       return;
     }
     this.#enqueue(job, wire);
@@ -171,15 +171,19 @@ export class Dispatcher {
   async #takeTurn(job: Job, wire: Wire): Promise<void> {
     if (wire.signal.aborted) return;
     const { raw, command, arrived } = job;
-    const { journal } = this.#options;
     if (milliseconds(arrived, now()) > RECHECK_AFTER_MS && !(await this.#stillWanted(raw, wire.transport))) {
       wire.told.withdrawn.tell(`no answer to ${command.name} is wanted any more`, named(raw, wire));
       return;
     }
-    if (!(await this.#hasPlace(job, wire))) return;
+    if (await this.#hasPlace(job, wire)) await this.#carryOutOnce(job, wire);
+  }
+
+  /** With a note in the journal before it, by which no later run of the agent does it again. */
+  async #carryOutOnce(job: Job, wire: Wire): Promise<void> {
+    const { raw, command } = job;
     // A full or read-only disk must not lock the owner out: a password can still be set. What is lost is the memory
     // across a crash in the middle of this one command.
-    await this.#record(() => journal.started(journalId(raw, wire), command.name), raw, wire);
+    await this.#record(() => this.#options.journal.started(journalId(raw, wire), command.name), raw, wire);
     await this.#carryOut(job, wire, now());
   }
 
@@ -218,7 +222,9 @@ export class Dispatcher {
   async #carryOut(job: Job, wire: Wire, started: Instant): Promise<void> {
     const { raw, command, value } = job;
     const { log, hooks } = this.#options;
-    const context = new Context(job, wire, log);
+    // Only what is not the agent's own may be given up half done.
+    using wanted = command.journaled === true ? new Wanted(raw, wire) : null;
+    const context = new Context(job, wire, log, wanted?.signal ?? wire.signal);
     let reply: Reply;
     let failure: unknown = null;
     let after: AfterHooks | null = null;
@@ -232,7 +238,7 @@ export class Dispatcher {
       failure = error;
       reply = failed(asAgentError(error), command.failureCode ?? null);
     }
-    const settled = this.#settle(raw, reply, wire, command.lane === 'serial');
+    const settled = this.#settle(raw, reply, wire, isJournaled(command));
     const ran = now();
     await settled;
     this.#tell({ job, wire, failure, reply, started, ran });
@@ -381,8 +387,8 @@ class Context implements CommandContext {
   private readonly base: Logger;
   private own: Logger | null = null;
 
-  constructor(job: Job, wire: Wire, log: Logger) {
-    this.signal = wire.signal;
+  constructor(job: Job, wire: Wire, log: Logger, signal: AbortSignal) {
+    this.signal = signal;
     this.job = job;
     this.wire = wire;
     this.base = log;
@@ -403,6 +409,45 @@ function isLoaded(job: Job | Job<DeferredCommand>): job is Job {
   return job.command.lane !== null;
 }
 
+/** Asks while a command runs whether the host still waits for it. */
+class Wanted implements Disposable {
+  readonly #stop = new AbortController();
+  readonly #wire: Wire;
+  readonly #timer: NodeJS.Timeout;
+  #isAsked = false;
+
+  constructor(raw: RawRequest, wire: Wire) {
+    this.#wire = wire;
+    this.#timer = setInterval(() => void this.#ask(raw), RECHECK_AFTER_MS).unref();
+    if (wire.signal.aborted) this.#end();
+    wire.signal.addEventListener('abort', this.#end, { once: true });
+  }
+
+  /** Aborts when the agent stops, or the request is withdrawn. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+    this.#wire.signal.removeEventListener('abort', this.#end);
+  }
+
+  readonly #end = (): void => {
+    this.#stop.abort(this.#wire.signal.reason);
+  };
+
+  async #ask(raw: RawRequest): Promise<void> {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    const wanted = await this.#wire.transport.stillWanted(raw).catch(() => true);
+    this.#isAsked = false;
+    if (wanted) return;
+    clearInterval(this.#timer);
+    this.#stop.abort(new DOMException('the host has withdrawn the request', 'AbortError'));
+  }
+}
+
 /** A wire is not done before `work` is. */
 function track(work: Promise<void>, { underWay }: Wire): void {
   underWay.add(work);
@@ -411,6 +456,10 @@ function track(work: Promise<void>, { underWay }: Wire): void {
 
 function journalId({ id }: RawRequest, { name }: Wire): string {
   return name === '' ? id : `${name}:${id}`;
+}
+
+function isJournaled({ lane, journaled = false }: Command): boolean {
+  return lane === 'serial' || journaled;
 }
 
 /** How the log names a request: two wires may have the same ids. */

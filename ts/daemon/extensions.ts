@@ -6,7 +6,7 @@ import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScri
 import type { LoadedPlugin } from './plugin.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
-import { scriptCommand } from './script.js';
+import { scriptCommand, scriptSettings } from './script.js';
 import { AUTO } from './wires.js';
 
 export interface ExtensionOptions {
@@ -42,7 +42,15 @@ interface Loaded {
   readonly plugin: LoadedPlugin;
 }
 
+/** A plugin that is to be put to use. */
+interface Candidate {
+  readonly now: Loaded;
+  /** What runs of it: the same, where it has not changed or the change cannot be used; null for a newcomer. */
+  readonly before: Loaded | null;
+}
+
 const RESTART = 'it brings a wire, which is opened when the agent starts: restart the agent';
+const KEPT = 'the version before it keeps running';
 
 export class Extensions {
   readonly #options: ExtensionOptions;
@@ -97,19 +105,23 @@ export class Extensions {
   }
 
   async #load(): Promise<void> {
-    const { plugins, scripts, registry, log } = this.#options;
+    const { plugins, scripts, registry, host, log } = this.#options;
     const nothing = { found: [], problems: [] };
     const foundPlugins = plugins.directory === null ? nothing : await findPlugins(plugins.directory);
-    const foundScripts = await findScripts(scripts.directory);
+    const foundScripts = await findScripts(scripts.directory, host.live);
     const problems = [...foundPlugins.problems, ...foundScripts.problems];
-    const loaded = await this.#loadPlugins(foundPlugins.found, problems);
+    const candidates = await this.#loadPlugins(foundPlugins.found, problems);
     // From here to the end nothing waits, so that no request meets half a registry.
     registry.removeExtensions();
-    const kept: Loaded[] = [];
-    for (const one of loaded) if (this.#add(one, kept, problems)) kept.push(one);
-    for (const { plugin } of this.#loaded) if (!kept.some((one) => one.plugin === plugin)) plugin.unload();
-    this.#loaded = kept;
-    this.#shadowed = this.#addScripts(foundScripts.found);
+    const before = this.#loaded;
+    const chosen = this.#choose(candidates, problems);
+    // By name, whatever was new: the order is that of `features`.
+    this.#loaded = candidates.flatMap(({ now }) => chosen.filter(({ found }) => found.where === now.found.where));
+    for (const { found, plugin } of this.#loaded) {
+      for (const module of plugin.modules) registry.add(module, { kind: 'plugin', where: found.where });
+    }
+    this.#tell(before, candidates);
+    this.#shadowed = this.#addScripts(foundScripts.found, problems);
     this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));
     for (const { where, reason } of problems) log.error({ where, reason }, 'plugin or script cannot be used');
     for (const { name, where, by } of this.#shadowed) {
@@ -117,32 +129,67 @@ export class Extensions {
     }
   }
 
-  async #loadPlugins(found: readonly FoundPlugin[], problems: Problem[]): Promise<readonly Loaded[]> {
-    const loaded: Loaded[] = [];
+  /** Says what has come and gone, and unloads what is not put to use, be it new or of before. */
+  #tell(before: readonly Loaded[], candidates: readonly Candidate[]): void {
+    const { log } = this.#options;
+    const isIn = (list: readonly Loaded[], { plugin }: Loaded): boolean => list.some((one) => one.plugin === plugin);
+    for (const one of this.#loaded.filter((loaded) => !isIn(before, loaded))) {
+      log.info({ where: one.found.where, plugin: one.plugin.name }, 'plugin loaded');
+    }
+    for (const one of new Set([...before, ...candidates.map(({ now }) => now)])) {
+      if (isIn(this.#loaded, one)) continue;
+      one.plugin.unload();
+      const { where } = one.found;
+      if (this.#loaded.some(({ found }) => found.where === where) || !isIn(before, one)) continue;
+      log.info({ where, plugin: one.plugin.name }, 'plugin unloaded');
+    }
+  }
+
+  async #loadPlugins(found: readonly FoundPlugin[], problems: Problem[]): Promise<readonly Candidate[]> {
+    const loaded: Candidate[] = this.#unreadable(problems);
     const isServed = ({ plugin }: Loaded): boolean => this.#served?.has(plugin) ?? false;
     // A wire is served until the agent stops, and so is the plugin that has it, even when its file is gone.
     for (const before of this.#loaded.filter(isServed)) {
+      if (loaded.some(({ now }) => now === before)) continue;
       const { where, fingerprint } = before.found;
       const now = found.find((one) => one.where === where);
       if (now?.fingerprint !== fingerprint) {
         problems.push({ where, reason: `${now === undefined ? 'is gone' : 'has changed'}; ${RESTART}` });
       }
-      loaded.push(before);
+      loaded.push({ now: before, before });
     }
-    for (const one of found.filter(({ where }) => !loaded.some((before) => before.found.where === where))) {
-      const before = this.#loaded.find((candidate) => candidate.found.where === one.where);
+    for (const one of found.filter(({ where }) => !loaded.some(({ now }) => now.found.where === where))) {
+      const { where } = one;
+      const before = this.#loaded.find((candidate) => candidate.found.where === where) ?? null;
       try {
-        const plugin = before?.found.fingerprint === one.fingerprint ? before.plugin : await this.#loadPlugin(one);
-        loaded.push({ found: one, plugin });
-        if (this.#served !== null && plugin.wires.length > 0) problems.push({ where: one.where, reason: RESTART });
+        const isSame = before?.found.fingerprint === one.fingerprint;
+        const now = isSame ? before : { found: one, plugin: await this.#loadPlugin(one, before !== null) };
+        loaded.push({ now, before });
+        if (this.#served !== null && now.plugin.wires.length > 0) problems.push({ where, reason: RESTART });
       } catch (error) {
-        problems.push({ where: one.where, reason: (error as Error).message });
+        const { message } = error as Error;
+        problems.push({ where, reason: before === null ? message : `${message}; ${KEPT}` });
+        if (before !== null) loaded.push({ now: before, before });
       }
     }
     return loaded;
   }
 
-  async #loadPlugin({ where, entry }: FoundPlugin): Promise<LoadedPlugin> {
+  /** What runs and cannot be looked at now, for another reason than that others could have changed it: it stays. */
+  #unreadable(problems: Problem[]): Candidate[] {
+    const { directory } = this.#options.plugins;
+    return this.#loaded.flatMap((before) => {
+      const { where } = before.found;
+      const at = problems.findIndex((problem) => problem.where === where || problem.where === directory);
+      const problem = problems[at];
+      if (problem === undefined || problem.distrusted === true) return [];
+      if (problem.where === where) problems[at] = { where, reason: `${problem.reason}; ${KEPT}` };
+      return [{ now: before, before }];
+    });
+  }
+
+  async #loadPlugin(found: FoundPlugin, isAgain: boolean): Promise<LoadedPlugin> {
+    const { where } = found;
     const { host, log, plugins } = this.#options;
     // Most guests have no plugin, and are spared the code for them.
     const [{ loadPlugin }, { guardProcess }, { importPlugin }] = await Promise.all([
@@ -152,42 +199,84 @@ export class Extensions {
     ]);
     guardProcess(log);
     const { loadTimeout, commandTimeout } = plugins;
-    const plugin = await loadPlugin(where, () => importPlugin(entry), { host, log, loadTimeout, commandTimeout });
-    log.info({ where, plugin: plugin.name }, 'plugin loaded');
-    return plugin;
+    return loadPlugin(where, () => importPlugin(found, isAgain), { host, log, loadTimeout, commandTimeout });
   }
 
-  /** All that a plugin brings, or nothing: half a pair of commands is worse than none. */
-  #add({ found: { where }, plugin }: Loaded, before: readonly Loaded[], problems: Problem[]): boolean {
+  /**
+   * Which of them are put to use, with the agent's own commands alone in the registry. First comes what stays as it is,
+   * then what has changed, and last what is new, so that none takes a name from one that runs. A changed one that has no
+   * place stays what it was, with the names that it had: so the others are tried again.
+   */
+  #choose(candidates: readonly Candidate[], problems: Problem[]): readonly Loaded[] {
+    const staying = candidates.filter(({ now, before }) => now === before).map(({ now }) => now);
+    let changed = candidates.filter(({ now, before }) => before !== null && now !== before);
+    for (;;) {
+      const chosen: Loaded[] = [];
+      for (const one of staying) this.#add(one, chosen);
+      const refused = changed.flatMap((candidate) => {
+        const reason = this.#add(candidate.now, chosen);
+        return reason === null ? [] : [{ candidate, reason }];
+      })[0];
+      if (refused === undefined) {
+        for (const { now, before } of candidates) {
+          if (before !== null) continue;
+          const reason = this.#add(now, chosen);
+          if (reason !== null) problems.push({ where: now.found.where, reason });
+        }
+        return chosen;
+      }
+      const { candidate, reason } = refused;
+      problems.push({ where: candidate.now.found.where, reason: `${reason}; ${KEPT}` });
+      changed = changed.filter((one) => one !== candidate);
+      if (candidate.before !== null) staying.push(candidate.before);
+    }
+  }
+
+  /** Adds all that a plugin brings to `chosen`, or nothing and gives the reason: half a pair is worse than none. */
+  #add(loaded: Loaded, chosen: Loaded[]): string | null {
+    const reason = this.#refusal(loaded, chosen);
+    if (reason !== null) return reason;
+    chosen.push(loaded);
+    return null;
+  }
+
+  #refusal({ plugin }: Loaded, before: readonly Loaded[]): string | null {
     const { registry, ownWires } = this.#options;
     for (const { name } of plugin.wires) {
       const other = before.find((one) => one.plugin.wires.some((wire) => wire.name === name));
       if (other === undefined && name !== AUTO && !ownWires.includes(name)) continue;
       const whose = other === undefined ? 'the agent has itself' : `${other.found.where} has too`;
-      problems.push({ where, reason: `brings the wire '${name}', which ${whose}` });
-      return false;
+      return `brings the wire '${name}', which ${whose}`;
     }
-    for (const { name } of plugin.modules.flatMap(({ commands }) => commands)) {
-      const holder = registry.origin(name);
-      if (holder === null) continue;
-      const whose = holder.kind === 'native' ? 'the agent has itself' : `${holder.where} has too`;
-      problems.push({ where, reason: `brings the command '${name}', which ${whose}` });
-      return false;
+    for (const name of commandNames(plugin)) {
+      const other = before.find((one) => commandNames(one.plugin).includes(name));
+      if (other === undefined && registry.origin(name) === null) continue;
+      const whose = other === undefined ? 'the agent has itself' : `${other.found.where} has too`;
+      return `brings the command '${name}', which ${whose}`;
     }
-    for (const module of plugin.modules) registry.add(module, { kind: 'plugin', where });
-    return true;
+    return null;
   }
 
-  #addScripts(found: readonly FoundScript[]): readonly Shadowed[] {
+  #addScripts(found: readonly FoundScript[], problems: Problem[]): readonly Shadowed[] {
     const { registry, host, scripts } = this.#options;
-    return found.flatMap(({ name, path }) => {
+    return found.flatMap(({ name, path, head }) => {
       const by = registry.origin(name);
       if (by !== null) return [{ name, where: path, by }];
+      const settings = scriptSettings(head);
+      if (typeof settings === 'string') {
+        problems.push({ where: path, reason: settings });
+        return [];
+      }
+      const { timeout = scripts.timeout, logsErrors } = settings;
       registry.add(
-        { name, commands: [scriptCommand({ name, path }, host, scripts.timeout)] },
+        { name, commands: [scriptCommand({ name, path, timeout, logsErrors }, host)] },
         { kind: 'script', where: path },
       );
       return [];
     });
   }
+}
+
+function commandNames({ modules }: LoadedPlugin): readonly string[] {
+  return modules.flatMap(({ commands }) => commands.map(({ name }) => name));
 }

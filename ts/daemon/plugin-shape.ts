@@ -74,10 +74,11 @@ function checkCommands(at: string, module: unknown): void {
   text(`${at}.name`, name);
   for (const [index, item] of list(`${at}.commands`, commands).entries()) {
     const inner = `${at}.commands[${index}]`;
-    const { name: command, lane, handle, forms, failureCode } = object(inner, item);
+    const { name: command, lane, handle, forms, failureCode, timeout } = object(inner, item);
     commandName(`${inner}.name`, command);
     if (lane !== 'serial' && lane !== 'immediate') throw wrong(`${inner}.lane`, "'serial' or 'immediate'", lane);
     callable(`${inner}.handle`, handle);
+    if (timeout !== undefined) milliseconds(`${inner}.timeout`, timeout);
     if (failureCode !== undefined) text(`${inner}.failureCode`, failureCode);
     for (const form of forms === undefined ? [] : list(`${inner}.forms`, forms)) commandName(`${inner}.forms`, form);
   }
@@ -102,6 +103,12 @@ function commandName(at: string, value: unknown): void {
 
 function text(at: string, value: unknown): void {
   if (typeof value !== 'string' || value === '') throw wrong(at, 'text', value);
+}
+
+/** As Node's timers take them. */
+function milliseconds(at: string, value: unknown): void {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) < 2 ** 31) return;
+  throw wrong(at, 'milliseconds, 1 to 2147483647', value);
 }
 
 function callable(at: string, value: unknown): void {

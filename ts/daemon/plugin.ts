@@ -6,7 +6,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import type { Command, CommandContext, CommandModule } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
-import { AgentError } from '../api/errors.js';
+import { AgentError, PluginError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import type { Plugin, PluginWire } from '../api/plugin.js';
 import { describeError } from './log.js';
@@ -32,11 +32,23 @@ export interface LoadedPlugin {
   unload(): void;
 }
 
-/** Which plugin the code that runs now belongs to, through timers, sockets and promises. */
-const current = new AsyncLocalStorage<string>();
+/** What the code that runs now belongs to. */
+export interface Running {
+  /** The plugin, by the name that people know its file by. */
+  readonly where: string;
+  /** As the plugin calls itself; as people do while that is not known yet. */
+  readonly name: string;
+  /** Ends the call of a command for whoever waits for it; null outside of calls. */
+  readonly fail: Fail | null;
+}
 
-/** The plugin whose code is running or has thrown; undefined for the agent's own. */
-export function currentPlugin(): string | undefined {
+type Fail = (error: AgentError) => void;
+
+/** Through timers, sockets and promises. */
+const current = new AsyncLocalStorage<Running>();
+
+/** Whose code is running or has thrown; undefined for the agent's own. */
+export function currentPlugin(): Running | undefined {
   return current.getStore();
 }
 
@@ -52,7 +64,8 @@ export async function loadPlugin(
   const stop = new AbortController();
   const begun = performance.now();
   const left = (): number => Math.max(1, loadTimeout - (performance.now() - begun));
-  const run = <T>(work: () => T): T => current.run(where, work);
+  let name = where;
+  const run: Run = (work, fail = null) => current.run({ where, name, fail }, work);
   const inTime = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     const result = await within(run(work), left());
     if (result !== OVERDUE) return result;
@@ -60,6 +73,7 @@ export async function loadPlugin(
   };
   try {
     const plugin = checkPlugin(await inTime('loading it', load));
+    name = plugin.name;
     const context = { log: log.child({ plugin: plugin.name }), signal: stop.signal };
     const given = await inTime('setup', async () => plugin.setup(host, context));
     const { modules, wires } = checkContributions(given);
@@ -84,18 +98,25 @@ export async function loadPlugin(
 
 /** No request is under way here, so that the message may be shown. */
 function explain(error: unknown): string {
+  if (isExit(error)) return `wanted to end the agent (${error.args[1] ?? ''})`;
   if (!(error instanceof Error)) return `threw ${typeof error === 'string' ? error : `a ${typeof error}`}`;
   const [message = ''] = error.message.split('\n');
   const where = error instanceof SyntaxError ? ' (node --check FILE tells the line)' : '';
   return `${error.name}: ${message}${where}`;
 }
 
-type Run = <T>(work: () => T) => T;
+/** Whether it is the agent's answer to a plugin that wanted to end it. */
+export function isExit(error: unknown): error is AgentError {
+  return error instanceof AgentError && error.code === 'GW_PLUGIN_EXIT';
+}
+
+/** `fail` is for whoever waits for what `work` does. */
+type Run = <T>(work: () => T, fail?: Fail | null) => T;
 
 function isolatedModule(plugin: Plugin, module: CommandModule, run: Run, timeout: number): CommandModule {
   return {
     name: module.name,
-    commands: module.commands.map((command) => isolated(plugin.name, command, run, timeout)),
+    commands: module.commands.map((command) => isolated(plugin.name, command, run, command.timeout ?? timeout)),
   };
 }
 
@@ -107,13 +128,14 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
     ...command,
     name: command.name,
     lane: command.lane,
+    journaled: true,
     async handle(value, outer) {
       if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
       // Not AbortSignal.any: on Node 20 the outer signal, which lasts as long as the agent, would remember every call.
       const ending = new AbortController();
       const end = (): void => {
         run(() => {
-          ending.abort();
+          ending.abort(outer.signal.reason);
         });
       };
       if (outer.signal.aborted) end();
@@ -125,12 +147,17 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
         signal: ending.signal,
         handOver: outer.handOver,
       };
-      const work = run(async () => command.handle(value, context));
+      // What wanted to end the process may never come to its end, or may have caught what it was told instead.
+      let fail: Fail = () => undefined;
+      const ended = new Promise<never>((_, reject) => (fail = reject));
+      const work = run(async () => command.handle(value, context), fail);
+      work.catch(() => undefined);
       let reply: unknown;
       try {
-        reply = await within(work, timeout);
+        reply = await within(Promise.race([ended, work]), timeout);
       } catch (error) {
         if (error instanceof AgentError) throw error;
+        if (error instanceof PluginError) throw refusal(error, failed);
         // Its message may quote the request: the host learns the kind.
         const { type, code, at } = describeError(error);
         outer.log.error({ plugin, type, at }, 'plugin threw');
@@ -150,14 +177,26 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
   };
 }
 
+/** As the host is told of it, and as far as it can be told. */
+function refusal({ code, message, returncode }: PluginError, failed: (reason: string) => AgentError): AgentError {
+  if (!/^[A-Z][A-Z0-9_]{0,63}$/.test(code))
+    return failed('wanted capitals, digits and _ for the code of a PluginError');
+  const wrong = wrongReturncode(returncode);
+  return wrong === null ? new AgentError('GW_PLUGIN_REFUSED', [message, code], { returncode }) : failed(wrong);
+}
+
+/** What hosts compare is a word; a long one would leave no room for the message in the answer. */
+function wrongReturncode(returncode: string): string | null {
+  if (/^[\x21-\x7e]{1,16}$/.test(returncode)) return null;
+  return `wanted a returncode of 1 to 16 printable characters, got ${returncode.length}`;
+}
+
 function checkReply(reply: unknown, failed: (reason: string) => AgentError): Reply {
   const { returncode, message } = (typeof reply === 'object' && reply !== null ? reply : {}) as Partial<Reply>;
   if (typeof returncode !== 'string' || typeof message !== 'string') {
     throw failed('wanted a returncode and a message, both text, got something else');
   }
-  // What hosts compare is a word; a long one would leave no room for the message in the answer.
-  if (!/^[\x21-\x7e]{1,16}$/.test(returncode)) {
-    throw failed(`wanted a returncode of 1 to 16 printable characters, got ${returncode.length}`);
-  }
+  const wrong = wrongReturncode(returncode);
+  if (wrong !== null) throw failed(wrong);
   return reply as Reply;
 }

@@ -56,6 +56,8 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_UPDATE_FAILED: [],
   GW_RUN_FAILED: [],
   GW_PLUGIN_FAILED: [],
+  GW_PLUGIN_EXIT: [],
+  GW_PLUGIN_REFUSED: [0],
   GW_SCRIPT_FAILED: [],
   GW_STORE_ABSENT: [],
   GW_STORE_AWAY: [],

@@ -8,6 +8,7 @@ import type { Reply } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import type { Host, RunResult } from '../api/host.js';
 import { Secret } from '../api/secret.js';
+import { parseDuration } from './units.js';
 
 /** What `Processes.run` keeps of an output, bytes. */
 const OUTPUT_LIMIT = 64 * 1024;
@@ -18,9 +19,38 @@ export interface Script {
   readonly name: string;
   /** Where the program is, for the system. */
   readonly path: string;
+  /** How long it may take, milliseconds. */
+  readonly timeout: number;
+  /** Whether its standard error is logged. */
+  readonly logsErrors: boolean;
 }
 
-export function scriptCommand({ name, path }: Script, host: Host, timeout: number): Command {
+export interface ScriptSettings {
+  /** Milliseconds; absent where the script does not say. */
+  readonly timeout?: number;
+  readonly logsErrors: boolean;
+}
+
+/** As much of a script's standard error as the log takes, characters. */
+const LOGGED = 2000;
+
+/**
+ * What a script wants for itself, by a comment among its first lines: `# guestwire: timeout=10m stderr=log`. Gives a
+ * reason where that cannot be read.
+ */
+export function scriptSettings(head: string): ScriptSettings | string {
+  const [, text] = head.startsWith('#!') ? (/^\W{1,4}guestwire:[ \t]*(.*)$/m.exec(head) ?? []) : [];
+  let settings: ScriptSettings = { logsErrors: false };
+  for (const word of text?.split(/\s+/).filter(Boolean) ?? []) {
+    const timeout = word.startsWith('timeout=') ? parseDuration(word.slice('timeout='.length)) : null;
+    if (word === 'stderr=log') settings = { ...settings, logsErrors: true };
+    else if (timeout !== null) settings = { ...settings, timeout };
+    else return `its line 'guestwire:' has '${word}': wanted timeout=DURATION, such as timeout=10m, or stderr=log`;
+  }
+  return settings;
+}
+
+export function scriptCommand({ name, path, timeout, logsErrors }: Script, host: Host): Command {
   const failed = (reason: string, cause?: unknown): AgentError =>
     new AgentError('GW_SCRIPT_FAILED', [name, reason], { cause });
   return command({
@@ -39,6 +69,8 @@ export function scriptCommand({ name, path }: Script, host: Host, timeout: numbe
       const { code, stdout, stderr, timedOut } = result;
       // What it printed may quote the request, so that only its length is told.
       log.debug({ script: path, code, stdoutBytes: stdout.length, stderrBytes: stderr.length }, 'script ended');
+      const complaint = logsErrors ? printable(stderr) : '';
+      if (complaint !== '') log.info({ script: path, stderr: complaint }, 'script wrote to standard error');
       if (timedOut) throw failed(`no answer within ${timeout / 1000} s`);
       if (code === NOT_FOUND) throw failed('exit status 127: it, its interpreter or a program it runs was not found');
       if (code !== 0) throw failed(`exit status ${code}, wanted 0`);
@@ -47,6 +79,14 @@ export function scriptCommand({ name, path }: Script, host: Host, timeout: numbe
       throw failed(stdout.length >= OUTPUT_LIMIT ? 'more output than 64 KiB' : reply);
     },
   });
+}
+
+/** The end of it, which most often says why, in one line. */
+function printable(text: string): string {
+  return text
+    .trim()
+    .slice(-LOGGED)
+    .replace(/[^\P{C}\n]/gu, '?');
 }
 
 /** The answer in a script's output, or what is wrong with it, without a word of it. */

@@ -4,7 +4,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type IncomingMessage, get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
-import type { Logger } from 'pino';
+import type { Log } from '../api/log.js';
 import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../api/index.js';
 import { codeOf } from '../api/errors.js';
 import { reason } from './reason.js';
@@ -43,7 +43,7 @@ export async function downloadFile(
   path: string,
   digests: readonly Digest[],
   limits: TransferLimits,
-  log: Logger,
+  log: Log,
 ): Promise<Downloaded> {
   return transfer(url, limits, async () => {
     const hashes = digests.map((name) => [name, createHash(name)] as const);
@@ -171,7 +171,7 @@ function endedEarly(size: number, { headers }: IncomingMessage, cause?: unknown)
   return new Error(`it ended early: ${came}`, { cause });
 }
 
-function progress(url: string, total: number, log: Logger): (size: number) => void {
+function progress(url: string, total: number, log: Log): (size: number) => void {
   let shownAt = performance.now();
   let shownTenth = 0;
   return (size) => {

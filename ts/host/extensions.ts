@@ -1,8 +1,9 @@
 /** What the machine's owner has put into the folders of plugins and scripts, before any of it is run. */
 import { constants } from 'node:fs';
 import { access, open, readFile, readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { COMMAND_NAME } from '../api/command.js';
+import { HEAD_BYTES, whyNotRunnable } from './interpreter.js';
 import { absent } from './system-error.js';
 import { examine } from './unshared.js';
 
@@ -14,6 +15,8 @@ export interface Problem {
   /** The file or folder. */
   readonly where: string;
   readonly reason: string;
+  /** Others than root could have changed it: what was made of it before must not stay either. */
+  readonly distrusted?: true;
 }
 
 export interface FoundPlugin {
@@ -21,6 +24,8 @@ export interface FoundPlugin {
   readonly where: string;
   /** The file to load. */
   readonly entry: string;
+  /** The folder whose modules are loaded anew with it: a package of npm shares one with others. */
+  readonly tree: string;
   /** Differs when one of its files has changed. */
   readonly fingerprint: string;
 }
@@ -28,12 +33,16 @@ export interface FoundPlugin {
 export interface FoundScript {
   readonly name: string;
   readonly path: string;
+  /** How it begins, where it is text. */
+  readonly head: string;
 }
 
 export interface Found<T> {
   readonly found: readonly T[];
   readonly problems: readonly Problem[];
 }
+
+const PAGE_BYTES = 4096;
 
 /** What editors and package managers leave behind, what explains a folder, and tests. */
 const NOT_MEANT =
@@ -57,22 +66,28 @@ export function findPlugins(directory: string): Promise<Found<FoundPlugin>> {
   });
 }
 
-/** Executable files whose names are those of the commands. */
-export function findScripts(directory: string): Promise<Found<FoundScript>> {
+/**
+ * Executable files whose names are those of the commands. `isLive`: they are run on this machine, so that their
+ * interpreters have to be here.
+ */
+export function findScripts(directory: string, isLive: boolean): Promise<Found<FoundScript>> {
   return look(directory, async () => {
     const found: Found<FoundScript>[] = [];
     for (const name of await names(directory)) {
       const path = join(directory, name);
       const status = await stat(path).catch(absent);
       if (NOT_MEANT.test(name) || status?.isDirectory() === true) continue;
-      found.push(await look(path, async () => script(name, path, status?.isFile() === true)));
+      found.push(
+        await look(path, async () =>
+          status?.isFile() === true ? script(name, path, isLive) : wrong(path, 'is no regular file'),
+        ),
+      );
     }
     return merged(found);
   });
 }
 
-async function script(name: string, path: string, isFile: boolean): Promise<Found<FoundScript>> {
-  if (!isFile) return wrong(path, 'is no regular file');
+async function script(name: string, path: string, isLive: boolean): Promise<Found<FoundScript>> {
   if (!COMMAND_NAME.test(name)) {
     return wrong(path, "its name cannot be a command's: wanted letters, digits, _ and -, at most 64");
   }
@@ -82,17 +97,18 @@ async function script(name: string, path: string, isFile: boolean): Promise<Foun
     () => true,
     () => false,
   );
-  // The C library gives a file without either to a shell, which nobody has asked for.
-  if (executable && !(await hasLoader(path))) return wrong(path, 'neither begins with #! nor is a program (ELF)');
-  return executable ? { found: [{ name, path }], problems: [] } : wrong(path, 'is not executable (chmod +x)');
+  if (!executable) return wrong(path, 'is not executable (chmod +x)');
+  const head = await firstBytes(path);
+  const reason = await whyNotRunnable(head.subarray(0, HEAD_BYTES), isLive);
+  return reason === null ? { found: [{ name, path, head: head.toString() }], problems: [] } : wrong(path, reason);
 }
 
-async function hasLoader(path: string): Promise<boolean> {
+/** The first page of a file: a comment of it may have settings. */
+async function firstBytes(path: string): Promise<Buffer> {
   const file = await open(path);
   try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
-    const head = buffer.toString('latin1', 0, bytesRead);
-    return head.startsWith('#!') || head === '\x7fELF';
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(PAGE_BYTES), 0, PAGE_BYTES, 0);
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }
@@ -103,8 +119,10 @@ async function plugin(where: string, entry: string, modules: string | null = nul
     // Packages of npm share what they depend on.
     const examined = await Promise.all([where, ...(modules === null ? [] : [modules])].map(examine));
     const distrust = examined.map((one) => one.distrust).find((reason) => reason !== null);
-    if (distrust !== undefined) return wrong(where, distrust);
-    return { found: [{ where, entry, fingerprint: examined.map((one) => one.fingerprint).join('\n') }], problems: [] };
+    if (distrust !== undefined) return distrusted(where, distrust);
+    const tree = modules ?? (where === entry ? dirname(where) : where);
+    const fingerprint = examined.map((one) => one.fingerprint).join('\n');
+    return { found: [{ where, entry, tree, fingerprint }], problems: [] };
   });
 }
 
@@ -167,6 +185,11 @@ function wrong(where: string, reason: string): Found<never> {
   // Most reasons name the very path.
   const own = reason.startsWith(`${where} `) ? reason.slice(where.length + 1) : reason;
   return { found: [], problems: [{ where, reason: own }] };
+}
+
+function distrusted(where: string, reason: string): Found<never> {
+  const { found, problems } = wrong(where, reason);
+  return { found, problems: problems.map((problem) => ({ ...problem, distrusted: true })) };
 }
 
 function merged<T>(all: readonly Found<T>[]): Found<T> {

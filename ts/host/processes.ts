@@ -5,7 +5,9 @@ import { Launcher } from './launcher.js';
 import { ScratchDirectory } from './scratch-directory.js';
 import { codeOf } from '../api/errors.js';
 
-const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
+/** Where programs are looked for. */
+export const SEARCH_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const ENVIRONMENT = { PATH: SEARCH_PATH, LC_ALL: 'C' };
 const DEFAULT_TIMEOUT = 60_000;
 const OUTPUT_LIMIT = 64 * 1024;
 /** How long output may still come after the program ended: a daemon that it left behind can hold the pipe for ever. */

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
 import { join } from 'node:path';
 import { AgentError, codeOf } from '../api/errors.js';
+import type { Log } from '../api/log.js';
 import { makeDirectories } from './make-directories.js';
 import { type StoreConnection, type StoreOptions, openStore } from './store.js';
 
@@ -34,7 +34,7 @@ export interface TrialOptions {
   /** Milliseconds. */
   readonly timeout: number;
   readonly signal: AbortSignal;
-  readonly log: Logger;
+  readonly log: Log;
 }
 
 /**

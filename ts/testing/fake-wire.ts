@@ -1,4 +1,4 @@
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { messageOf } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import type { Body, CommunicationModule, Reply } from '../api/communication.js';
@@ -7,8 +7,9 @@ import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
 import { codec } from '../communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
-import type { Journal } from '../daemon/journal.js';
-import { loadPlugin } from '../daemon/plugin.js';
+import { createHooks } from '../daemon/hooks.js';
+import { FileJournal, type JournalFile } from '../daemon/journal.js';
+import { type LoadedPlugin, type PluginOptions, loadPlugin } from '../daemon/plugin.js';
 import { guardedWire } from '../daemon/plugin-wire.js';
 import { Registry } from '../daemon/registry.js';
 import { serveWires } from '../daemon/wires.js';
@@ -22,12 +23,35 @@ export interface FakeWireOptions {
   readonly commandTimeout?: number;
 }
 
-/** An agent with one plugin, in this process: the real dispatcher, between a wire in memory and the plugin. */
+/** A line of the agent's log: its level, such as `info`, its message and whatever fields it has. */
+export interface LoggedLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
+/**
+ * An agent with one plugin, in this process: the real dispatcher, between a wire in memory and the plugin. Hooks are
+ * those below `/etc/guestwire/hooks` of the fake host, as docs/hooks.md has them; what they do is among its `programs`.
+ */
 export interface FakeWire {
+  /** All that the agent and the plugin have logged, at every level. */
+  readonly logged: readonly LoggedLine[];
   /** Sends a request and gives the one answer that the host would get, as it would get it. */
   request(name: string, value?: unknown): Promise<Reply>;
   /** As `request`, with whatever bytes in the request's place. */
   send(body: Body): Promise<Reply>;
+  /**
+   * Puts `plugin` in the place of the one that runs, as SIGHUP does once the file has changed: commands that run finish.
+   * Rejects with what the log would say of one that cannot be used, and the one before stays.
+   */
+  reload(plugin: Plugin): Promise<void>;
+  /**
+   * The agent dies, whatever it is doing, and starts again on the same machine, with its plugin set up anew: requests
+   * without an answer come again, and those that had begun get the answer that they were interrupted. Code that runs
+   * cannot be ended here: its signal is aborted, and what it still answers reaches nobody.
+   */
+  crash(): Promise<void>;
   /** Stops the agent and unloads the plugin. */
   close(): Promise<void>;
 }
@@ -40,21 +64,108 @@ export interface FakeWire {
 export async function fakeWire(
   plugin: Plugin,
   host: Host = fakeHost(),
-  { log: isLogged = false, commandTimeout = 60_000 }: FakeWireOptions = {},
+  { log: isPrinted = false, commandTimeout = 60_000 }: FakeWireOptions = {},
 ): Promise<FakeWire> {
-  const log = pino({ level: isLogged ? 'trace' : 'silent', base: null });
+  const logged: LoggedLine[] = [];
+  const log = createLog(logged, isPrinted);
+  const options = { host, log, loadTimeout: 10_000, commandTimeout };
+  /** Requests without an answer. */
+  const waiting = new Map<string, Waiting>();
+  let running = await start(plugin, '', options);
+  let current = plugin;
+  let count = 0;
+
+  const deliver = (id: string, { body, answer, fail }: Waiting): void => {
+    const { transport } = running;
+    transport.push(id, body, transport.answers.has(id));
+    const settled = transport.retired(id).then(
+      // What follows an answer, its line in the log and the hooks after it, comes in this turn of the loop.
+      () => new Promise<void>((resolve) => setImmediate(resolve)),
+    );
+    void settled.then(() => {
+      // An agent that has died answers nobody any more.
+      if (transport !== running.transport) return;
+      waiting.delete(id);
+      try {
+        answer(transport.answer(id));
+      } catch (error) {
+        fail(error);
+      }
+    });
+  };
+  const send = (body: Body): Promise<Reply> =>
+    new Promise((answer, fail) => {
+      const id = String(++count);
+      const one = { body, answer, fail };
+      waiting.set(id, one);
+      deliver(id, one);
+    });
+  return {
+    logged,
+    request: (name, value) => send(JSON.stringify({ name, value })),
+    send,
+    async reload(next) {
+      await running.reload(next);
+      current = next;
+    },
+    async crash() {
+      const { transport, journal } = running;
+      running.die();
+      running = await start(current, await journal.read(), options);
+      for (const [id, answers] of transport.answers) running.transport.answers.set(id, answers);
+      for (const [id, one] of waiting) deliver(id, one);
+    },
+    close: () => running.close(),
+  };
+}
+
+interface Waiting {
+  readonly body: Body;
+  readonly answer: (reply: Reply) => void;
+  readonly fail: (error: unknown) => void;
+}
+
+/** One life of the agent. */
+interface Running {
+  readonly transport: MemoryTransport;
+  readonly journal: JournalFile;
+  /** Ends without waiting for anything. */
+  die(): void;
+  reload(plugin: Plugin): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function start(plugin: Plugin, journalText: string, options: PluginOptions): Promise<Running> {
+  const { host, log, commandTimeout } = options;
   const registry = new Registry({ allow: ['*'], deny: [] });
   for (const module of [versionCommands(), featuresCommands(() => registry.features())]) {
     registry.add(module, { kind: 'native', where: module.name });
   }
-  const options = { host, log, loadTimeout: 10_000, commandTimeout };
-  const loaded = await loadPlugin('the plugin', () => Promise.resolve(plugin), options);
-  for (const module of loaded.modules) {
-    for (const [name] of registry.add(module, { kind: 'plugin', where: loaded.name })) {
+  const load = async (next: Plugin): Promise<LoadedPlugin> => {
+    const loaded = await loadPlugin('the plugin', () => Promise.resolve(next), options);
+    for (const { name } of loaded.modules.flatMap(({ commands }) => commands)) {
+      if (registry.origin(name)?.kind !== 'native') continue;
+      loaded.unload();
       throw new Error(`the plugin brings the command '${name}', which the agent has itself`);
     }
-  }
-  const dispatcher = new Dispatcher({ commands: registry, journal: forgetful(), log });
+    return loaded;
+  };
+  const use = ({ modules, name }: LoadedPlugin): void => {
+    registry.removeExtensions();
+    for (const module of modules) registry.add(module, { kind: 'plugin', where: name });
+  };
+  let loaded = await load(plugin);
+  use(loaded);
+  const journal = memoryJournal(journalText);
+  const hooks = createHooks({
+    host,
+    log,
+    directory: '/etc/guestwire/hooks',
+    // Where there are none, looking for them finds none.
+    isThere: () => true,
+    timeoutMs: 30_000,
+  });
+  const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journal), log, hooks });
   const stop = new AbortController();
   const transport = new MemoryTransport();
   const memory: CommunicationModule = { name: 'memory', codec, open: () => Promise.resolve(transport) };
@@ -83,21 +194,45 @@ export async function fakeWire(
     const cause = refusals.get(name);
     throw new Error(`the plugin's wire ${name} cannot be opened: ${messageOf(cause)}`, { cause });
   }
-  let count = 0;
-  const send = (body: Body): Promise<Reply> => {
-    const id = String(++count);
-    transport.push(id, body);
-    return transport.retired(id).then(() => transport.answer(id));
-  };
   return {
-    request: (name, value) => send(JSON.stringify({ name, value })),
-    send,
+    transport,
+    journal,
+    die() {
+      stop.abort();
+      loaded.unload();
+    },
+    async reload(next) {
+      const fresh = await load(next);
+      use(fresh);
+      loaded.unload();
+      loaded = fresh;
+    },
     close,
   };
 }
 
-/** Nothing is to be known of earlier runs. */
-function forgetful(): Journal {
-  const nothing = (): Promise<void> => Promise.resolve();
-  return { earlier: () => null, started: nothing, answered: nothing, done: nothing };
+function createLog(logged: LoggedLine[], isPrinted: boolean): Logger {
+  const write = (line: string): void => {
+    logged.push(JSON.parse(line) as LoggedLine);
+    if (isPrinted) process.stdout.write(line);
+  };
+  return pino({ level: 'trace', base: null, formatters: { level: (level) => ({ level }) } }, { write });
+}
+
+/** What an agent that has died has left on its disk. */
+function memoryJournal(before: string): JournalFile {
+  let text = before;
+  const done = Promise.resolve();
+  return {
+    read: () => Promise.resolve(text),
+    append: (more) => {
+      text += more;
+      return done;
+    },
+    replace: (next) => {
+      text = next;
+      return done;
+    },
+    [Symbol.asyncDispose]: () => done,
+  };
 }

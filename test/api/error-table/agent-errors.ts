@@ -282,6 +282,31 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     },
   },
 
+  GW_PLUGIN_EXIT: {
+    says: ['wild', 'process.exit(0)'],
+    files: { 'etc/guestwire/plugins/wild.mjs': pluginText('wild', { wild: '() => process.exit(0)' }) },
+    async provoke(guest) {
+      await guest.startLive();
+      return guest.request('wild');
+    },
+  },
+
+  GW_PLUGIN_REFUSED: {
+    says: ['the disk is full', 'WILD_FULL'],
+    files: {
+      'etc/guestwire/plugins/wild.mjs': pluginText(
+        'wild',
+        { wild: "() => { throw new PluginError('WILD_FULL', 'the disk is full'); }" },
+        '',
+        'PluginError',
+      ),
+    },
+    async provoke(guest) {
+      await guest.startLive();
+      return guest.request('wild');
+    },
+  },
+
   GW_SCRIPT_FAILED: {
     says: ['backup', 'exit status 3, wanted 0'],
     files: { 'etc/guestwire/commands/backup': '#!/bin/sh\nexit 3\n' },

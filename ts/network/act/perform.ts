@@ -1,6 +1,6 @@
 /** The acting half: what a plan's actions do to the live machine. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Logger } from 'pino';
+import type { Log } from '../../api/log.js';
 import { messageOf } from '../../api/errors.js';
 import type { Host, LiveAddress, LiveNetwork } from '../../api/host.js';
 import { familyOf, isLinkLocal, networkOf } from '../address.js';
@@ -24,7 +24,7 @@ const MAX_SAID = 200;
 export const NO_SUCH_PROGRAM = 127;
 
 export interface ApplyOptions {
-  readonly log: Logger;
+  readonly log: Log;
   /** How long the kernel may take to show the wanted state, milliseconds. */
   readonly verifyTimeoutMs: number;
   /** How long the programs of each part of a plan may take together, milliseconds. */
@@ -33,7 +33,7 @@ export interface ApplyOptions {
 
 export interface Performing {
   readonly host: Host;
-  readonly log: Logger;
+  readonly log: Log;
   /** What is wanted of the interfaces that actions name. */
   readonly interfaces: readonly InterfaceConfig[];
   /** How long the programs of one list of actions may take together, milliseconds: the host waits no longer than that. */
@@ -129,7 +129,7 @@ export async function putBack(
   nics: readonly string[],
   old: Before,
   host: Host,
-  log: Logger,
+  log: Log,
   timeoutMs: number,
   patient: boolean,
 ): Promise<string | null> {
@@ -165,7 +165,7 @@ export async function putBack(
 }
 
 /** Gives devices on top of others back what they have lost since `old`; a failure is logged. */
-export async function othersBack(others: readonly string[], old: Before, host: Host, log: Logger): Promise<void> {
+export async function othersBack(others: readonly string[], old: Before, host: Host, log: Log): Promise<void> {
   for (const nic of (old.nics ?? []).filter(({ name }) => others.includes(name))) {
     try {
       const lost = lostBy(nic, old, await kernelState(host));
