@@ -35,7 +35,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
-import { readRcconf } from '../../readers/rcconf.js';
+import { rcconfLeavesOut, readRcconf } from '../../readers/rcconf.js';
 import { type PlannedRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 
@@ -85,6 +85,8 @@ export const rcconf: Renderer = {
   boot({ files }, nic) {
     return readRcconf(files, PATHS, nic);
   },
+
+  without: ({ files }, nic) => rcconfLeavesOut(files, PATHS, nic),
 
   able(interfaces) {
     const kept = oneToANetwork(ofAll(interfaces));

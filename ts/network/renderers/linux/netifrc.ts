@@ -108,6 +108,11 @@ export const netifrc: Renderer = {
     const isToBeStarted = copy !== true && !(settled === true && USUAL_NAMES.includes(name));
     return isStarted || isToBeStarted ? readNetifrc(files, isStarted, nic) : null;
   },
+
+  without: ({ present }, { name }) =>
+    levels(name).some((path) => present.has(path))
+      ? null
+      : `no runlevel has net.${name} (${levels(name).join(', ')}), which only OpenRC can enable`,
 };
 
 /** net.example of bridges and bonds; the variable's name is that of the owner, as a shell can have it. */
