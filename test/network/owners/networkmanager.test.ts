@@ -232,6 +232,11 @@ suite('NetworkManager: which profile takes a device', () => {
     const state = '/var/lib/NetworkManager/NetworkManager.state';
     const off = { [state]: '[main]\nNetworkingEnabled=false\nWirelessEnabled=true\n' };
     assert.ok(refusal(off).includes(`eth0, which ${state} leaves unmanaged (NetworkingEnabled=false)`));
+    // That is no sign of another stack.
+    const link = '/etc/systemd/system/multi-user.target.wants/NetworkManager.service';
+    const beside = factsWith({ ...off, '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n' });
+    const present = new Set([...beside.present, link, '/sbin/ifup']);
+    assert.throws(() => planOf({ ...beside, present }), /NetworkingEnabled=false/);
     assert.match(refusal({ [state]: '[main]\nNetworkingEnabled=true\nWirelessEnabled=false\n' }), /^planned/);
   });
 

@@ -300,7 +300,7 @@ export function sectionsFor(
   const sections = new Map<string, Map<string, { readonly value: string; readonly path: string }>>();
   for (const { section, key, value, path } of configured(files)) {
     if (!section.startsWith(kind) || /^[A-Za-z]/.test(section.slice(kind.length))) continue;
-    const settings = sections.get(section) ?? new Map();
+    const settings = sections.get(section) ?? new Map<string, { readonly value: string; readonly path: string }>();
     sections.set(section, settings.set(key, { value, path }));
   }
   return [...sections.values()]

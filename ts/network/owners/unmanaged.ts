@@ -13,6 +13,8 @@ export interface Unmanaged {
   readonly path: string;
   /** How the file says it, as in `NM_CONTROLLED=no`. */
   readonly how: string;
+  /** It is said of all devices, and no sign that another stack has this one. */
+  readonly isOff?: true;
 }
 
 /** What `nmcli networking off` keeps over a boot. */
@@ -45,7 +47,7 @@ export function unmanagedBesides(files: Files, nic: Nic): Unmanaged | null {
   const state = readSettings(files.get(STATE) ?? '').findLast(
     ({ section, key }) => section === 'main' && key === 'NetworkingEnabled',
   );
-  if (FALSE.test(state?.value ?? '')) return { path: STATE, how: 'NetworkingEnabled=false' };
+  if (FALSE.test(state?.value ?? '')) return { path: STATE, how: 'NetworkingEnabled=false', isOff: true };
   return byInterfaces(files, nic) ?? byIfcfg(files, nic) ?? byUdev(files, nic);
 }
 

@@ -132,7 +132,8 @@ export const netctl: Renderer = {
   without(facts, nic) {
     const isEnabled = profiles(facts).some(({ name, wanted }) => name === OURS + nic.name && wanted !== null);
     const folder = posix.dirname(WANTED);
-    return isEnabled ? null : `no link in ${folder} enables ${DIRECTORY}${OURS}${nic.name}, which only netctl can do`;
+    if (isEnabled) return null;
+    return `no link in ${folder} enables ${DIRECTORY}${OURS}${nic.name}${facts.copy === true ? ', which only netctl does' : ''}`;
   },
 };
 

@@ -109,10 +109,10 @@ export const netifrc: Renderer = {
     return isStarted || isToBeStarted ? readNetifrc(files, isStarted, nic) : null;
   },
 
-  without: ({ present }, { name }) =>
-    levels(name).some((path) => present.has(path))
-      ? null
-      : `no runlevel has net.${name} (${levels(name).join(', ')}), which only OpenRC can enable`,
+  without({ present, copy }, { name }) {
+    if (levels(name).some((path) => present.has(path))) return null;
+    return `no runlevel has net.${name} (${levels(name).join(', ')})${copy === true ? ', which only OpenRC enables' : ''}`;
+  },
 };
 
 /** net.example of bridges and bonds; the variable's name is that of the owner, as a shell can have it. */

@@ -108,7 +108,10 @@ export const networkmanager: Renderer = {
     // What it is told to leave alone is more likely somebody else's.
     const isFree =
       unreadableConfiguration(facts) === null &&
-      facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
+      facts.interfaces.every(({ nic }) => {
+        const found = unmanagedBy(facts.files, nic);
+        return found === null || found.isOff === true;
+      });
     if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
