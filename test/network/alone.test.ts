@@ -159,6 +159,9 @@ suite('the next boot, where a guest has several stacks', () => {
       both,
       /wanted eth0 set up by ifupdown alone, got DHCP from networkmanager too, .* by .*lan\.nmconnection/,
     );
+    // By Debian's plugin with managed=true it has a profile made of the same file.
+    const same = conf('[main]\nplugins=ifupdown,keyfile\n[ifupdown]\nmanaged=true\n');
+    assert.equal(outcome({ ...up, ...same }, ...ifup, ...manager), 'ifupdown');
     const told = conf('[main]\nplugins=keyfile\n[keyfile]\nunmanaged-devices=interface-name:eth0\n');
     assert.equal(outcome({ ...up, ...profile, ...told }, ...ifup, ...manager), 'ifupdown');
     assert.equal(outcome({ ...up, ...profile, ...keyfile }, ...ifup, '/usr/sbin/NetworkManager'), 'ifupdown');

@@ -55,10 +55,23 @@ export function unmanagedBesides(files: Files, nic: Nic): Unmanaged | null {
  * Debian's plugin `ifupdown` leaves alone what interfaces(5) defines, brought up or not, unless it is told `managed=true`.
  * Also what a `mapping` names, and the ports of a bridge with a name that starts with `br`. No release has it by default.
  */
-function byInterfaces(files: Files, { name }: Nic): Unmanaged | null {
-  if (!configuredList(files, 'main', 'plugins').items.includes('ifupdown')) return null;
+function byInterfaces(files: Files, nic: Nic): Unmanaged | null {
+  return isManagingInterfaces(files) ? null : inInterfaces(files, nic);
+}
+
+/** Whether NetworkManager has a profile for the device that the plugin makes of interfaces(5), which brings the same. */
+export function isProfiledByInterfaces(files: Files, nic: Nic): boolean {
+  return isManagingInterfaces(files) && inInterfaces(files, nic) !== null;
+}
+
+function isManagingInterfaces(files: Files): boolean {
   const managed = configured(files).findLast(({ section, key }) => section === 'ifupdown' && key === 'managed');
-  if (TRUE.test(managed?.value ?? '')) return null;
+  return TRUE.test(managed?.value ?? '');
+}
+
+/** Where interfaces(5) has the device, as the plugin reads it; null also where there is no plugin. */
+function inInterfaces(files: Files, { name }: Nic): Unmanaged | null {
+  if (!configuredList(files, 'main', 'plugins').items.includes('ifupdown')) return null;
   for (const path of followSources(files, INTERFACES, true).read) {
     let stanza = '';
     for (const { words, line } of logicalLines(files.get(path) ?? '')) {

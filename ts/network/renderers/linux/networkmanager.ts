@@ -36,7 +36,7 @@ import {
   unreadableConfiguration,
   valueOf,
 } from '../../owners/networkmanager.js';
-import { UNMANAGED_FILES, unmanagedBy, unmanagedFollows } from '../../owners/unmanaged.js';
+import { UNMANAGED_FILES, isProfiledByInterfaces, unmanagedBy, unmanagedFollows } from '../../owners/unmanaged.js';
 import {
   type Action,
   type Check,
@@ -187,7 +187,8 @@ export const networkmanager: Renderer = {
 
   unasked(facts, nic) {
     const { files } = facts;
-    return unmanagedBy(files, nic) === null ? readMadeUp(profilesIn(facts), nic, files) : null;
+    if (unmanagedBy(files, nic) !== null || isProfiledByInterfaces(files, nic)) return null;
+    return readMadeUp(profilesIn(facts), nic, files);
   },
 };
 
