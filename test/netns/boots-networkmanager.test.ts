@@ -149,6 +149,7 @@ const KINDS: readonly Kind[] = [
   {
     what: 'networking that somebody has turned off is refused, and the answer names the file',
     files: { ...WIRED, '/var/lib/NetworkManager/NetworkManager.state': '[main]\nNetworkingEnabled=false\n' },
+    boot: 'rm -f /sbin/ifup /usr/sbin/ifup',
     before: {},
     refuses: ['eth0', '/var/lib/NetworkManager/NetworkManager.state'],
   },
