@@ -70,9 +70,7 @@ export function mayStart(
   if (starts) return true;
   if (script === undefined || wanted.length > 0 || present.has(OPENRC)) return null;
   const isSystemV = present.has(INITTAB) && INIT.some((path) => present.has(path));
-  return isSystemd(facts) || isSystemV || script.startsWith('/etc/rc.d/') || files.has(SCRIPTS[1] + scriptOf(unit))
-    ? false
-    : null;
+  return isSystemd(facts) || isSystemV || files.has(SCRIPTS[1] + scriptOf(unit)) ? false : null;
 }
 
 /** The instances of a template, such as `dhcpcd@eth0.service`, that systemd starts at a boot, also once their device is there. */

@@ -25,7 +25,7 @@ const SERVICES: readonly Service[] = [
   { unit: 'dhcpcd.service', names: ['dhcpcd'], spares: dhcpcdSpares },
   { unit: 'connman.service', names: ['connman', 'connmand'], spares: connmanSpares },
 ];
-/** Of the device of their name; the third one's is what it starts. */
+/** Of the device that their instance names. */
 const TEMPLATES = ['dhcpcd', 'dhclient', 'netctl-ifplugd', 'netctl-auto'] as const;
 
 const levelsOf = (names: readonly string[]): readonly string[] =>

@@ -73,7 +73,7 @@ function isMet(
 ): boolean | null {
   const is = known.get(key)?.value ?? valueOf(key, nic);
   if (is === null || !/^[=!]=$/.test(operator)) return null;
-  // A MAC has small letters in the kernel, and there is no other way to write one that matches.
+  // A MAC has small letters in the kernel: a rule with capitals matches nothing, here as there.
   const matches = value.split('|').some((pattern) => fnmatch(pattern, is));
   return matches === (operator === '==');
 }
