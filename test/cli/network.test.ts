@@ -164,6 +164,16 @@ suite('the network of an image', () => {
     assert.ok(!existsSync(join(one.root, OURS)));
   });
 
+  test('a file that cannot be written is told in words, and not in lines of JSON', async () => {
+    await using one = await image();
+    symlinkSync('../gone/file', join(one.root, OURS));
+    const { code, stdout, stderr } = await one.run('apply', 'network');
+    assert.equal(code, 1);
+    assert.match(stderr, /^guestwire: Could not write \/etc\/netplan\/60-guestwire\.yaml: [^\n]*\n$/);
+    assert.match(stdout, /ERROR.*: the change of the network failed and is taken back/);
+    assert.doesNotMatch(stdout, /^\{/m);
+  });
+
   test('of two devices with one MAC the paravirtual one is configured; where it cannot be told, the answer says so', async () => {
     await using one = await image();
     const twins = (...drivers: readonly (string | undefined)[]): string =>

@@ -135,6 +135,36 @@ const KINDS: readonly Kind[] = [
     refuses: ['eth0', '/usr/lib/NetworkManager/conf.d/20-image.conf'],
   },
   {
+    what: "a device that interfaces(5) defines stays unmanaged by Debian's plugin, also without ifupdown, and is refused",
+    files: {
+      ...WIRED,
+      '/etc/NetworkManager/NetworkManager.conf': '[main]\nplugins=ifupdown,keyfile\n\n[ifupdown]\nmanaged=false\n',
+      '/etc/network/interfaces': 'auto lo\niface lo inet loopback\nallow-hotplug eth0\niface eth0 inet dhcp\n',
+    },
+    boot: 'rm -f /sbin/ifup /usr/sbin/ifup',
+    before: {},
+    refuses: ['eth0', '/etc/network/interfaces', 'line 4', 'managed=false'],
+    isShort: true,
+  },
+  {
+    what: 'networking that somebody has turned off is refused, and the answer names the file',
+    files: { ...WIRED, '/var/lib/NetworkManager/NetworkManager.state': '[main]\nNetworkingEnabled=false\n' },
+    boot: 'rm -f /sbin/ifup /usr/sbin/ifup',
+    before: {},
+    refuses: ['eth0', '/var/lib/NetworkManager/NetworkManager.state'],
+  },
+  {
+    what: 'another table for routes and another MTU, the defaults of its configuration, do not reach our profile',
+    files: {
+      ...WIRED,
+      '/etc/NetworkManager/conf.d/site.conf':
+        '[connection]\nipv4.route-table=77\nipv6.route-table=77\nipv4.link-local=3\n\n' +
+        '[connection-eth]\nmatch-device=interface-name:eth*\nethernet.mtu=1300\n',
+    },
+    before: BEFORE,
+    isShort: true,
+  },
+  {
     what: 'a port of a bridge after the next boot is refused, and the answer names the bridge and the file',
     files: WIRED,
     before: BEFORE,

@@ -4,6 +4,7 @@ import { suite, test } from 'node:test';
 import { decide } from '../../ts/network/decide.js';
 import { type NetworkFacts, unconfigured } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
+import { slackware } from '../../ts/network/renderers/linux/slackware.js';
 import { mayStart } from '../../ts/network/units.js';
 import { ETH0 } from './inputs.js';
 
@@ -17,7 +18,11 @@ const LOOPBACK = 'auto lo\niface lo inet loopback\n';
 
 /** The renderer that is chosen for 203.0.113.10/24, or the message of the refusal. */
 function outcome(files: Readonly<Record<string, string>>, ...present: readonly string[]): string {
-  const facts: NetworkFacts = {
+  return decided(factsOf(files, ...present));
+}
+
+function factsOf(files: Readonly<Record<string, string>>, ...present: readonly string[]): NetworkFacts {
+  return {
     interfaces: [{ ...unconfigured(ETH0), ipv4: [{ address: '203.0.113.10', prefix: 24 }], gateway4: '203.0.113.1' }],
     hostname: null,
     currentHostname: 'guest',
@@ -25,6 +30,9 @@ function outcome(files: Readonly<Record<string, string>>, ...present: readonly s
     present: new Set(present),
     resolver: 'other',
   };
+}
+
+function decided(facts: NetworkFacts): string {
   try {
     return decide(facts, RENDERERS).renderer;
   } catch (error) {
@@ -67,7 +75,8 @@ suite('the next boot, where a guest has several stacks', () => {
     const online = { [`/etc/systemd/system/network-online.target.wants/networking.service`]: NETWORKING };
     assert.equal(outcome({ ...ENI, [UNIT]: NETWORKING, ...online }, '/sbin/ifup', SYSTEMD), 'ifupdown');
     assert.equal(outcome({ ...ENI, [UNIT]: '[Service]\n' }, '/sbin/ifup', SYSTEMD), 'ifupdown');
-    assert.equal(outcome({ ...ENI, '/etc/init.d/networking': '#!/bin/sh\n' }, '/sbin/ifup', SYSTEMD), 'ifupdown');
+    const openrc = [SYSTEMD, '/sbin/openrc'];
+    assert.equal(outcome({ ...ENI, '/etc/init.d/networking': '#!/bin/sh\n' }, '/sbin/ifup', ...openrc), 'ifupdown');
     assert.equal(outcome({ ...ENI, [UNIT]: NETWORKING }, '/sbin/ifup'), 'ifupdown');
     const wait = '/etc/systemd/system/network-online.target.wants/NetworkManager-wait-online.service';
     assert.equal(outcome(MANAGED, '/usr/sbin/NetworkManager', SYSTEMD, wait), 'networkmanager');
@@ -139,9 +148,156 @@ suite('the next boot, where a guest has several stacks', () => {
       '/etc/network/interfaces': `${LOOPBACK}auto eth0\niface eth0 inet dhcp\n`,
       '/run/network/ifstate': 'eth0=eth0\n',
     };
+    const ifup = ['/usr/sbin/ifup', `${WANTS}networking.service`];
+    const conf = (text: string): Record<string, string> => ({ '/etc/NetworkManager/NetworkManager.conf': text });
+    const debian = conf('[main]\nplugins=ifupdown,keyfile\n');
+    assert.equal(outcome({ ...up, ...profile, ...debian }, ...ifup, ...manager), 'ifupdown');
+    // What it is not told to leave alone it configures as well.
+    const keyfile = conf('[main]\nplugins=keyfile\n');
+    const both = outcome({ ...up, ...profile, ...keyfile }, ...ifup, ...manager);
+    assert.match(
+      both,
+      /wanted eth0 set up by ifupdown alone, got DHCP from networkmanager too, .* by .*lan\.nmconnection/,
+    );
+    // By Debian's plugin with managed=true it has a profile made of the same file.
+    const same = conf('[main]\nplugins=ifupdown,keyfile\n[ifupdown]\nmanaged=true\n');
+    assert.equal(outcome({ ...up, ...same }, ...ifup, ...manager), 'ifupdown');
+    const told = conf('[main]\nplugins=keyfile\n[keyfile]\nunmanaged-devices=interface-name:eth0\n');
+    assert.equal(outcome({ ...up, ...profile, ...told }, ...ifup, ...manager), 'ifupdown');
+    assert.equal(outcome({ ...up, ...profile, ...keyfile }, ...ifup, '/usr/sbin/NetworkManager'), 'ifupdown');
+  });
+
+  test('NetworkManager makes up a profile with DHCP where there is none, unless it is told not to', () => {
+    const manager = [NETWORKD, '/usr/sbin/NetworkManager', `${WANTS}NetworkManager.service`];
+    const conf = (text: string): Record<string, string> => ({
+      ...LAN,
+      '/etc/NetworkManager/NetworkManager.conf': text,
+    });
+    assert.match(outcome(conf('[main]\n'), ...manager), /got DHCP from networkmanager too, .*no-auto-default/);
+    for (const text of [
+      '[main]\nno-auto-default=*\n',
+      `[main]\nno-auto-default=${ETH0.mac.toUpperCase()}\n`,
+      '[keyfile]\nunmanaged-devices=type:ethernet\n',
+      '[device]\nmanaged=0\n',
+    ]) {
+      assert.equal(outcome(conf(text), ...manager), 'networkd', text);
+    }
+    const noted = { '/var/lib/NetworkManager/no-auto-default.state': `${ETH0.mac.toUpperCase()}\n` };
+    assert.equal(outcome({ ...LAN, ...noted }, ...manager), 'networkd');
+    const other =
+      '[connection]\nid=a\nuuid=1\ntype=ethernet\ninterface-name=eth0\nautoconnect=false\n[ipv4]\nmethod=auto\n';
+    const profile = { '/etc/NetworkManager/system-connections/a.nmconnection': other };
+    assert.equal(outcome({ ...LAN, ...profile }, ...manager), 'networkd');
+  });
+
+  test("an ifcfg file that keeps the device from NetworkManager makes it the initscripts', if these start", () => {
+    const ifcfg = {
+      '/etc/sysconfig/network-scripts/ifcfg-eth0': 'DEVICE=eth0\nONBOOT=yes\nNM_CONTROLLED=no\nBOOTPROTO=dhcp\n',
+      '/etc/sysconfig/network': 'NETWORKING=yes\n',
+      '/etc/init.d/network': '#!/bin/bash\n',
+      '/etc/rc.d/init.d/network': '#!/bin/bash\n',
+    };
+    const manager = ['/usr/sbin/NetworkManager', `${WANTS}NetworkManager.service`];
+    const scripts = ['/etc/sysconfig/network-scripts/ifup-eth', ...manager];
+    assert.equal(outcome(ifcfg, ...scripts, '/etc/rc.d/rc3.d/S10network'), 'ifcfg');
+    assert.match(outcome(ifcfg, ...scripts), /wanted ifcfg to start at boot, got none that is enabled/);
+    assert.match(outcome(ifcfg, ...manager), /eth0, which .*ifcfg-eth0 leaves unmanaged \(NM_CONTROLLED=no\)/);
+  });
+
+  test('a service that configures devices of its own accord is refused with its name', () => {
+    const dhcpcd = {
+      [`${WANTS}dhcpcd.service`]: '[Service]\n',
+      '/usr/lib/systemd/system/dhcpcd.service': '[Service]\n',
+    };
+    const beside = (files: Readonly<Record<string, string>>, ...present: readonly string[]): string =>
+      outcome({ ...LAN, ...files }, NETWORKD, SYSTEMD, ...present);
+    const refused = (service: string): RegExp =>
+      new RegExp(`wanted eth0 set up by networkd alone, got ${service} too, which starts at boot and configures it`);
+    assert.match(beside(dhcpcd), refused('dhcpcd\\.service'));
+    const conf = (text: string): Record<string, string> => ({ ...dhcpcd, '/etc/dhcpcd.conf': text });
+    assert.match(beside(conf('denyinterfaces wlan0\n#denyinterfaces eth0\n')), refused('dhcpcd\\.service'));
+    assert.equal(beside(conf('denyinterfaces wlan0 eth*\n')), 'networkd');
+    assert.equal(beside(conf('allowinterfaces wlan0\n')), 'networkd');
+    assert.match(beside(conf('allowinterfaces eth0\n')), refused('dhcpcd\\.service'));
+    assert.equal(beside({ ...dhcpcd, '/etc/systemd/system/dhcpcd.service': '' }), 'networkd');
+    const connman = {
+      [`${WANTS}connman.service`]: '[Service]\n',
+      '/lib/systemd/system/connman.service': '[Service]\n',
+    };
+    assert.match(beside(connman), refused('connman\\.service'));
+    const spared = { '/etc/connman/main.conf': '[General]\nNetworkInterfaceBlacklist=vmnet,eth\n' };
+    assert.equal(beside({ ...connman, ...spared }), 'networkd');
+    for (const template of ['dhcpcd', 'dhclient', 'netctl-ifplugd', 'netctl-auto']) {
+      const link = (name: string): Record<string, string> => ({
+        [`${WANTS}${template}@${name}.service`]: '[Service]\n',
+      });
+      assert.match(beside(link('eth0')), refused(`${template}@eth0\\.service`));
+      assert.equal(beside(link('eth1')), 'networkd');
+      assert.equal(beside({ ...link('eth0'), [`/etc/systemd/system/${template}@.service`]: '' }), 'networkd');
+    }
+    assert.match(beside({}, '/etc/runlevels/default/dhcpcd'), refused('/etc/runlevels/default/dhcpcd'));
     assert.equal(
-      outcome({ ...up, ...profile }, '/usr/sbin/ifup', `${WANTS}networking.service`, ...manager),
-      'ifupdown',
+      beside({ '/usr/lib/systemd/system/dhcpcd.service': '[Install]\nWantedBy=multi-user.target\n' }),
+      'networkd',
+    );
+  });
+
+  test('netplan whose generator or daemon is masked, and scripts that no link or mode starts, are refused', () => {
+    const netplan = { '/etc/netplan/50.yaml': 'network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n' };
+    const none = (stack: string): RegExp => new RegExp(`wanted ${stack} to start at boot, got none that is enabled`);
+    const cli = '/usr/sbin/netplan';
+    assert.equal(outcome(netplan, cli), 'netplan');
+    assert.match(outcome({ ...netplan, '/etc/systemd/system/systemd-networkd.service': '' }, cli), none('netplan'));
+    assert.match(outcome({ ...netplan, '/etc/systemd/system-generators/netplan': '' }, cli), none('netplan'));
+    const managed = {
+      '/etc/netplan/50.yaml': 'network: {renderer: NetworkManager, ethernets: {eth0: {dhcp4: true}}}\n',
+    };
+    assert.equal(outcome({ ...managed, '/etc/systemd/system/systemd-networkd.service': '' }, cli), 'netplan');
+    assert.match(outcome({ ...managed, '/etc/systemd/system/NetworkManager.service': '' }, cli), none('netplan'));
+    assert.match(outcome({ ...ENI, [UNIT]: NETWORKING }, '/sbin/ifup', '/lib/systemd/systemd'), none('ifupdown'));
+    const script = { '/etc/init.d/networking': '#!/bin/sh\n' };
+    assert.match(outcome({ ...ENI, ...script }, '/sbin/ifup', SYSTEMD), none('ifupdown'));
+    const ifcfg = {
+      '/etc/sysconfig/network-scripts/ifcfg-eth0': 'DEVICE=eth0\nONBOOT=yes\nBOOTPROTO=dhcp\n',
+      '/etc/sysconfig/network': 'NETWORKING=yes\n',
+      '/etc/rc.d/init.d/network': '#!/bin/bash\n',
+    };
+    const ifup = '/etc/sysconfig/network-scripts/ifup-eth';
+    assert.match(outcome(ifcfg, ifup), none('ifcfg'));
+    assert.match(outcome({ ...ifcfg, '/etc/rc.d/rc3.d/K90network': '' }, ifup), none('ifcfg'));
+    assert.equal(outcome({ ...ifcfg, '/etc/rc.d/rc5.d/S10network': '' }, ifup), 'ifcfg');
+    const start = (mode: number): boolean | null => {
+      const files = new Map([['/etc/rc.d/rc.inet1', '#!/bin/bash\n']]);
+      const access = new Map([['/etc/rc.d/rc.inet1', { mode, uid: 0 }]]);
+      return slackware.starts?.({ files, present: new Set(), access, interfaces: [] }) ?? null;
+    };
+    assert.deepEqual([start(0o755), start(0o644)], [null, false]);
+  });
+
+  test('where no file takes the device the answer says why, with the file', () => {
+    const bsd = (text: string): string => outcome({ '/etc/rc.conf': text }, '/bin/freebsd-version');
+    const none = 'wanted a definition of eth0, got none that counts: ';
+    assert.ok(bsd('ifconfig_eth0_name="wan0"\n').includes(none));
+    assert.match(bsd('ifconfig_eth0_name="wan0"\n'), /: ifconfig_eth0_name in \/etc\/rc\.conf gives it the name wan0;/);
+    assert.match(bsd('network_interfaces="lo0 eth1"\n'), /: network_interfaces in \/etc\/rc\.conf leaves it out;/);
+    const yaml = { '/etc/netplan/50.yaml': 'network: {version: 2, ethernets: {eth0: {dhcp4: true}}}\n' };
+    const part = '/etc/systemd/network/10-netplan-eth0.network.d/o.conf';
+    const said = outcome({ ...yaml, [part]: '[Match]\nName=\nName=eth9\n' }, '/usr/sbin/netplan');
+    assert.ok(said.includes(`${none}${part} gives it another [Match];`), said);
+    const masked = outcome({ ...yaml, '/etc/systemd/network/10-netplan-eth0.network': '' }, '/usr/sbin/netplan');
+    assert.match(masked, /: \/etc\/systemd\/network\/10-netplan-eth0\.network masks it/);
+    const managed = {
+      '/etc/netplan/50.yaml': 'network: {renderer: NetworkManager, ethernets: {eth0: {dhcp4: true}}}\n',
+    };
+    const off = { ...managed, '/var/lib/NetworkManager/NetworkManager.state': '[main]\nNetworkingEnabled=false\n' };
+    assert.match(
+      outcome(off, '/usr/sbin/netplan'),
+      /NetworkManager leaves it unmanaged by \/var.*NetworkingEnabled=false/,
+    );
+    const netctl = factsOf({ '/etc/netctl/eth0': 'Interface=eth0\nConnection=ethernet\nIP=dhcp\n' }, '/usr/bin/netctl');
+    assert.match(
+      decided({ ...netctl, copy: true }),
+      /: no link in .*wants enables \/etc\/netctl\/guestwire-eth0, which only/,
     );
   });
 });

@@ -452,7 +452,9 @@ suite('cases that real users hit', () => {
       ['networkmanager', '/run/NetworkManager/devices/2', '[device]\nmanaged=true\n', NM_PRESENT[0]],
     ] as const;
     for (const [name, path, text, program] of owners) {
-      const only = { ...files, [path]: text };
+      // Debian's, by which NetworkManager leaves alone what stands in interfaces(5).
+      const debian = { '/etc/NetworkManager/NetworkManager.conf': '[main]\nplugins=ifupdown,keyfile\n' };
+      const only = { ...files, [path]: text, ...(name === 'ifupdown' ? debian : {}) };
       const { plan } = planned(name, { networking: ONE, only, present: [...present, program ?? ''] });
       const own = { netplan: /netplan/, ifupdown: /\/network\/interfaces/, networkmanager: /NetworkManager/ }[name];
       assert.deepEqual(

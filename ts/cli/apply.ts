@@ -15,7 +15,7 @@ export const apply = subcommand({
     onlyNetwork('apply', positionals);
     using opened = await openNetworkHost(values);
     const { config } = opened;
-    const { log, flush } = await createLog({ ...config.log, level: 'warn' });
+    const { log, flush } = await createLog({ level: 'warn', format: 'pretty' });
     try {
       const { outcome, renderer, names, leftAlone } = await resetNetwork(opened.host, {
         log,

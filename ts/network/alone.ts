@@ -1,5 +1,6 @@
 /** The proof of a boot, as far as other stacks are concerned: each that starts sets its devices up, whoever else does. Pure. */
 import { AgentError } from '../api/errors.js';
+import { serviceTaking } from './owners/services.js';
 import type { Boot, InterfaceConfig, NetworkFacts, Renderer } from './plan.js';
 
 /** Those that make their files for one another, or leave a device alone that the other one has. */
@@ -8,9 +9,6 @@ const TOGETHER: readonly (readonly [chosen: string, other: string])[] = [
   ['netplan', 'networkmanager'],
   ['networkd', 'netplan'],
   ['networkmanager', 'netplan'],
-  // Debian's NetworkManager keeps off what stands in interfaces(5), every other one what has NM_CONTROLLED=no.
-  ['ifupdown', 'networkmanager'],
-  ['ifcfg', 'networkmanager'],
 ];
 
 /**
@@ -21,6 +19,14 @@ export function assertAlone(facts: NetworkFacts, chosen: Renderer, renderers: re
   if (chosen.starts?.(facts) === false) {
     throw new AgentError('GW_NETWORK_BOOT', [`${chosen.name} to start at boot`, 'none that is enabled']);
   }
+  for (const { nic } of facts.interfaces) {
+    const service = facts.leftAlone?.includes(nic.name) === true ? null : serviceTaking(facts, nic, chosen.name);
+    if (service === null) continue;
+    throw new AgentError('GW_NETWORK_BOOT', [
+      `${nic.name} set up by ${chosen.name} alone`,
+      `${service} too, which starts at boot and configures it`,
+    ]);
+  }
   // Nobody enables others.
   const asIs = { ...facts, copy: true as const };
   for (const other of renderers) {
@@ -29,7 +35,7 @@ export function assertAlone(facts: NetworkFacts, chosen: Renderer, renderers: re
     for (const config of facts.interfaces) {
       const { name } = config.nic;
       if (facts.leftAlone?.includes(name) === true) continue;
-      const boot = other.boot(asIs, config.nic);
+      const boot = other.boot(asIs, config.nic) ?? other.unasked?.(asIs, config.nic) ?? null;
       const more = boot === null ? null : unwanted(boot, config);
       if (boot === null || more === null) continue;
       throw new AgentError('GW_NETWORK_BOOT', [

@@ -62,6 +62,7 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
     ],
     restore: [...named.restore, ...spared(rendered.restore), ...resolving.after],
   };
+  assertUnmasked(facts, plan);
   const after = withChanges(facts, plan.files);
   assertBoot(after, renderer);
   assertAlone(after, renderer, renderers);
@@ -77,6 +78,14 @@ export function decide(facts: NetworkFacts, renderers: readonly Renderer[]): Net
     naming: { after: named.after, restore: named.restore },
     servers: { paths: pathsOf(resolving.files), refresh, problem: unlasting(after, feeds) },
   };
+}
+
+/** Throws GW_NETWORK_IMPOSSIBLE where somebody says by a link to /dev/null that there is to be no file of that name. */
+function assertUnmasked({ access }: NetworkFacts, { renderer, files }: Pick<NetworkPlan, 'renderer' | 'files'>): void {
+  const masked = files.find(({ type, path }) => type === 'write' && access?.get(path) === 'mask');
+  if (masked === undefined) return;
+  const why = `writing ${masked.path}, which is masked: it is a link to /dev/null`;
+  throw new AgentError('GW_NETWORK_IMPOSSIBLE', [renderer, why]);
 }
 
 /** An action without the interfaces that are left alone; none where it was about these only. */

@@ -215,9 +215,13 @@ export interface Renderer {
   /** Looks of the stack's own programs at `changes`, which are made in `facts` already. It has none when absent. */
   checks?(facts: NetworkFacts, changes: readonly FileChange[]): readonly Check[];
   /** Whether the stack starts at a boot; null where that cannot be told, as when absent. */
-  starts?(facts: Pick<NetworkFacts, 'files' | 'present'>): boolean | null;
+  starts?(facts: Pick<NetworkFacts, 'files' | 'present' | 'access' | 'interfaces'>): boolean | null;
   /** What the next boot brings on the device, by the files alone; null when nothing of them takes it. */
   boot(facts: NetworkFacts, nic: Nic): Boot | null;
+  /** What the stack brings on a device that none of its files takes; nothing when absent, or null. */
+  unasked?(facts: NetworkFacts, nic: Nic): Boot | null;
+  /** Where {@link boot} gives null, why, with the file, for people; null where it is not known. */
+  without?(facts: NetworkFacts, nic: Nic): string | null;
   /** What the stack can bring of what is wanted: FreeBSD has one route to a network, and no metrics. All when absent. */
   able?(interfaces: readonly InterfaceConfig[]): readonly InterfaceConfig[];
 }

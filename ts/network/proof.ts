@@ -12,8 +12,11 @@ import { routesOf } from './routes.js';
 export function compareBoot(facts: NetworkFacts, renderer: Renderer): Mismatch | null {
   for (const config of renderer.able?.(facts.interfaces) ?? facts.interfaces) {
     if (facts.leftAlone?.includes(config.nic.name) === true) continue;
-    const mismatch = compareOne(config, renderer.boot(facts, config.nic));
-    if (mismatch !== null) return mismatch;
+    const boot = renderer.boot(facts, config.nic);
+    const mismatch = compareOne(config, boot);
+    if (mismatch === null) continue;
+    const why = boot === null ? (renderer.without?.(facts, config.nic) ?? null) : null;
+    return why === null ? mismatch : { ...mismatch, got: `${mismatch.got}: ${why}` };
   }
   return null;
 }

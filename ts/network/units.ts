@@ -22,15 +22,19 @@ const SYSTEMD_PROGRAM = '/systemd/systemd';
 const SYSTEMD = '/run/systemd/system';
 const INITTAB = '/etc/inittab';
 const OPENRC = '/sbin/openrc';
+/** Asked by this name it only tells that it is installed; where it is init, that leads to it, mostly below /usr. */
+const INSTALLED = `/lib${SYSTEMD_PROGRAM}`;
 /** For whoever asks {@link mayStart}. */
-export const INIT_ASKS: readonly string[] = [...INIT, SYSTEMD, INITTAB, OPENRC];
+export const INIT_ASKS: readonly string[] = [...INIT, INSTALLED, SYSTEMD, INITTAB, OPENRC];
+/** The second one is Red Hat's, which may be all that an image's scripts stand in. */
+const SCRIPTS = ['/etc/init.d/', '/etc/rc.d/init.d/'] as const;
 
 /** What {@link mayStart} looks at: the unit's files, what wants it, and the links of a script of System V's init. */
 export function startFiles(unit: string): readonly string[] {
   return [
     ...UNITS.flatMap((folder) => [folder + unit, `${folder}*.wants/${unit}`, `${folder}*.requires/${unit}`]),
-    `/etc/init.d/${scriptOf(unit)}`,
-    `/etc/rc?.d/[KS][0-9][0-9]${scriptOf(unit)}`,
+    ...SCRIPTS.map((folder) => folder + scriptOf(unit)),
+    ...['/etc', '/etc/rc.d'].map((folder) => `${folder}/rc?.d/[KS][0-9][0-9]${scriptOf(unit)}`),
   ];
 }
 
@@ -40,8 +44,8 @@ function scriptOf(unit: string): string {
 
 /**
  * The same where other inits may start it, too. False where it is masked, or where nothing starts it: systemd has a file of
- * the unit that says who would want it and no link of those, or System V's init a script without a link that starts it. null
- * where that cannot be told.
+ * the unit that says who would want it and no link of those, or a script of System V's init has no link that starts it.
+ * null where that cannot be told.
  */
 export function mayStart(
   facts: Pick<NetworkFacts, 'files' | 'present' | 'access'>,
@@ -54,25 +58,42 @@ export function mayStart(
   const paths = [...files].filter(([path, text]) => path.endsWith(`/${unit}`) && text !== '').map(([path]) => path);
   const wanted = paths.filter((path) => /\.(?:wants|requires)\//.test(path));
   const own = UNITS.map((folder) => files.get(folder + unit)).find((text) => (text ?? '') !== '');
-  const script = `/etc/init.d/${scriptOf(unit)}`;
   // A package that was removed leaves its script behind, which is no program any more, and the links to it.
-  const isProgram = isExecutable(facts, script);
-  const starts = [...files.keys()].some(
-    (path) =>
-      isProgram && /^\/etc\/rc[2-5S]\.d\/S\d\d/.test(path) && path.endsWith(script.slice('/etc/init.d/'.length)),
-  );
+  const script = SCRIPTS.find((folder) => isExecutable(facts, folder + scriptOf(unit)));
+  const isStart = /^\/etc\/(?:rc\.d\/)?rc[2-5S]\.d\/S\d\d(.*)$/;
+  const starts = script !== undefined && [...files.keys()].some((path) => isStart.exec(path)?.[1] === scriptOf(unit));
   if (isSystemd(facts) && own !== undefined) {
     if (wanted.length > 0) return wanted.some((path) => REACHED.test(path)) ? true : null;
     return /^\s*(?:WantedBy|RequiredBy)\s*=/m.test(own) ? false : null;
   }
-  // systemd's generator makes a unit of the script.
+  // systemd's generator makes a unit of the script, which the links want as well.
   if (starts) return true;
-  const isSystemV = present.has(INITTAB) && !present.has(OPENRC) && INIT.some((path) => present.has(path));
-  return !isSystemd(facts) && isSystemV && isProgram ? false : null;
+  if (script === undefined || wanted.length > 0 || present.has(OPENRC)) return null;
+  const isSystemV = present.has(INITTAB) && INIT.some((path) => present.has(path));
+  return isSystemd(facts) || isSystemV || files.has(SCRIPTS[1] + scriptOf(unit)) ? false : null;
+}
+
+/** The instances of a template, such as `dhcpcd@eth0.service`, that systemd starts at a boot, also once their device is there. */
+export function startedInstances(
+  { files }: Pick<NetworkFacts, 'files'>,
+  template: string,
+): readonly { readonly unit: string; readonly instance: string }[] {
+  const link = new RegExp(`/[^/]*\\.(?:wants|requires)/(${template}@([^/]+)\\.service)$`);
+  return [...files].flatMap(([path, text]) => {
+    const [, unit = '', escaped = ''] = link.exec(path) ?? [];
+    const isReached = REACHED.test(path) || path.includes('.device.wants/');
+    const isMasked = [unit, `${template}@.service`].some((one) => files.get(maskOf(one)) === '');
+    if (unit === '' || text === '' || !isReached || isMasked) return [];
+    // systemd-escape(1)
+    const instance = escaped
+      .replaceAll('-', '/')
+      .replaceAll(/\\x([0-9a-f]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+    return [{ unit, instance }];
+  });
 }
 
 /** Where its mode is not known, it counts as a program. */
-function isExecutable({ files, access }: Pick<NetworkFacts, 'files' | 'access'>, path: string): boolean {
+export function isExecutable({ files, access }: Pick<NetworkFacts, 'files' | 'access'>, path: string): boolean {
   const found = access?.get(path);
   return files.has(path) && (found === undefined || (found !== 'mask' && (found.mode & 0o111) !== 0));
 }
@@ -82,12 +103,17 @@ function isExecutable({ files, access }: Pick<NetworkFacts, 'files' | 'access'>,
  * of another program of busybox's.
  */
 export function isTelling(path: string, target: string): boolean {
+  if (path === INSTALLED) return false;
   return !INIT.includes(path) || target.endsWith(SYSTEMD_PROGRAM);
 }
 
 /** Whether it is the machine's init, as far as that shows. */
 export function isSystemd({ present }: Pick<NetworkFacts, 'present'>): boolean {
-  return present.has(SYSTEMD) || [...present].some((path) => path.endsWith(SYSTEMD_PROGRAM));
+  if (present.has(SYSTEMD)) return true;
+  if ([...present].some((path) => path !== INSTALLED && path.endsWith(SYSTEMD_PROGRAM))) return true;
+  // Beside System V's init it may be installed, too; an image without any init has nothing else.
+  const isOther = present.has(INITTAB) && INIT.some((path) => present.has(path));
+  return present.has(INSTALLED) && !isOther;
 }
 
 /** A link to /dev/null there masks the unit. For `reads`. */

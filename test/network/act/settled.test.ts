@@ -18,6 +18,8 @@ interface Enabling {
   /** The program that enables, and the link that it makes. */
   readonly enable: string;
   readonly link: string;
+  /** That it is not there, in words. */
+  readonly cause: string;
   /** The program that brings eth0 up. */
   readonly start: string;
 }
@@ -28,6 +30,7 @@ const STACKS: readonly Enabling[] = [
     present: ['/usr/bin/netctl'],
     enable: 'netctl reenable guestwire-eth0',
     link: '/etc/systemd/system/multi-user.target.wants/netctl@guestwire\\x2deth0.service',
+    cause: 'no link in /etc/systemd/system/multi-user.target.wants enables /etc/netctl/guestwire-eth0',
     start: 'netctl restart guestwire-eth0',
   },
   {
@@ -35,6 +38,7 @@ const STACKS: readonly Enabling[] = [
     present: ['/etc/init.d/net.lo', '/lib/netifrc'],
     enable: 'rc-update add net.eth0 default',
     link: '/etc/runlevels/default/net.eth0',
+    cause: 'no runlevel has net.eth0 (/etc/runlevels/default/net.eth0, /etc/runlevels/boot/net.eth0)',
     start: '/etc/init.d/net.eth0 --nodeps start',
   },
 ];
@@ -56,14 +60,14 @@ async function prepared({ present, link, enable, start }: Enabling, makesLink: b
 
 suite('what a program has to enable', () => {
   for (const stack of STACKS) {
-    const { renderer, present, link, enable } = stack;
+    const { renderer, present, link, enable, cause } = stack;
     const facts: NetworkFacts = { ...FACTS, present: new Set(present) };
 
     test(`${renderer.name}: is a failure where it is not, though the network is up`, async () => {
       await using made = await prepared(stack, false);
       await assert.rejects(apply(decide(facts, [renderer]), facts, made.host, OPTIONS), {
         code: 'GW_NETWORK_MISMATCH',
-        message: `Network was put back: wanted a definition of eth0 after the next boot, got none that counts; ${enable} ended with 1: it cannot be linked`,
+        message: `Network was put back: wanted a definition of eth0 after the next boot, got none that counts: ${cause}; ${enable} ended with 1: it cannot be linked`,
       });
     });
 

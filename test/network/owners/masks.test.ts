@@ -62,6 +62,16 @@ suite('a link to /dev/null', () => {
     assert.doesNotMatch(JSON.stringify(plan.files), /networkmanager/i);
   });
 
+  test('in place of the file to be written is refused as a mask, by its name', async () => {
+    const { '/lib/netplan/00-network-manager-all.yaml': manager, ...files } = netplan;
+    assert.notEqual(manager, '');
+    const facts = await factsWith(files, ['/etc/netplan/60-guestwire.yaml']);
+    assert.throws(() => planOf(facts), {
+      code: 'GW_NETWORK_IMPOSSIBLE',
+      message: /writing \/etc\/netplan\/60-guestwire\.yaml, which is masked: it is a link to \/dev\/null/,
+    });
+  });
+
   test('is no sign that netplan configures the machine', async () => {
     const { '/etc/netplan/a.yaml': own, ...others } = netplan;
     assert.notEqual(own, '');
@@ -75,8 +85,10 @@ suite('a link to /dev/null', () => {
       '/usr/lib/sysctl.d/50-six.conf': 'net.ipv6.conf.all.disable_ipv6 = 1\n',
     };
     const facts = await factsWith(files, ['/etc/sysctl.d/50-six.conf']);
+    // A scratch file is no program.
+    const access = new Map([...(facts.access ?? [])].filter(([path]) => path !== '/etc/rc.d/rc.inet1'));
     const six = { ...WANTED.interfaces[0]!, ipv6: [{ address: '2001:db8::4', prefix: 64 }] };
-    assert.equal(planOf({ ...facts, interfaces: [six] }).renderer, 'slackware');
+    assert.equal(planOf({ ...facts, access, interfaces: [six] }).renderer, 'slackware');
   });
 
   test('in conf.d keeps NetworkManager from starting: it is refused by its name', async () => {

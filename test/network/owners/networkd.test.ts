@@ -297,6 +297,37 @@ suite('who refers to the old definition', () => {
     assert.ok(text.includes('Address=203.0.113.10/24') && !text.includes('VLAN='), text);
   });
 
+  test('what others need to reach the network or to get an address goes on, and a second plan changes nothing', () => {
+    const server = 'DHCPServer=yes\n[DHCPServer]\nPoolSize=5\nDNS=192.0.2.53\n';
+    const lease = '[DHCPServerStaticLease]\nMACAddress=52:54:00:aa:00:77\nAddress=203.0.113.77\n';
+    const files = { [`${ETC}10-eth0.network`]: `${MINE}IPForward=ipv4\nIPMasquerade=both\n${server}${lease}` };
+    const now = after(files);
+    const text = now.get(OURS) ?? '';
+    for (const line of ['IPForward=ipv4', 'IPMasquerade=both', 'DHCPServer=yes']) {
+      assert.match(text, new RegExp(`\\[Network\\]\\n(?:[^\\[]+\\n)*${line}\\n`));
+    }
+    assert.ok(text.includes('[DHCPServer]\nPoolSize=5\nDNS=192.0.2.53\n') && text.endsWith(lease), text);
+    assert.equal(after(Object.fromEntries(now)).get(OURS), text);
+    const off = after({ [`${ETC}10-eth0.network`]: `${MINE}[DHCPServer]\nPoolSize=5\n` }).get(OURS) ?? '';
+    assert.ok(!off.includes('DHCPServer'), off);
+  });
+
+  test('a DHCP server that would bring an address of its own, or has none to serve from, refuses with its file', () => {
+    const path = `${ETC}10-eth0.network`;
+    const serving = (more: string): Files => ({ [path]: `${MINE}DHCPServer=yes\n[DHCPServer]\n${more}\n` });
+    assert.match(
+      refusal(serving('ServerAddress=10.0.0.1/24')),
+      new RegExp(`10\\.0\\.0\\.1/24 .*on eth0, as ${path} has`),
+    );
+    assert.equal(refusal(serving('ServerAddress=203.0.113.10/24')), 'not refused');
+    const prefix = `${MINE}IPv6SendRA=yes\n[IPv6Prefix]\nPrefix=2001:db8::/64\n`;
+    assert.match(
+      after({ [path]: prefix }).get(OURS) ?? '',
+      /^IPv6SendRA=yes$[^]*^\[IPv6Prefix\]\nPrefix=2001:db8::\/64$/m,
+    );
+    assert.match(refusal({ [path]: `${prefix}Assign=yes\n` }), /an announced prefix \(Assign=\) on eth0/);
+  });
+
   test('a port of a bridge or bond refuses with its owner and file', () => {
     for (const key of ['Bridge', 'Bond', 'BatmanAdvanced']) {
       const message = refusal({ [`${LIB}10-a.network`]: `[Match]\nName=eth*\n[Network]\n${key}=top0\n` });

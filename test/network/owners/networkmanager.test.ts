@@ -199,6 +199,134 @@ suite('NetworkManager: which profile takes a device', () => {
     assert.match(refusal({ ...mine, '/etc/NetworkManager/conf.d/10-image.conf': '' }), /^planned/);
   });
 
+  const MAIN = '/etc/NetworkManager/NetworkManager.conf';
+  const DEBIAN = { [MAIN]: '[main]\nplugins=ifupdown,keyfile\n\n[ifupdown]\nmanaged=false\n' };
+
+  test("Debian's plugin leaves alone what interfaces(5) defines, also where ifupdown is gone: refused, with the line", () => {
+    const [eni, part] = ['/etc/network/interfaces', '/etc/network/interfaces.d/lan'];
+    const lo = 'auto lo\niface lo inet loopback\n';
+    const refused = (path: string, line: number): RegExp =>
+      new RegExp(`eth0, which ${path} leaves unmanaged \\(line ${line}, by the plugin ifupdown with managed=false\\)`);
+    assert.match(refusal({ ...DEBIAN, [eni]: `${lo}allow-hotplug eth0\niface eth0 inet dhcp\n` }), refused(eni, 4));
+    assert.match(refusal({ ...DEBIAN, [eni]: `${lo}iface eth0 inet manual\n` }), refused(eni, 3));
+    assert.match(refusal({ ...DEBIAN, [eni]: `${lo}mapping eth0\n  script /bin/x\n` }), refused(eni, 3));
+    const bridge = 'iface br0 inet dhcp\n  bridge_ports eth1 eth0\n';
+    assert.match(refusal({ ...DEBIAN, [eni]: `${lo}${bridge}` }), refused(eni, 4));
+    const sourced = { [eni]: 'source interfaces.d/*\n', [part]: 'iface eth0 inet6 auto\n' };
+    assert.match(refusal({ ...DEBIAN, ...sourced }), refused(part, 1));
+    // Without managed= it is the same.
+    assert.match(refusal({ [MAIN]: '[main]\nplugins+=ifupdown\n', [eni]: 'iface eth0 inet dhcp\n' }), refused(eni, 1));
+    for (const others of [
+      { ...DEBIAN, [eni]: lo },
+      { ...DEBIAN, [eni]: `${lo}auto eth0\niface eth1 inet dhcp\n#iface eth0 inet dhcp\n` },
+      { ...DEBIAN, [part]: 'iface eth0 inet dhcp\n' },
+      { ...DEBIAN, '/etc/NetworkManager/conf.d/a.conf': '[ifupdown]\nmanaged=true\n', [eni]: 'iface eth0 inet dhcp\n' },
+      { [MAIN]: '[main]\nplugins=keyfile\n', [eni]: 'iface eth0 inet dhcp\n' },
+      { [eni]: 'iface eth0 inet dhcp\n' },
+    ]) {
+      assert.match(refusal(others), /^planned by networkmanager$/, JSON.stringify(others));
+    }
+  });
+
+  test('networking that is off, as `nmcli networking off` notes it, is refused with the file', () => {
+    const state = '/var/lib/NetworkManager/NetworkManager.state';
+    const off = { [state]: '[main]\nNetworkingEnabled=false\nWirelessEnabled=true\n' };
+    assert.ok(refusal(off).includes(`eth0, which ${state} leaves unmanaged (NetworkingEnabled=false)`));
+    // That is no sign of another stack.
+    const link = '/etc/systemd/system/multi-user.target.wants/NetworkManager.service';
+    const beside = factsWith({ ...off, '/etc/network/interfaces': 'auto lo\niface lo inet loopback\n' });
+    const present = new Set([...beside.present, link, '/sbin/ifup']);
+    assert.throws(() => planOf({ ...beside, present }), /NetworkingEnabled=false/);
+    assert.match(refusal({ [state]: '[main]\nNetworkingEnabled=true\nWirelessEnabled=false\n' }), /^planned/);
+  });
+
+  test('a rule of udev that sets NM_UNMANAGED for the device is refused with the file, and no other rule is', () => {
+    const rules = '/etc/udev/rules.d/99-nm.rules';
+    const rule = (conditions: string, value = '1'): Files => ({
+      [rules]: `# a comment\n${conditions}, ENV{NM_UNMANAGED}="${value}"\n`,
+    });
+    for (const conditions of [
+      'SUBSYSTEM=="net", ENV{INTERFACE}=="eth0"',
+      'ACTION=="add|change", SUBSYSTEM=="net", KERNEL=="eth*"',
+      'KERNEL=="eth1|eth0"',
+      `ATTR{address}=="${ETH0.mac}"`,
+      'KERNEL!="lo", \\\n  DRIVERS=="vif"',
+      'ENV{ID_NET_DRIVER}=="vif"',
+    ]) {
+      assert.ok(refusal(rule(conditions)).includes(`eth0, which ${rules} leaves unmanaged (NM_UNMANAGED)`), conditions);
+    }
+    for (const conditions of [
+      'KERNEL=="eth1"',
+      'SUBSYSTEM=="block", KERNEL=="eth0"',
+      'ACTION=="remove", KERNEL=="eth0"',
+      'KERNEL=="eth0", ENV{ID_PATH}=="pci-*"',
+      'KERNEL=="eth0", PROGRAM=="/bin/false"',
+      '#KERNEL=="eth0"',
+    ]) {
+      assert.match(refusal(rule(conditions)), /^planned/, conditions);
+    }
+    assert.match(refusal(rule('KERNEL=="eth0"', '0')), /^planned/);
+    const jumping = 'SUBSYSTEM!="block", GOTO="end"\nENV{NM_UNMANAGED}="1"\nLABEL="end"\n';
+    assert.match(refusal({ [rules]: jumping }), /^planned/);
+    // The last one counts, an empty file masks, and a section of NetworkManager's own has the last word.
+    const told = rule('KERNEL=="eth0"');
+    const vendor = '/usr/lib/udev/rules.d/99-nm.rules';
+    assert.match(refusal({ ...told, [vendor]: '' }), /unmanaged/);
+    assert.match(refusal({ [vendor]: told[rules] ?? '', [rules]: '' }), /^planned/);
+    assert.ok(refusal({ [vendor]: told[rules] ?? '' }).includes(vendor));
+    const managed = {
+      '/etc/NetworkManager/conf.d/m.conf': '[device-m]\nmatch-device=interface-name:eth0\nmanaged=1\n',
+    };
+    assert.match(refusal({ ...rule('KERNEL=="eth0"'), ...managed }), /^planned/);
+  });
+
+  test('an ifcfg file with NM_CONTROLLED=no keeps the device from it, as long as the plugin reads these files', () => {
+    const path = '/etc/sysconfig/network-scripts/ifcfg-eth0';
+    const said = refusal({ [path]: 'DEVICE=eth0\nONBOOT=yes\nNM_CONTROLLED=no\nBOOTPROTO=dhcp\n' });
+    assert.ok(said.includes(`eth0, which ${path} leaves unmanaged (NM_CONTROLLED=no)`), said);
+    const mac = `HWADDR=${ETH0.mac.toUpperCase()}\nNM_CONTROLLED="no"\n`;
+    assert.match(refusal({ [path.replace('eth0', 'lan')]: mac }), /NM_CONTROLLED=no/);
+    const off = { [path]: 'DEVICE=eth0\nNM_CONTROLLED=no\n' };
+    assert.match(refusal({ ...off, [MAIN]: '[main]\nplugins=keyfile\n' }), /^planned by networkmanager$/);
+    assert.match(refusal({ ...off, [MAIN]: '[main]\nplugins=ifcfg-rh,keyfile\n' }), /NM_CONTROLLED=no/);
+    assert.match(refusal({ [path]: 'DEVICE=eth1\nNM_CONTROLLED=no\n' }), /^planned/);
+  });
+
+  test('what the configuration gives profiles that say nothing does not reach ours: it says the usual value', () => {
+    const conf = '/etc/NetworkManager/conf.d/d.conf';
+    const lines = (text: string): readonly string[] => {
+      const own = after({ [conf]: text }).get(OURS) ?? '';
+      return own
+        .split('\n')
+        .filter((line) => /^(route-table|mtu|cloned-mac-address|link-local|routed-dns)=/.test(line));
+    };
+    assert.deepEqual(lines('[connection]\nipv4.route-table=77\nipv6.route-table=77\n'), [
+      'route-table=254',
+      'route-table=254',
+    ]);
+    assert.deepEqual(lines('[connection]\nethernet.mtu=1300\n'), ['mtu=1500']);
+    const others = 'ethernet.cloned-mac-address=random\nipv4.link-local=3\nipv4.routed-dns=1\n';
+    assert.deepEqual(lines(`[connection-x]\n${others}`), [
+      'cloned-mac-address=preserve',
+      'link-local=2',
+      'routed-dns=0',
+    ]);
+    const section = (match: string): string => `[connection-eth]\nmatch-device=${match}\nipv4.route-table=77\n`;
+    assert.deepEqual(lines(section('interface-name:eth*')), ['route-table=254']);
+    assert.deepEqual(lines(section('type:wifi')), []);
+    assert.deepEqual(lines('[connectivity]\nipv4.route-table=77\n'), []);
+  });
+
+  test("the firewall's zone of the old profile is that of ours, from Red Hat's files as well", () => {
+    const old = { [`${ETC}wired`]: profile('interface-name=eth0\nzone=internal', '', WIRED) };
+    const now = after(old);
+    assert.match(now.get(OURS) ?? '', /^zone=internal$/m);
+    assert.deepEqual(after(Object.fromEntries(now)), now, 'a second plan changes nothing');
+    const ifcfg = { '/etc/sysconfig/network-scripts/ifcfg-eth0': 'DEVICE=eth0\nBOOTPROTO=dhcp\nZONE=dmz\n' };
+    assert.match(after(ifcfg).get(OURS) ?? '', /^zone=dmz$/m);
+    assert.doesNotMatch(after({}).get(OURS) ?? '', /^zone/m);
+  });
+
   test('a profile that somebody has removed from a folder of the distribution is none', () => {
     const vendor = { [`${VENDOR}p.nmconnection`]: profile('interface-name=eth0\nmaster=br0', '', WIRED) };
     const meta = (path: string, uuid = WIRED): string =>

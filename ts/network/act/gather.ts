@@ -8,6 +8,7 @@ import { decode } from '../formats/bytes.js';
 import { isGlob, matchesPathPart } from '../formats/glob.js';
 import type { FileAccess, InterfaceConfig, NetworkFacts, Renderer, ResolvConf } from '../plan.js';
 import { NAME_FILES } from '../renamed.js';
+import { SERVICE_ASKS, SERVICE_FILES } from '../owners/services.js';
 import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js';
 import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
@@ -79,13 +80,19 @@ export async function inspect(
     ...CLOUD_FILES,
     ...NAME_FILES,
     ...RESOLVER_READS,
+    ...SERVICE_FILES,
     ...renderers.flatMap(({ reads }) => reads),
   ];
   for (const pattern of new Set(patterns)) {
     for (const path of await expand(host, pattern)) await read(path, pattern);
   }
   const present = new Set<string>();
-  for (const path of new Set([...RESOLVER_ASKS, ...NAMING_ASKS, ...renderers.flatMap(({ asks }) => asks)])) {
+  for (const path of new Set([
+    ...RESOLVER_ASKS,
+    ...NAMING_ASKS,
+    ...SERVICE_ASKS,
+    ...renderers.flatMap(({ asks }) => asks),
+  ])) {
     const target = await unlessLooping(host.files.resolve(path), null);
     if (target === null) continue;
     present.add(path);

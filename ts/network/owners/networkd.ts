@@ -109,7 +109,7 @@ export function matchOf(settings: readonly Setting[], nic: Nic): Match {
   return asked.length === 0 || answers.includes('no') ? 'no' : answers.includes('maybe') ? 'maybe' : 'yes';
 }
 
-function inMatch(settings: readonly Setting[]): readonly Setting[] {
+export function inMatch(settings: readonly Setting[]): readonly Setting[] {
   return settings.filter(({ section }) => section === 'Match');
 }
 

@@ -7,7 +7,7 @@ import type { Nic } from '../../api/host.js';
 import { parsePrefix } from '../address.js';
 import { effectivePaths } from '../formats/folders.js';
 import { fnmatch } from '../formats/glob.js';
-import { readSettings } from '../formats/ini-file.js';
+import { type Setting, readSettings } from '../formats/ini-file.js';
 import { type Ifcfg, ifcfgFiles } from '../formats/sysconfig.js';
 import { IFCFG_DIRECTORY, portOwner } from './ifcfg.js';
 import type { FileAccess, NetworkFacts } from '../plan.js';
@@ -30,6 +30,8 @@ export const PROFILE_FILES: readonly string[] = FOLDERS.map(({ folder, suffix })
 /** Of one name that of the first folder counts; they are read from the last folder to the first. */
 const CONFIGURATION = ['/etc', '/run', '/usr/lib'].map((root) => `${root}/NetworkManager/conf.d/`);
 const MAIN = '/etc/NetworkManager/NetworkManager.conf';
+/** MAC addresses, a line each. */
+export const AUTO_DEFAULT_STATE = '/var/lib/NetworkManager/no-auto-default.state';
 /** For a renderer's `reads`. */
 export const CONFIGURATION_FILES: readonly string[] = [MAIN, ...CONFIGURATION.map((folder) => `${folder}*.conf`)];
 
@@ -96,6 +98,7 @@ function ifcfgProfile({ path, name, keys }: Ifcfg): readonly Profile[] {
     '[connection]',
     `type=${isEthernet ? 'ethernet' : 'other'}`,
     ...line('interface-name', of('DEVICE')),
+    ...line('zone', of('ZONE')),
     `autoconnect=${/^(no|false|0)$/i.test(of('ONBOOT')) ? 'false' : 'true'}`,
     ...line('autoconnect-priority', of('AUTOCONNECT_PRIORITY')),
     '[ethernet]',
@@ -224,44 +227,6 @@ export function takes(text: string, { name, mac, permanentMac }: Nic): boolean {
 }
 
 /**
- * The file by which NetworkManager is told to leave the device alone, whatever profile there is: `unmanaged-devices` and
- * `[device]` sections with `managed` of NetworkManager.conf(5); null when there is none.
- */
-export function unmanagedBy(files: ReadonlyMap<string, string>, nic: Nic): string | null {
-  let by: string | null = null;
-  let specs: readonly string[] = [];
-  for (const path of configurationIn(files)) {
-    for (const { section, key, value } of readSettings(files.get(path) ?? '')) {
-      const [, name, how] = /^(.*?)([+-]?)$/.exec(key) ?? [];
-      if (section !== 'keyfile' || name !== 'unmanaged-devices') continue;
-      const said = value.split(/[,;\s]+/).filter((one) => one !== '');
-      if (how === '+') specs = [...specs, ...said];
-      else specs = how === '-' ? specs.filter((one) => !said.includes(one)) : said;
-      by = path;
-    }
-  }
-  return isSpecified(specs, nic) ? by : unmanagedBySection(files, nic);
-}
-
-/** Of several sections for the device that contradict one another, the one that says no counts here. */
-function unmanagedBySection(files: ReadonlyMap<string, string>, nic: Nic): string | null {
-  const sections = new Map<string, { match: string; managed: string; path: string }>();
-  for (const path of configurationIn(files)) {
-    for (const { section, key, value } of readSettings(files.get(path) ?? '')) {
-      if (!/^device(?:[^A-Za-z].*)?$/.test(section)) continue;
-      const known = sections.get(section) ?? { match: '*', managed: '', path };
-      if (key === 'match-device') sections.set(section, { ...known, match: value });
-      if (key === 'managed') sections.set(section, { ...known, managed: value, path });
-    }
-  }
-  const found = [...sections.values()].find(
-    ({ match, managed }) =>
-      /^(?:0|no|off|false)$/i.test(managed) && isSpecified(match.split(/[,;\s]+/).filter(Boolean), nic),
-  );
-  return found?.path ?? null;
-}
-
-/**
  * A file of its configuration that keeps NetworkManager from starting; null when there is none. A link to /dev/null is no
  * mask to it, but "Not a regular file"; an empty file is one.
  */
@@ -276,8 +241,79 @@ export function configurationIn(files: ReadonlyMap<string, string>): readonly st
   return [...others.reverse().flat(), MAIN, ...own];
 }
 
+/** Every setting of its configuration in the order in which they are read, with its file. */
+export function configured(
+  files: ReadonlyMap<string, string>,
+): readonly (Pick<Setting, 'section' | 'key' | 'value'> & { readonly path: string })[] {
+  return configurationIn(files).flatMap((path) =>
+    readSettings(files.get(path) ?? '').map(({ section, key, value }) => ({ section, key, value, path })),
+  );
+}
+
+/** A list of the configuration, and the file that said something of it last: `KEY+=` adds to it, and `KEY-=` takes away. */
+export function configuredList(
+  files: ReadonlyMap<string, string>,
+  section: string,
+  name: string,
+): { readonly items: readonly string[]; readonly path: string | null } {
+  let items: readonly string[] = [];
+  let path: string | null = null;
+  for (const one of configured(files)) {
+    const [, key, how] = /^(.*?)([+-]?)$/.exec(one.key) ?? [];
+    if (one.section !== section || key !== name) continue;
+    const said = wordsOf(one.value);
+    if (how === '+') items = [...items, ...said];
+    else items = how === '-' ? items.filter((item) => !said.includes(item)) : said;
+    ({ path } = one);
+  }
+  return { items, path };
+}
+
+/**
+ * What profiles have where they say nothing themselves, for this device: `[connection]` sections of NetworkManager.conf(5).
+ * By names such as `ipv4.route-table`. Of several sections with one key any may be the one that counts: the first.
+ */
+export function defaultsFor(files: ReadonlyMap<string, string>, nic: Nic): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const { settings } of sectionsFor(files, 'connection', nic)) {
+    for (const [key, { value }] of settings) if (!found.has(key)) found.set(key, value);
+  }
+  return found;
+}
+
+/**
+ * Whether NetworkManager gives the device a profile of its own with DHCP: there is none for it, however that comes up, and
+ * `no-auto-default` is not said of it, nor noted by a user's removal of such a profile.
+ */
+export function makesUpProfile(files: ReadonlyMap<string, string>, profiles: readonly Profile[], nic: Nic): boolean {
+  const { items } = configuredList(files, 'main', 'no-auto-default');
+  const noted = (files.get(AUTO_DEFAULT_STATE) ?? '').toLowerCase();
+  return !isSpecified(items, nic) && !noted.includes(nic.mac) && !profiles.some(({ text }) => takes(text, nic));
+}
+
+/** Sections such as `[device-eth]` or `[connection]` that are about the device, with their settings. */
+export function sectionsFor(
+  files: ReadonlyMap<string, string>,
+  kind: 'connection' | 'device',
+  nic: Nic,
+): readonly { readonly settings: ReadonlyMap<string, { readonly value: string; readonly path: string }> }[] {
+  const sections = new Map<string, Map<string, { readonly value: string; readonly path: string }>>();
+  for (const { section, key, value, path } of configured(files)) {
+    if (!section.startsWith(kind) || /^[A-Za-z]/.test(section.slice(kind.length))) continue;
+    const settings = sections.get(section) ?? new Map<string, { readonly value: string; readonly path: string }>();
+    sections.set(section, settings.set(key, { value, path }));
+  }
+  return [...sections.values()]
+    .filter((settings) => isSpecified(wordsOf(settings.get('match-device')?.value ?? '*'), nic))
+    .map((settings) => ({ settings }));
+}
+
+function wordsOf(list: string): readonly string[] {
+  return list.split(/[,;\s]+/).filter((word) => word !== '');
+}
+
 /** A list of devices by NetworkManager.conf(5): one that says only `except:` means all others. */
-function isSpecified(specs: readonly string[], nic: Nic): boolean {
+export function isSpecified(specs: readonly string[], nic: Nic): boolean {
   const [excepted, named] = [true, false].map((isException) =>
     specs
       .filter((spec) => spec.startsWith('except:') === isException)

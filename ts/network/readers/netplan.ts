@@ -7,6 +7,7 @@ import { familyOf, parseAddress } from '../address.js';
 import { type Definition, type Mapping, escaped, mapping, readNetplan, takes, text } from '../owners/netplan.js';
 import { takersOf } from '../owners/networkd.js';
 import { profilesIn } from '../owners/networkmanager.js';
+import { unmanagedBesides } from '../owners/unmanaged.js';
 import type { Boot, NetworkFacts } from '../plan.js';
 import { readNetworkd } from './networkd.js';
 import { readNetworkManager } from './networkmanager.js';
@@ -39,7 +40,8 @@ export function readNetplanBoot({ files, access }: Machine, nic: Nic): Boot | nu
     return { ...one, path: made.get(one.path)?.files.join(', ') ?? one.path };
   };
   if (taking.some((one) => !isManaged(one))) return readNetworkd(takersOf(all, nic, withAccess.access).map(named));
-  return taking.length === 0 ? null : readNetworkManager(profilesIn(withAccess).map(named), nic);
+  if (taking.length === 0 || unmanagedBesides(files, nic) !== null) return null;
+  return readNetworkManager(profilesIn(withAccess).map(named), nic, files);
 }
 
 /** That the definition takes the device is known: by its name here. */

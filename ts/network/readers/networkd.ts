@@ -144,7 +144,7 @@ function isRouter(settings: readonly Setting[]): boolean {
 }
 
 /** Runs of settings below one header; a drop-in starts anew. */
-function sectionsOf(settings: readonly Setting[]): readonly (readonly Setting[])[] {
+export function sectionsOf(settings: readonly Setting[]): readonly (readonly Setting[])[] {
   const sections: Setting[][] = [];
   let last: Setting | undefined;
   for (const setting of settings) {
@@ -156,7 +156,7 @@ function sectionsOf(settings: readonly Setting[]): readonly (readonly Setting[])
   return sections;
 }
 
-const TRUE = /^(1|y|yes|t|true|on)$/i;
+export const TRUE = /^(1|y|yes|t|true|on)$/i;
 const FALSE = /^(0|n|no|f|false|off)$/i;
 
 function isTrue(settings: readonly Setting[], section: string, key: string): boolean {

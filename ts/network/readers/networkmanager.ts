@@ -5,18 +5,44 @@
 import type { Nic } from '../../api/host.js';
 import { type Family, familyOf, parseAddress } from '../address.js';
 import { readSettings } from '../formats/ini-file.js';
-import { type Profile, contenders, isDoubtful, possible, valueOf, wired } from '../owners/networkmanager.js';
+import {
+  type Profile,
+  contenders,
+  defaultsFor,
+  isDoubtful,
+  makesUpProfile,
+  possible,
+  valueOf,
+  wired,
+} from '../owners/networkmanager.js';
 import type { Boot } from '../plan.js';
 import { BootBuilder } from './boot.js';
 
-/** Null when no profile takes the device by itself: what NetworkManager makes up then stands in no file. */
-export function readNetworkManager(profiles: readonly Profile[], nic: Nic): Boot | null {
+/**
+ * `files`: with its configuration, which says what profiles have that say nothing. Null when nothing takes the device by
+ * itself.
+ */
+export function readNetworkManager(
+  profiles: readonly Profile[],
+  nic: Nic,
+  files: ReadonlyMap<string, string>,
+): Boot | null {
+  const defaults = defaultsFor(files, nic);
   const chosen = possible(contenders(profiles.filter(isLoaded), nic));
   return chosen.reduceRight<Boot | null>((next, profile, index) => {
     const isLast = index === chosen.length - 1;
-    const boot = bootOf(profile);
+    const boot = bootOf(profile, defaults);
     return isLast && !isDoubtful(profile) ? boot : { ...boot, or: next };
   }, null);
+}
+
+/** The profile that NetworkManager makes up for a device without one; null where it makes none. */
+export function readMadeUp(profiles: readonly Profile[], nic: Nic, files: ReadonlyMap<string, string>): Boot | null {
+  if (!makesUpProfile(files, profiles.filter(isLoaded), nic)) return null;
+  const boot = new BootBuilder();
+  boot.dhcp4 = true;
+  boot.auto6 = 'either';
+  return boot.done('a profile that NetworkManager makes up where there is none (no-auto-default)');
 }
 
 /** A section for a family without a method makes the whole profile one that NetworkManager does not load. */
@@ -27,21 +53,24 @@ function isLoaded({ text }: Profile): boolean {
   });
 }
 
-function bootOf({ path, text }: Profile): Boot {
+type Defaults = ReadonlyMap<string, string>;
+
+function bootOf({ path, text }: Profile, defaults: Defaults): Boot {
   const boot = new BootBuilder();
-  const mtu = Number(wired(text, 'mtu') ?? '0');
+  const mtu = Number(wired(text, 'mtu') ?? '0') || Number(defaults.get('ethernet.mtu') ?? '0');
   if (mtu > 0) boot.mtu = mtu;
   const isPort = CONTROLLER.some((key) => (valueOf(text, 'connection', key) ?? '') !== '');
   if (!isPort) {
-    readFamily(text, 4, boot);
-    readFamily(text, 6, boot);
+    readFamily(text, 4, boot, defaults);
+    readFamily(text, 6, boot, defaults);
   }
   return boot.done(path);
 }
 
 const CONTROLLER = ['controller', 'master'];
+const MAIN_TABLE = '254';
 
-function readFamily(text: string, family: Family, boot: BootBuilder): void {
+function readFamily(text: string, family: Family, boot: BootBuilder, defaults: Defaults): void {
   const section = `ipv${family}`;
   const of = (key: string): string => valueOf(text, section, key) ?? '';
   const addresses = numbered(text, section, 'address').map(({ value }) => fieldsOf(value));
@@ -52,6 +81,8 @@ function readFamily(text: string, family: Family, boot: BootBuilder): void {
   for (const [address = '', length] of addresses) boot.addAddress(address, length ?? (family === 4 ? '24' : '64'));
   // The first free one of those that it shares.
   if (method === 'shared' && family === 4 && addresses.length === 0) boot.addAddress('10.42.0.1/24');
+  const table = [of('route-table'), defaults.get(`${section}.route-table`) ?? ''].find((one) => !/^0*$/.test(one));
+  if (table !== undefined && table !== MAIN_TABLE) return;
   const usual = metricOf(of('route-metric'));
   const gateway = of('gateway') === '' ? (addresses[0]?.[2] ?? '') : of('gateway');
   if (gateway !== '' && !isZero(gateway) && addresses.length > 0 && !isTrue(of('never-default'))) {

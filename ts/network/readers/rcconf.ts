@@ -11,6 +11,26 @@ import { BootBuilder, classOf } from './boot.js';
 type Files = ReadonlyMap<string, string>;
 type Keys = ReadonlyMap<string, string>;
 
+/** The assignment that keeps netif from configuring the device, with its file; null where there is none. */
+export function rcconfLeavesOut(files: Files, paths: readonly string[], { name }: Nic): string | null {
+  const own = `ifconfig_${name.replace(/[-./+]/g, '_')}`;
+  const said = (key: string): { readonly value: string; readonly path: string } | undefined => {
+    const path = paths.findLast((one) => readShellFile(files.get(one) ?? '').has(key));
+    return path === undefined ? undefined : { path, value: readShellFile(files.get(path) ?? '').get(key) ?? '' };
+  };
+  const list = said('network_interfaces');
+  if (list !== undefined && !wordsOf(list.value).some((word) => word === name || /^auto$/i.test(word))) {
+    return `network_interfaces in ${list.path} leaves it out`;
+  }
+  const other = said(`${own}_name`);
+  if (other !== undefined && other.value !== name) {
+    return `${own}_name in ${other.path} gives it the name ${other.value}`;
+  }
+  const main = said(own);
+  const isOff = main !== undefined && wordsOf(main.value).some((word) => /^noauto$/i.test(word));
+  return isOff ? `${own} in ${main.path} says NOAUTO` : null;
+}
+
 /** `paths`: in the order in which they are sourced. Null when nothing brings the device up. */
 export function readRcconf(files: Files, paths: readonly string[], { name }: Nic): Boot | null {
   const found = paths.filter((path) => files.has(path));

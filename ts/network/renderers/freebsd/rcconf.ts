@@ -36,7 +36,7 @@ import {
   commentText,
   writeIfChanged,
 } from '../../plan.js';
-import { readRcconf } from '../../readers/rcconf.js';
+import { rcconfLeavesOut, readRcconf } from '../../readers/rcconf.js';
 import { type PlannedRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys, setShellKey } from '../../formats/shell-file.js';
 
@@ -86,6 +86,8 @@ export const rcconf: Renderer = {
   boot({ files }, nic) {
     return readRcconf(files, PATHS, nic);
   },
+
+  without: ({ files }, nic) => rcconfLeavesOut(files, PATHS, nic),
 
   able(interfaces) {
     const kept = oneToANetwork(ofAll(interfaces));

@@ -7,6 +7,7 @@
  * device is emptied before. `IP6=static` also stands where there is no IPv6 address: it turns router advertisements off, where leaving it
  * out does not and `no` would turn IPv6 off for whatever comes after us.
  */
+import { posix } from 'node:path';
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
 import { type Address, type Family, familyOf } from '../../address.js';
@@ -126,6 +127,13 @@ export const netctl: Renderer = {
       started.map(({ name }) => name),
       nic,
     );
+  },
+
+  without(facts, nic) {
+    const isEnabled = profiles(facts).some(({ name, wanted }) => name === OURS + nic.name && wanted !== null);
+    const folder = posix.dirname(WANTED);
+    if (isEnabled) return null;
+    return `no link in ${folder} enables ${DIRECTORY}${OURS}${nic.name}${facts.copy === true ? ', which only netctl does' : ''}`;
   },
 };
 

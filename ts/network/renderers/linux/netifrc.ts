@@ -109,6 +109,11 @@ export const netifrc: Renderer = {
     const isToBeStarted = copy !== true && !(settled === true && USUAL_NAMES.includes(name));
     return isStarted || isToBeStarted ? readNetifrc(files, isStarted, nic) : null;
   },
+
+  without({ present, copy }, { name }) {
+    if (levels(name).some((path) => present.has(path))) return null;
+    return `no runlevel has net.${name} (${levels(name).join(', ')})${copy === true ? ', which only OpenRC enables' : ''}`;
+  },
 };
 
 /** net.example of bridges and bonds; the variable's name is that of the owner, as a shell can have it. */

@@ -14,6 +14,7 @@ import {
   NETPLAN_FILES,
   type Netplan,
   comesBefore,
+  escaped,
   isForOne,
   isProfileOf,
   netplanFiles,
@@ -21,9 +22,11 @@ import {
   readYaml,
   takes,
 } from '../../owners/netplan.js';
-import { NETWORKD_FILES } from '../../owners/networkd.js';
-import { PROFILE_FILES } from '../../owners/networkmanager.js';
+import { NETWORKD_FILES, NETWORKD_FOLDERS, inMatch } from '../../owners/networkd.js';
+import { CONFIGURATION_FILES, PROFILE_FILES } from '../../owners/networkmanager.js';
+import { UNMANAGED_FILES, unmanagedBesides, unmanagedFollows } from '../../owners/unmanaged.js';
 import { OWNER_FILES, isManaged, networkdFile } from '../../owners/live.js';
+import { readSettings } from '../../formats/ini-file.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -36,6 +39,8 @@ import {
   writeIfChanged,
 } from '../../plan.js';
 import { readNetplanBoot } from '../../readers/netplan.js';
+import { INIT_ASKS, maskOf, mayStart, startFiles } from '../../units.js';
+import { ENABLED } from './networkmanager.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
 
 const DIRECTORY = '/etc/netplan/';
@@ -47,6 +52,10 @@ const CONFIGURE = '/usr/libexec/netplan/configure';
 /** For ids of ours that are to come first. */
 const EARLY = ['0-guestwire-', '00-guestwire-', '-guestwire-'] as const;
 const PROFILES = '/run/NetworkManager/system-connections/netplan-';
+const NETWORKD_UNIT = 'systemd-networkd.service';
+const MANAGER_UNIT = 'NetworkManager.service';
+/** A link to /dev/null there keeps its generator from running at a boot. */
+const GENERATOR_MASK = '/etc/systemd/system-generators/netplan';
 
 /** Its generator prints a metric as a signed number (0.106 does): a higher one comes out as one below 0. */
 const HIGHEST_METRIC = 0x7fffffff;
@@ -54,8 +63,20 @@ const HIGHEST_METRIC = 0x7fffffff;
 export const netplan: Renderer = {
   name: 'netplan',
   looksFor: `netplan (${DIRECTORY}*.yaml and ${CLI} or its generator)`,
-  reads: [...NETPLAN_FILES, ...NETWORKD_FILES, ...PROFILE_FILES, `${PROFILES}*`, ...OWNER_FILES],
-  asks: [CLI, ...GENERATORS, CONFIGURE],
+  reads: [
+    ...NETPLAN_FILES,
+    ...NETWORKD_FILES,
+    ...PROFILE_FILES,
+    ...CONFIGURATION_FILES,
+    ...UNMANAGED_FILES,
+    `${PROFILES}*`,
+    ...OWNER_FILES,
+    ...startFiles(MANAGER_UNIT),
+    maskOf(NETWORKD_UNIT),
+    GENERATOR_MASK,
+  ],
+  follows: ({ files }) => unmanagedFollows(files),
+  asks: [CLI, ...GENERATORS, CONFIGURE, ...ENABLED, ...INIT_ASKS],
   // What it makes for them, resolved and NetworkManager carry to resolv.conf.
   feeds: ({ files, interfaces }) => {
     const plan = readNetplan(files);
@@ -95,8 +116,21 @@ export const netplan: Renderer = {
     return { rank: 'enabled', why: `${program} and ${sources.join(', ')} are there` };
   },
 
-  // It has the daemon started that its files are for.
-  starts: ({ present }) => [CLI, ...GENERATORS].some((path) => present.has(path)),
+  // It has networkd started where its files are for that, unless somebody has masked it.
+  starts(facts) {
+    const { files, present, interfaces } = facts;
+    if (![CLI, ...GENERATORS].some((path) => present.has(path)) || files.get(GENERATOR_MASK) === '') return false;
+    const plan = readNetplan(files);
+    const daemons = new Set(interfaces.map(({ nic }) => daemonOf(nic, plan)));
+    if (daemons.has('NetworkManager') && mayStart(facts, MANAGER_UNIT, ENABLED) === false) return false;
+    return daemons.size === 1 && daemons.has('NetworkManager') ? true : files.get(maskOf(NETWORKD_UNIT)) !== '';
+  },
+
+  without({ files }, nic) {
+    if (daemonOf(nic, readNetplan(files)) !== 'NetworkManager') return takenAway(files, nic);
+    const found = unmanagedBesides(files, nic);
+    return found === null ? null : `NetworkManager leaves it unmanaged by ${found.path} (${found.how})`;
+  },
 
   render(facts) {
     const after = applying(facts);
@@ -220,6 +254,20 @@ function placeOf(
 /** By the definition that counts, or else by what counts for all. */
 function daemonOf(nic: Nic, { definitions, renderer }: Netplan): string {
   return inOrder(definitions.filter((one) => takes(one, nic)))[0]?.renderer ?? renderer;
+}
+
+/** What keeps networkd from taking the file that is made of the device's definition. */
+function takenAway(files: NetworkFacts['files'], nic: Nic): string | null {
+  for (const { id } of readNetplan(files).definitions.filter((one) => takes(one, nic))) {
+    const made = `10-netplan-${escaped(id)}.network`;
+    const masks = NETWORKD_FOLDERS.map((folder) => folder + made).filter((path) => files.get(path) === '');
+    if (masks.length > 0) return `${masks.join(', ')} masks it (a link to /dev/null)`;
+    const parts = [...files].filter(
+      ([path, text]) => path.includes(`/systemd/network/${made}.d/`) && inMatch(readSettings(text)).length > 0,
+    );
+    if (parts.length > 0) return `${parts.map(([path]) => path).join(', ')} gives it another [Match]`;
+  }
+  return null;
 }
 
 function inOrder(definitions: readonly Definition[]): readonly Definition[] {

@@ -12,7 +12,7 @@ import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import { type Setting, readSettings } from '../../formats/ini-file.js';
 import { OWNER_FILES, networkdFile } from '../../owners/live.js';
-import { NETWORKD_FILES, dropInsOf, takersOf } from '../../owners/networkd.js';
+import { type Definition, NETWORKD_FILES, dropInsOf, takersOf } from '../../owners/networkd.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -24,7 +24,7 @@ import {
   writeExactly,
   writeIfChanged,
 } from '../../plan.js';
-import { readNetworkd } from '../../readers/networkd.js';
+import { TRUE, readNetworkd, sectionsOf } from '../../readers/networkd.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
 import { notStarted, maskOf } from '../../units.js';
 
@@ -36,8 +36,15 @@ const PREFIXES = [OURS, '00-guestwire-', '0-guestwire-', '!guestwire-'] as const
 const CHILDREN = ['VLAN', 'MACVLAN', 'MACVTAP', 'IPVLAN', 'IPVTAP', 'VXLAN', 'Tunnel', 'Xfrm', 'MACsec', 'IPoIB'];
 /** Of `[Network]`: ours becomes a port of another device. */
 const OWNERS = ['Bridge', 'Bond', 'BatmanAdvanced'] as const;
+/** Of `[Network]`: others reach the network through the device. */
+const FORWARDING = ['IPMasquerade', 'IPForward', 'IPv4Forwarding', 'IPv6Forwarding'];
+/** Of `[Network]`: others get their addresses from the device, by what the sections beside it say. */
+const SERVING = {
+  DHCPServer: ['DHCPServer', 'DHCPServerStaticLease'],
+  IPv6SendRA: ['IPv6SendRA', 'IPv6Prefix', 'IPv6RoutePrefix', 'IPv6PREF64Prefix'],
+} as const;
 /** What a drop-in of our own file may say without being in the way of what the host wants. */
-const HARMLESS = [...CHILDREN, 'VRF', 'Domains', 'NTP', 'LLDP', 'EmitLLDP', 'Description'];
+const HARMLESS = [...CHILDREN, ...FORWARDING, 'VRF', 'Domains', 'NTP', 'LLDP', 'EmitLLDP', 'Description'];
 const UNIT = 'systemd-networkd.service';
 /** By `systemctl enable`, under its two names, and by the distribution itself. */
 const ENABLED = [
@@ -122,6 +129,7 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
   const takers = takersOf(facts.files, nic, facts.access);
   for (const { path, settings } of takers) assertNoPort(path, settings, nic);
   const children = childrenOf(takers.flatMap(({ settings }) => settings));
+  const served = servedBy(takers, config);
   let rival = '';
   for (const prefix of PREFIXES) {
     const path = `${DIRECTORY}${prefix}${nic.name}.network`;
@@ -131,11 +139,8 @@ function chosenFile(facts: NetworkFacts, bare: NetworkFacts, config: InterfaceCo
     }
     const besides = dropInsOf(bare.files, path);
     const said = childrenOf(besides);
-    const text = networkFile(
-      config,
-      facts.interfaces,
-      children.filter((line) => !said.includes(line)),
-    );
+    const lines = children.filter((line) => !said.includes(line));
+    const text = networkFile(config, facts.interfaces, [...lines, ...served.lines], served.sections);
     // The proof: networkd's own rules on the files as they will be.
     const access = new Map([...(bare.access ?? [])].filter(([one]) => one !== path));
     const [first] = takersOf(new Map(bare.files).set(path, text), nic, access);
@@ -203,6 +208,52 @@ function childrenOf(settings: readonly Setting[]): readonly string[] {
   return [...new Set([...lines, ...(vrf === '' ? [] : [`VRF=${vrf}`])])];
 }
 
+/**
+ * What others need of the device to reach the network or to get an address, as lines of `[Network]` and whole sections.
+ * Throws GW_NETWORK_IMPOSSIBLE where the old file has that set an address itself, or where ours has none to serve from.
+ */
+function servedBy(
+  takers: readonly Pick<Definition, 'path' | 'settings'>[],
+  { nic, ipv4 }: InterfaceConfig,
+): { readonly lines: readonly string[]; readonly sections: readonly string[] } {
+  const lines = FORWARDING.flatMap((key) => {
+    const value = takers.map(({ settings }) => lastOf(settings, key)).find((one) => one !== '');
+    return value === undefined ? [] : [`${key}=${value}`];
+  });
+  const sections: string[] = [];
+  const refuse = (path: string, what: string): never => {
+    throw new AgentError('GW_NETWORK_IMPOSSIBLE', [
+      'systemd-networkd',
+      `${what} on ${nic.name}, as ${path} has it: change that first`,
+    ]);
+  };
+  for (const [key, names] of Object.entries(SERVING)) {
+    const server = takers.find(({ settings }) => lastOf(settings, key) !== '');
+    if (server === undefined || !TRUE.test(lastOf(server.settings, key))) continue;
+    const { path, settings } = server;
+    const own = settings.filter(({ section: at }) => names.some((name) => name === at));
+    if (key === 'DHCPServer') {
+      if (ipv4.length === 0) refuse(path, 'a DHCP server (DHCPServer=) without a fixed IPv4 address');
+      const address = own.findLast((one) => one.key === 'ServerAddress')?.value ?? '';
+      const isOurs = ipv4.some((one) => `${one.address}/${one.prefix}` === address);
+      if (address !== '' && !isOurs) refuse(path, `a DHCP server with the address ${address} (ServerAddress=)`);
+    }
+    const assigning = own.find((one) => one.key === 'Assign' && TRUE.test(one.value));
+    if (assigning !== undefined) refuse(path, 'an address of an announced prefix (Assign=)');
+    lines.push(`${key}=yes`);
+    for (const run of sectionsOf(own)) {
+      const header = run[0]?.section ?? '';
+      sections.push(
+        section(
+          header,
+          run.map((one) => `${one.key}=${one.value}`),
+        ),
+      );
+    }
+  }
+  return { lines, sections };
+}
+
 /** An empty value takes the ones before it back. */
 function lastOf(settings: readonly Setting[], name: string): string {
   return settings.findLast(({ section, key }) => section === 'Network' && key === name)?.value ?? '';
@@ -236,7 +287,12 @@ function isOnlyAbout(settings: readonly Setting[], interfaces: readonly Interfac
   );
 }
 
-function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[], children: readonly string[]): string {
+function networkFile(
+  config: InterfaceConfig,
+  all: readonly InterfaceConfig[],
+  children: readonly string[],
+  served: readonly string[],
+): string {
   const { nic, mtu, auto6 } = config;
   const routes = routesOf(config);
   const link = [
@@ -254,6 +310,7 @@ function networkFile(config: InterfaceConfig, all: readonly InterfaceConfig[], c
       .flatMap((family) => gatewayNetworks(routes, family))
       .map((network) => section('Route', onLinkLines(network))),
     ...routes.map((route) => section('Route', routeLines(route))),
+    ...served,
   ];
   const head = [HEAD, ...(label === '' ? [] : [`# Label ${label}`])];
   return `${head.join('\n')}\n${sections.join('\n')}`;

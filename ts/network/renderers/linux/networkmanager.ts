@@ -20,9 +20,11 @@ import {
   CONFIGURATION_FILES,
   HIGHEST_PRIORITY,
   PROFILE_FILES,
+  AUTO_DEFAULT_STATE,
   PROFILES,
   type Profile,
   contenders,
+  defaultsFor,
   isFor,
   isPrivate,
   portOf,
@@ -31,10 +33,10 @@ import {
   profilesIn,
   secondariesOf,
   takes,
-  unmanagedBy,
   unreadableConfiguration,
   valueOf,
 } from '../../owners/networkmanager.js';
+import { UNMANAGED_FILES, isProfiledByInterfaces, unmanagedBy, unmanagedFollows } from '../../owners/unmanaged.js';
 import {
   type Action,
   type Check,
@@ -48,7 +50,7 @@ import {
   writeIfChanged,
   writeExactly,
 } from '../../plan.js';
-import { readNetworkManager } from '../../readers/networkmanager.js';
+import { readMadeUp, readNetworkManager } from '../../readers/networkmanager.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
@@ -69,18 +71,30 @@ const WAIT_ONLINE = '/etc/systemd/system/network-online.target.wants/NetworkMana
 const WAIT_S = '20';
 /** Of ours, where nobody else's is as high. */
 const PRIORITY = 120;
+/** What {@link usualLines} sets: table 254 is main, 2 stands for "disabled". */
+const USUAL: readonly (readonly [section: string, key: string, value: string])[] = [
+  ['ethernet', 'mtu', '1500'],
+  ['ethernet', 'cloned-mac-address', 'preserve'],
+  ['ipv4', 'route-table', '254'],
+  ['ipv4', 'link-local', '2'],
+  ['ipv4', 'routed-dns', '0'],
+  ['ipv6', 'route-table', '254'],
+  ['ipv6', 'routed-dns', '0'],
+];
 
 export const networkmanager: Renderer = {
   name: 'networkmanager',
   looksFor: `NetworkManager (${PROGRAMS[0]})`,
   reads: [
-    `${IFCFG_DIRECTORY}ifcfg-*`,
     ...PROFILE_FILES,
     ...CONFIGURATION_FILES,
+    ...UNMANAGED_FILES,
+    AUTO_DEFAULT_STATE,
     NO_DNS,
     ...OWNER_FILES,
     ...startFiles(UNIT),
   ],
+  follows: ({ files }) => unmanagedFollows(files),
   asks: [...PROGRAMS, ...ENABLED, WAIT_ONLINE, ...INIT_ASKS],
   // It hands the servers on to resolved.
   feeds: () => ['networkmanager', 'resolved'],
@@ -94,7 +108,10 @@ export const networkmanager: Renderer = {
     // What it is told to leave alone is more likely somebody else's.
     const isFree =
       unreadableConfiguration(facts) === null &&
-      facts.interfaces.every(({ nic }) => unmanagedBy(facts.files, nic) === null);
+      facts.interfaces.every(({ nic }) => {
+        const found = unmanagedBy(facts.files, nic);
+        return found === null || found.isOff === true;
+      });
     if (enabled !== undefined && isFree) return { rank: 'enabled', why: `${enabled} is there` };
     return { rank: 'present', why: `${program} is there` };
   },
@@ -116,7 +133,7 @@ export const networkmanager: Renderer = {
       ...twins,
     ]);
     const own = interfaces.flatMap((config) =>
-      secret(writeExactly(facts, pathOf(config.nic), profile(config, quiet, secondaries(config.nic, facts)), 0o600)),
+      secret(writeExactly(facts, pathOf(config.nic), profile(config, quiet, facts), 0o600)),
     );
     refuseRivals(withChanges(quiet, own));
     const servers = dnsFixes(facts);
@@ -164,7 +181,14 @@ export const networkmanager: Renderer = {
   },
 
   boot(facts, nic) {
-    return readNetworkManager(profilesIn(facts), nic);
+    const { files } = facts;
+    return unmanagedBy(files, nic) === null ? readNetworkManager(profilesIn(facts), nic, files) : null;
+  },
+
+  unasked(facts, nic) {
+    const { files } = facts;
+    if (unmanagedBy(files, nic) !== null || isProfiledByInterfaces(files, nic)) return null;
+    return readMadeUp(profilesIn(facts), nic, files);
   },
 };
 
@@ -309,9 +333,9 @@ function refuseUnmanaged(facts: NetworkFacts): void {
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
   for (const { nic } of interfaces) {
-    const path = unmanagedBy(files, nic);
-    if (path === null) continue;
-    const why = `a network on ${nic.name}, which ${path} leaves unmanaged (unmanaged-devices or managed)`;
+    const found = unmanagedBy(files, nic);
+    if (found === null) continue;
+    const why = `a network on ${nic.name}, which ${found.path} leaves unmanaged (${found.how})`;
     throw new AgentError('GW_NETWORK_IMPOSSIBLE', ['NetworkManager', why]);
   }
 }
@@ -331,10 +355,15 @@ function refuseRivals(facts: NetworkFacts): void {
 
 /** Of the profile that the device has: with another one, these would not come up any more. */
 function secondaries(nic: Nic, facts: NetworkFacts): readonly string[] {
+  return secondariesOf(formerText(nic, facts), profilesIn(facts));
+}
+
+/** Ours, or else the profile that the device has had so far; empty where it has had none. */
+function formerText(nic: Nic, facts: NetworkFacts): string {
   const all = profilesIn(facts);
   const active = activeProfile(facts, nic);
   const old = all.find(({ uuid }) => uuid !== null && uuid === active) ?? contenders(all, nic)[0];
-  return secondariesOf(facts.files.get(pathOf(nic)) ?? old?.text ?? '', all);
+  return facts.files.get(pathOf(nic)) ?? old?.text ?? '';
 }
 
 /** Above every profile that a boot may give the device instead. */
@@ -360,8 +389,12 @@ function dnsFixes({ files }: NetworkFacts): readonly FileChange[] {
   return off ? [{ type: 'remove', path: NO_DNS }] : [];
 }
 
-function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly string[]): string {
+/** `before`: with the profiles as they were. */
+function profile(config: InterfaceConfig, facts: NetworkFacts, before: NetworkFacts): string {
   const { nic, mtu } = config;
+  const vpns = secondaries(nic, before);
+  const zone = valueOf(formerText(nic, before), 'connection', 'zone') ?? '';
+  const usual = usualLines(config, facts);
   const label = config.label === null ? '' : commentText(config.label);
   const byMac = nic.permanentMac === nic.mac;
   const lines = [
@@ -373,22 +406,39 @@ function profile(config: InterfaceConfig, facts: NetworkFacts, vpns: readonly st
     'type=ethernet',
     ...(byMac ? [] : [`interface-name=${nic.name}`]),
     `autoconnect-priority=${priorityFor(nic, facts)}`,
+    // A firewall has its rules by it.
+    ...(zone === '' ? [] : [`zone=${zone}`]),
     ...(vpns.length === 0 ? [] : [`secondaries=${vpns.map((uuid) => `${uuid};`).join('')}`]),
     '',
     '[ethernet]',
     ...(byMac ? [`mac-address=${nic.mac.toUpperCase()}`] : []),
     ...(mtu === null ? [] : [`mtu=${mtu}`]),
+    ...usual('ethernet'),
     '',
     '[ipv4]',
+    ...usual('ipv4'),
     ...ipLines(config, 4, facts),
     '',
     '[ipv6]',
     // As the kernel makes link-local addresses, and without temporary ones, whatever NetworkManager's defaults.
     'addr-gen-mode=eui64',
     'ip6-privacy=0',
+    ...usual('ipv6'),
     ...ipLines(config, 6, facts),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/**
+ * Where the configuration gives profiles that say nothing another value (`[connection]`), ours says the usual one: the routes
+ * would stand in another table, or the device would get another MTU, MAC or address.
+ */
+function usualLines({ nic, mtu }: InterfaceConfig, { files }: NetworkFacts): (section: string) => readonly string[] {
+  const defaults = defaultsFor(files, nic);
+  return (section) =>
+    USUAL.filter(([name, key]) => name === section && defaults.has(`${section}.${key}`))
+      .filter(([, key]) => key !== 'mtu' || mtu === null)
+      .map(([, key, value]) => `${key}=${value}`);
 }
 
 function methodOf(config: InterfaceConfig, family: Family): string {

@@ -41,6 +41,7 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { readSlackware } from '../../readers/slackware.js';
 import { type PlannedRoute, destination, gatewayNetworks, routesOf } from '../../routes.js';
 import { quoted, readShellFile, removeShellKeys } from '../../formats/shell-file.js';
+import { isExecutable } from '../../units.js';
 
 const SCRIPT = '/etc/rc.d/rc.inet1';
 const CONF = `${SCRIPT}.conf`;
@@ -73,13 +74,16 @@ interface Slot {
 export const slackware: Renderer = {
   name: 'slackware',
   looksFor: `Slackware's network scripts (${SCRIPT})`,
-  reads: [CONF, LOCAL, ...SYSCTL_FILES],
+  reads: [SCRIPT, CONF, LOCAL, ...SYSCTL_FILES],
   asks: [SCRIPT],
   feeds: () => [],
 
   detect({ present }) {
     return present.has(SCRIPT) ? { rank: 'enabled', why: `${SCRIPT} is there` } : null;
   },
+
+  // rc.M runs it where it is executable.
+  starts: (facts) => (facts.files.has(SCRIPT) && !isExecutable(facts, SCRIPT) ? false : null),
 
   render(facts) {
     const { interfaces, files } = facts;
