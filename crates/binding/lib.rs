@@ -1,5 +1,6 @@
 //! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
 
+mod connection;
 mod error;
 pub mod files;
 mod js;
@@ -11,6 +12,7 @@ pub mod server;
 pub mod store;
 pub mod stream;
 pub mod system;
+pub mod watch;
 
 use napi_derive::napi;
 

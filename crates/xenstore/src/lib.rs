@@ -11,6 +11,7 @@
 //! # Ok::<(), xenstore::XenStoreError>(())
 //! ```
 
+mod channel;
 mod client;
 mod connection;
 mod endpoint;
@@ -18,6 +19,7 @@ mod error;
 mod operation;
 mod path;
 pub mod session;
+pub mod values;
 mod watch;
 pub mod wire;
 
