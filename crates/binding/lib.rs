@@ -1,5 +1,10 @@
 //! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the addon is for Linux: check the crates beside it for other systems, as `npm run lint` does"
+);
+
 mod connection;
 mod error;
 pub mod files;

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::connection::Connection;
-use crate::operation::Operation;
-use crate::session::Event;
+#[cfg(target_os = "linux")]
+use crate::{connection::Connection, operation::Operation, session::Event};
 
 /// How many removals are remembered until their events come, and how long. An event that is not known costs a READ.
 const REMOVALS: usize = 64;
@@ -89,6 +88,7 @@ impl Values {
 
     /// As [`Values::on_event`], and sends the READ, whose reply `owner` waits for. False when the event is to be passed
     /// on as it is. However many there are: one that went unread would overtake those before it.
+    #[cfg(target_os = "linux")]
     pub fn read_ahead<P>(
         &mut self,
         requests: &mut Connection<P>,
