@@ -1,5 +1,11 @@
 //! The Node addon: adapts the crates beside it to JavaScript and decides nothing.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "the addon is for Linux: check the crates beside it for other systems, as `npm run lint` does"
+);
+
+mod connection;
 mod error;
 pub mod files;
 mod js;
@@ -11,6 +17,7 @@ pub mod server;
 pub mod store;
 pub mod stream;
 pub mod system;
+pub mod watch;
 
 use napi_derive::napi;
 

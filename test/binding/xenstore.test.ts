@@ -200,6 +200,23 @@ for (const [kind, poll] of combinations) {
       host.close();
     });
 
+    it('forgets the oldest of more removals than it remembers, whatever their names', async () => {
+      await using server = await ScratchStore.start(kind);
+      const [host, store] = [open(server), open(server)];
+      // So that the first by name is removed last.
+      const names = Array.from({ length: 65 }, (_, i) => `/data/${String(99 - i)}`);
+      for (const name of names) await host.write(name, Buffer.from('x'));
+      const seen: string[] = [];
+      await store.watchValues('/data', (below, value) => seen.push(`${below}: ${value === null ? 'gone' : 'there'}`));
+      await until(() => seen.length === 1);
+      await Promise.all(names.map(async (name) => store.remove(name)));
+      await host.write('/data/last', Buffer.from('x'));
+      await until(() => seen.includes('last: there'));
+      assert.deepEqual(seen.slice(1), ['99: gone', 'last: there']);
+      store.close();
+      host.close();
+    });
+
     it('calls no function with a value that comes when its watch, or the connection, is closed', async () => {
       await using server = await ScratchStore.start(kind);
       const [host, store] = [open(server), open(server)];

@@ -4,17 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { StoreServer } from '#binding';
-import { Cleanup } from '../support/cleanup.js';
 import { buildExample } from '../support/programs.js';
-import { startXenstored, xenPrograms } from '../support/xenstored.js';
-
-const GUEST = 7;
-const HOME = `/local/domain/${GUEST}`;
+import { xenPrograms } from '../support/xenstored.js';
+import { GUEST, HOME, startStores, type Place, type Stores } from './stores.js';
 
 /** Who says it, and the command line after `xenstore-`. */
 type Line = readonly [as: 'dom0' | 'guest', program: string, ...args: string[]];
@@ -92,11 +86,6 @@ const STORIES: Readonly<Record<string, readonly Line[]>> = {
   ],
 };
 
-interface Place {
-  readonly dom0: string;
-  readonly guest: string;
-}
-
 function tell({ dom0, guest }: Place, [as, program, ...args]: Line): string {
   const env = { ...process.env, XENSTORED_PATH: as === 'dom0' ? dom0 : guest };
   const { status, stdout, stderr } = spawnSync(`xenstore-${program}`, args, { env, encoding: 'utf8', timeout: 3000 });
@@ -104,70 +93,35 @@ function tell({ dom0, guest }: Place, [as, program, ...args]: Line): string {
 }
 
 suite('the embedded store and xenstored answer alike', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'guestwire-store-'));
   const conformance = buildExample('conformance');
-  let embedded: { place: Place };
-  let real: { place: Place };
-
-  const cleanup = new Cleanup();
-  cleanup.add(() => {
-    rmSync(folder, { recursive: true, force: true });
-  });
+  let stores: Stores;
 
   before(async () => {
-    const server = StoreServer.listen(join(folder, 'embedded'));
-    cleanup.add(() => {
-      server.close();
-    });
-    const place = { dom0: join(folder, 'embedded'), guest: join(folder, 'guest') };
-    server.addDomain(GUEST, place.guest);
-    embedded = { place };
-    const store = await startXenstored('c', folder);
-    cleanup.add(() => store[Symbol.asyncDispose]());
-    real = { place: { dom0: store.socket, guest: await store.addDomain(GUEST) } };
-    // A toolstack makes a guest's home; the embedded store has done so by itself.
-    const home: readonly Line[] = [
-      ['dom0', 'write', `${HOME}/domid`, String(GUEST), `${HOME}/data`, ''],
-      ['dom0', 'chmod', HOME, 'n0', `r${GUEST}`],
-      ['dom0', 'chmod', `${HOME}/domid`, 'n0', `r${GUEST}`],
-      ['dom0', 'chmod', `${HOME}/data`, `n${GUEST}`],
-    ];
-    for (const line of home) assert.match(tell(real.place, line), /: 0 /);
-    for (const name of ['attr', 'control', 'feature', 'vm-data']) {
-      assert.match(tell(real.place, ['dom0', 'write', `${HOME}/${name}`, '']), /: 0 /);
-      assert.match(tell(real.place, ['dom0', 'chmod', `${HOME}/${name}`, `n${GUEST}`]), /: 0 /);
-    }
+    stores = await startStores();
   });
-
-  after(() => cleanup[Symbol.asyncDispose]());
+  after(() => stores[Symbol.asyncDispose]());
 
   for (const [name, lines] of Object.entries(STORIES)) {
     test(name, () => {
-      for (const line of lines) assert.equal(tell(embedded.place, line), tell(real.place, line));
+      for (const line of lines) assert.equal(tell(stores.embedded, line), tell(stores.xenstored, line));
     });
   }
 
-  const places: readonly (readonly [name: string, socket: () => string, base: string])[] = [
-    ['the embedded store, dom0', () => embedded.place.dom0, '/conformance'],
-    ['the embedded store, a guest', () => embedded.place.guest, 'data/conformance'],
-    ['xenstored, dom0', () => real.place.dom0, '/conformance'],
-    ['xenstored, a guest', () => real.place.guest, 'data/conformance'],
-  ];
-  for (const [name, socket, base] of places) {
-    test(`the conformance suite passes on ${name}`, () => {
-      const { status, stdout, stderr } = spawnSync(conformance, [socket(), base], { encoding: 'utf8' });
-      assert.equal(status, 0, stdout + stderr);
-    });
+  for (const name of ['embedded', 'xenstored', 'oxenstored'] as const) {
+    const places = [
+      ['dom0', '/conformance'],
+      ['guest', 'data/conformance'],
+    ] as const;
+    for (const [as, base] of places) {
+      test(`the conformance suite passes on ${name}, as ${as}`, () => {
+        const { status, stdout, stderr } = spawnSync(conformance, [stores[name][as], base], { encoding: 'utf8' });
+        assert.equal(status, 0, stdout + stderr);
+      });
+    }
   }
-
-  test('the conformance suite passes on oxenstored', async () => {
-    await using store = await startXenstored('ocaml', mkdtempSync(join(folder, 'o-')));
-    const { status, stdout, stderr } = spawnSync(conformance, [store.socket, '/conformance'], { encoding: 'utf8' });
-    assert.equal(status, 0, stdout + stderr);
-  });
 
   test("Xen's own test-xenstore passes on the embedded store", () => {
-    const env = { ...process.env, XENSTORED_PATH: embedded.place.dom0 };
+    const env = { ...process.env, XENSTORED_PATH: stores.embedded.dom0 };
     const { status, stdout, stderr } = spawnSync(join(xenPrograms(), 'test-xenstore'), ['-i', '50'], {
       env,
       encoding: 'utf8',

@@ -16,7 +16,7 @@ export interface RealStore extends AsyncDisposable {
   /** Whoever connects here acts as dom0. */
   readonly socket: string;
   readonly pid: number;
-  /** Introduces guest `domid` and gives the socket whose clients are all that guest. C only. */
+  /** Introduces guest `domid` and gives the socket whose clients are all that guest. */
   addDomain(domid: number): Promise<string>;
   /** Ends it with SIGKILL, as a crash would. */
   kill(): Promise<void>;

@@ -5,6 +5,10 @@
 //! - [`identity`] has the work below a user's directory done with that user's rights.
 //! - [`marks`] gives a file its owner, mode, label and other attributes.
 //! - [`private`] writes files of the agent's own, in directories that are root's alone.
+//!
+//! All of it is Linux's; elsewhere the crate is empty.
+
+#![cfg(target_os = "linux")]
 
 mod error;
 mod identity;

@@ -12,6 +12,10 @@
 //! }
 //! # Ok::<(), netlink::NetlinkError>(())
 //! ```
+//!
+//! rtnetlink is Linux's; elsewhere the crate is empty.
+
+#![cfg(target_os = "linux")]
 
 mod change;
 mod error;

@@ -1,5 +1,7 @@
 //! Against the kernel, in network namespaces of their own, held against what `ip` prints. As root.
 
+#![cfg(target_os = "linux")]
+
 use std::io;
 use std::net::IpAddr;
 use std::process::Command;

@@ -114,12 +114,12 @@ struct Connection {
 
 impl Connection {
     fn push(&mut self, bytes: Vec<u8>, is_event: bool) {
-        // The first may be half sent; an equal event behind it says all there is to say.
+        // An equal event that is still to be sent, and is not half sent, says all there is to say.
         if is_event
             && self
                 .queue
                 .iter()
-                .skip(1)
+                .skip(usize::from(self.sent > 0))
                 .any(|(queued, _)| *queued == bytes)
         {
             return;

@@ -2,23 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use xenstore::check_path;
 use xenstore::wire::{self, Op, Packet};
-use xenstore::{check_path, check_watch_path};
 
-use crate::tree::{Access, Change, Effect, Permission, Refusal, Tree, parent};
+use crate::tree::{Access, Change, Effect, Node, Permission, Refusal, Tree, parent};
 
 /// Longest payload of a message, in bytes.
 pub const PAYLOAD: usize = 4096;
+/// Longest path, in bytes, below a domain's home or, elsewhere, below the root.
+const PATH: usize = 2048;
+const DOMAINS: &str = "/local/domain/";
+/// A guest that has more gets no further one, so it may have one more: both real stores count so.
 const WATCHES: usize = 128;
 const TRANSACTIONS: usize = 10;
 const OK: &[u8] = b"OK\0";
 
-const CONTROL: Op = Op(0);
-const INTRODUCE: Op = Op(8);
-const RELEASE: Op = Op(9);
 const IS_DOMAIN_INTRODUCED: Op = Op(17);
-const RESUME: Op = Op(18);
-const SET_TARGET: Op = Op(19);
+/// What dom0 alone may ask: also CONTROL, INTRODUCE, RELEASE, RESUME and SET_TARGET.
+const PRIVILEGED: [Op; 6] = [Op(0), Op(8), Op(9), IS_DOMAIN_INTRODUCED, Op(18), Op(19)];
+/// Types that no request has; the last was RESTRICT once.
+const NO_REQUESTS: [Op; 3] = [Op::WATCH_EVENT, Op::ERROR, Op(20)];
 
 /// One message for one client, in the order of sending.
 pub struct Outgoing {
@@ -37,12 +40,11 @@ struct Watch {
 }
 
 struct Transaction {
+    /// The store with the transaction's changes. What was not touched may be out of date.
     tree: Tree,
-    /// The newest change that the transaction started from.
-    base: u64,
     changes: Vec<Change>,
-    /// What was looked at, and the generation that it had (none: it was missing).
-    seen: BTreeMap<String, Option<u64>>,
+    /// What was looked at or changed, and the generation that it had then (none: it was missing).
+    touched: BTreeMap<String, Option<u64>>,
 }
 
 struct Client {
@@ -178,19 +180,29 @@ impl Store {
         out: &mut Vec<Outgoing>,
     ) -> Result<Reply, Refusal> {
         let domid = self.client(client)?.domid;
+        if domid != 0 && PRIVILEGED.contains(&op) {
+            return Err("EACCES");
+        }
+        if op > Op::DIRECTORY_PART || NO_REQUESTS.contains(&op) {
+            return Err("ENOSYS");
+        }
+        // Only watches stand outside of transactions.
+        if transaction != 0 && op != Op::WATCH && op != Op::UNWATCH {
+            self.transaction(client, transaction)?;
+        }
         let done = |()| Reply::Body(OK.to_vec());
         match op {
-            Op::READ => self.look(client, transaction, body, Access::Read, |node| {
+            Op::READ => self.look(client, transaction, one(body)?, |node| {
                 Ok(node.value.clone())
             }),
-            Op::GET_PERMS => self.look(client, transaction, body, Access::Read, |node| {
+            Op::GET_PERMS => self.look(client, transaction, one(body)?, |node| {
                 let texts = node
                     .permissions
                     .iter()
                     .map(|entry| format!("{}{}\0", char::from(entry.letter), entry.domid));
                 Ok(texts.collect::<String>().into_bytes())
             }),
-            Op::DIRECTORY => self.look(client, transaction, body, Access::Read, |node| {
+            Op::DIRECTORY => self.look(client, transaction, one(body)?, |node| {
                 let names = names(node.children.iter());
                 if names.len() > PAYLOAD {
                     Err("E2BIG")
@@ -200,8 +212,8 @@ impl Store {
             }),
             Op::DIRECTORY_PART => {
                 let (path, offset) = two(body)?;
-                let offset: usize = decimal(offset)?;
-                self.look(client, transaction, path, Access::Read, |node| {
+                let offset = usize::try_from(number(offset)).unwrap_or(usize::MAX);
+                self.look(client, transaction, path, |node| {
                     Ok(part(node.generation, &node.children, offset))
                 })
             }
@@ -224,15 +236,15 @@ impl Store {
                     .map(done)
             }
             Op::SET_PERMS => {
-                let mut fields = body
-                    .strip_suffix(b"\0")
-                    .ok_or("EINVAL")?
-                    .split(|&byte| byte == 0);
+                // What does not end in NUL does not count.
+                let end = body.iter().rposition(|&byte| byte == 0).ok_or("EINVAL")?;
+                let mut fields = body[..end].split(|&byte| byte == 0);
                 let path = absolute(domid, fields.next().unwrap_or_default())?;
-                let permissions: Option<Vec<Permission>> = fields.map(Permission::parse).collect();
-                let permissions = permissions
-                    .filter(|list| !list.is_empty())
-                    .ok_or("EINVAL")?;
+                let permissions: Vec<Permission> =
+                    fields.map(Permission::parse).collect::<Result<_, _>>()?;
+                if permissions.is_empty() {
+                    return Err("EINVAL");
+                }
                 self.change(
                     client,
                     transaction,
@@ -243,10 +255,10 @@ impl Store {
             }
             Op::WATCH => self.watch(client, body),
             Op::UNWATCH => self.unwatch(client, body).map(done),
-            Op::TRANSACTION_START => self.start(client, transaction, body),
+            Op::TRANSACTION_START => self.start(client, transaction),
             Op::TRANSACTION_END => self.end(client, transaction, body, out).map(done),
             Op::GET_DOMAIN_PATH => {
-                let domid: u32 = decimal(one(body)?)?;
+                let domid = number(one(body)?);
                 Ok(Reply::Body(format!("/local/domain/{domid}\0").into_bytes()))
             }
             Op::RESET_WATCHES => {
@@ -255,19 +267,15 @@ impl Store {
                 client.transactions.clear();
                 Ok(done(()))
             }
-            IS_DOMAIN_INTRODUCED if domid == 0 => {
-                let known = self.domains.contains(&decimal(one(body)?)?);
+            IS_DOMAIN_INTRODUCED => {
+                let known = self.domains.contains(&number(one(body)?));
                 Ok(Reply::Body(if known {
                     b"T\0".to_vec()
                 } else {
                     b"F\0".to_vec()
                 }))
             }
-            CONTROL | INTRODUCE | RELEASE | RESUME | SET_TARGET | IS_DOMAIN_INTRODUCED
-                if domid != 0 =>
-            {
-                Err("EACCES")
-            }
+            // What only a toolstack asks.
             _ => Err("ENOSYS"),
         }
     }
@@ -286,23 +294,24 @@ impl Store {
         own.map(count).sum()
     }
 
-    /// Hands the node at the path in `body` to `answer`.
+    /// Hands the node at `path` to `answer`, if the client may read it.
     fn look(
         &mut self,
         client: u64,
         transaction: u32,
-        body: &[u8],
-        wanted: Access,
-        answer: impl FnOnce(&crate::tree::Node) -> Result<Vec<u8>, Refusal>,
+        path: &[u8],
+        answer: impl FnOnce(&Node) -> Result<Vec<u8>, Refusal>,
     ) -> Result<Reply, Refusal> {
         let domid = self.client(client)?.domid;
-        let path = absolute(domid, body.strip_suffix(b"\0").unwrap_or(body))?;
-        if transaction == 0 {
-            return answer(self.tree.open(domid, &path, wanted)?).map(Reply::Body);
-        }
-        let transaction = self.transaction(client, transaction)?;
-        transaction.see(&path);
-        answer(transaction.tree.open(domid, &path, wanted)?).map(Reply::Body)
+        let path = absolute(domid, path)?;
+        let tree = if transaction == 0 {
+            &self.tree
+        } else {
+            let (store, transaction) = self.transaction(client, transaction)?;
+            transaction.touch_way(store, &path);
+            &transaction.tree
+        };
+        answer(tree.open(domid, &path, Access::Read)?).map(Reply::Body)
     }
 
     fn change(
@@ -319,39 +328,36 @@ impl Store {
             }
             return Ok(());
         }
-        let transaction = self.transaction(client, transaction)?;
-        // Whoever writes a node has looked at it; making or removing one reads the list that its name stands in.
-        transaction.see(change.path());
-        if transaction.tree.get(change.path()).is_none() || matches!(change, Change::Remove { .. })
-        {
-            transaction.see(parent(change.path()));
+        let (store, transaction) = self.transaction(client, transaction)?;
+        // Whoever changes a node has looked at it.
+        transaction.touch_way(store, change.path());
+        if matches!(change, Change::Remove { .. }) {
+            transaction.touch_tree(store, change.path());
         }
         transaction.tree.apply(domid, &change)?;
         transaction.changes.push(change);
         Ok(())
     }
 
-    fn transaction(&mut self, client: u64, id: u32) -> Result<&mut Transaction, Refusal> {
-        self.client_mut(client)?
-            .transactions
-            .get_mut(&id)
-            .ok_or("ENOENT")
+    /// The transaction, and the store that it is open on.
+    fn transaction(&mut self, client: u64, id: u32) -> Result<(&Tree, &mut Transaction), Refusal> {
+        let client = self.clients.get_mut(&client).ok_or("EIO")?;
+        let transaction = client.transactions.get_mut(&id).ok_or("ENOENT")?;
+        Ok((&self.tree, transaction))
     }
 
-    fn start(&mut self, client: u64, transaction: u32, body: &[u8]) -> Result<Reply, Refusal> {
-        one(body)?;
+    fn start(&mut self, client: u64, transaction: u32) -> Result<Reply, Refusal> {
         if transaction != 0 {
             return Err("EBUSY");
         }
         let fresh = Transaction {
             tree: self.tree.clone(),
-            base: self.tree.generation(),
             changes: Vec::new(),
-            seen: BTreeMap::new(),
+            touched: BTreeMap::new(),
         };
         let id = self.next_transaction;
         let domid = self.client(client)?.domid;
-        if domid != 0 && self.held(domid, |client| client.transactions.len()) >= TRANSACTIONS {
+        if domid != 0 && self.held(domid, |client| client.transactions.len()) > TRANSACTIONS {
             return Err("ENOSPC");
         }
         let client = self.client_mut(client)?;
@@ -383,13 +389,19 @@ impl Store {
         let unchanged = |(path, generation): (&String, &Option<u64>)| {
             self.tree.get(path).map(|node| node.generation) == *generation
         };
-        if !ended.seen.iter().all(unchanged) {
+        if !ended.touched.iter().all(unchanged) {
             return Err("EAGAIN");
         }
         let domid = self.client(client)?.domid;
+        let mut effects = Vec::new();
         for change in &ended.changes {
-            if let Ok(Some(effect)) = self.tree.apply(domid, change) {
-                self.tell(&effect, out);
+            effects.extend(self.tree.apply(domid, change).ok().flatten());
+        }
+        for effect in &effects {
+            // What came and went within the transaction never was there.
+            let was_there = ended.touched.get(&effect.path) != Some(&None);
+            if was_there || self.tree.get(&effect.path).is_some() {
+                self.tell(effect, out);
             }
         }
         Ok(())
@@ -400,7 +412,7 @@ impl Store {
         let domid = self.client(client)?.domid;
         let path = watched(domid, given)?;
         let given = String::from_utf8_lossy(given).into_owned();
-        let full = domid != 0 && self.held(domid, |client| client.watches.len()) >= WATCHES;
+        let full = domid != 0 && self.held(domid, |client| client.watches.len()) > WATCHES;
         let client = self.client_mut(client)?;
         if client
             .watches
@@ -426,7 +438,8 @@ impl Store {
     fn unwatch(&mut self, client: u64, body: &[u8]) -> Result<(), Refusal> {
         let (given, token) = two(body)?;
         let client = self.client_mut(client)?;
-        let path = watched(client.domid, given)?;
+        // A path that is not legal is watched by nobody.
+        let path = watched(client.domid, given).map_err(|_| "ENOENT")?;
         let at = client
             .watches
             .iter()
@@ -437,37 +450,75 @@ impl Store {
 
     /// Tells every watcher that may know.
     fn tell(&self, effect: &Effect, out: &mut Vec<Outgoing>) {
+        // A watch below what was removed hears of its own node.
+        for (path, _) in &effect.removed {
+            if *path != effect.path {
+                self.tell_of(effect, path, |watch| watch.path == *path, out);
+            }
+        }
+        let path = &effect.path;
+        self.tell_of(effect, path, |watch| covers(&watch.path, path), out);
+    }
+
+    fn tell_of(
+        &self,
+        effect: &Effect,
+        path: &str,
+        concerns: impl Fn(&Watch) -> bool,
+        out: &mut Vec<Outgoing>,
+    ) {
         for (&id, client) in &self.clients {
-            for watch in &client.watches {
-                if covers(&watch.path, &effect.path) {
-                    if self.may_know(client.domid, &effect.path) {
-                        out.push(event(id, &watch.told(&effect.path), &watch.token));
-                    }
-                } else if effect.removed.contains(&watch.path)
-                    && self.may_know(client.domid, &effect.path)
-                {
-                    // A watch below what was removed hears of its own node.
-                    out.push(event(id, &watch.given, &watch.token));
+            for watch in client.watches.iter().filter(|watch| concerns(watch)) {
+                if self.may_know(client.domid, effect, path) {
+                    out.push(event(id, &watch.told(path), &watch.token));
                 }
             }
         }
     }
 
-    fn may_know(&self, domid: u32, path: &str) -> bool {
+    /// Whether a client may read the node, or the one above it; of what was removed, as it was.
+    fn may_know(&self, domid: u32, effect: &Effect, path: &str) -> bool {
         if path.starts_with('@') {
             return domid == 0;
         }
-        self.tree.nearest(path).allows(domid, Access::Read)
-            || self.tree.nearest(parent(path)).allows(domid, Access::Read)
+        [path, parent(path)].into_iter().any(|path| {
+            let removed = effect.removed.iter().find(|(removed, _)| removed == path);
+            let node = removed.map(|(_, node)| node);
+            node.or_else(|| self.tree.get(path))
+                .is_some_and(|node| node.allows(domid, Access::Read))
+        })
     }
 }
 
 impl Transaction {
-    fn see(&mut self, path: &str) {
-        let generation = self.tree.get(path).map(|node| node.generation);
-        // What the transaction made or changed itself is nobody else's to change.
-        if generation <= Some(self.base) {
-            self.seen.entry(path.to_owned()).or_insert(generation);
+    /// Takes the node at `path` over from the store as it is now, when the transaction comes upon it for the first time.
+    /// What others do to it from then on is not seen, and is a conflict.
+    fn touch(&mut self, store: &Tree, path: &str) {
+        if self.touched.contains_key(path) {
+            return;
+        }
+        let node = store.get(path).cloned();
+        self.touched
+            .insert(path.to_owned(), node.as_ref().map(|node| node.generation));
+        self.tree.put(path, node);
+    }
+
+    /// Touches the node at `path` and, where it is missing, those above it up to one that is there: it says what the
+    /// client may know, and would get the node.
+    fn touch_way(&mut self, store: &Tree, path: &str) {
+        self.touch(store, path);
+        let mut path = path;
+        while self.tree.get(path).is_none() {
+            path = parent(path);
+            self.touch(store, path);
+        }
+    }
+
+    /// Touches all that goes when `path` is removed, and the node above, in whose list it stands.
+    fn touch_tree(&mut self, store: &Tree, path: &str) {
+        self.touch(store, parent(path));
+        for path in [self.tree.tree_at(path), store.tree_at(path)].concat() {
+            self.touch(store, &path);
         }
     }
 }
@@ -507,20 +558,43 @@ fn event(client: u64, path: &str, token: &[u8]) -> Outgoing {
 
 fn absolute(domid: u32, path: &[u8]) -> Result<String, Refusal> {
     let path = std::str::from_utf8(path).map_err(|_| "EINVAL")?;
-    check_path(path).map_err(|_| "EINVAL")?;
-    Ok(if path.starts_with('/') {
+    if path.starts_with('@') || check_path(path).is_err() {
+        return Err("EINVAL");
+    }
+    let path = if path.starts_with('/') {
         path.to_owned()
     } else {
-        format!("/local/domain/{domid}/{path}")
-    })
+        format!("{DOMAINS}{domid}/{path}")
+    };
+    if path.len() - home_length(&path) > PATH {
+        return Err("EINVAL");
+    }
+    Ok(path)
+}
+
+/// Bytes of `/local/domain/N/` at the beginning of an absolute path: they do not count.
+fn home_length(path: &str) -> usize {
+    let inside = path
+        .strip_prefix(DOMAINS)
+        .and_then(|rest| rest.split_once('/'));
+    match inside {
+        Some((domid, rest))
+            if (1..=5).contains(&domid.len())
+                && domid.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            path.len() - rest.len()
+        }
+        _ => 0,
+    }
 }
 
 fn watched(domid: u32, path: &[u8]) -> Result<String, Refusal> {
+    // Whatever begins so is taken for a special node.
     if path.starts_with(b"@") {
         let path = std::str::from_utf8(path).map_err(|_| "EINVAL")?;
-        return check_watch_path(path)
-            .map(|()| path.to_owned())
-            .map_err(|_| "EINVAL");
+        return (path.len() <= PATH)
+            .then(|| path.to_owned())
+            .ok_or("EINVAL");
     }
     absolute(domid, path)
 }
@@ -546,11 +620,22 @@ fn two(body: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     }
 }
 
-fn decimal<Number: std::str::FromStr>(text: &[u8]) -> Result<Number, Refusal> {
-    std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or("EINVAL")
+/// The number at the beginning, as C's `atoi` has it, by which both real stores read the number of a domain: what is none
+/// is 0, and what is too large wraps.
+fn number(text: &[u8]) -> u32 {
+    let text = text.trim_ascii_start();
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let digits = digits.iter().take_while(|byte| byte.is_ascii_digit());
+    let size = digits.fold(0_i64, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(i64::from(digit - b'0'))
+    });
+    let value = if negative { -size } else { size };
+    value as u32
 }
 
 fn names<'a>(children: impl Iterator<Item = &'a String>) -> Vec<u8> {
@@ -561,12 +646,7 @@ fn names<'a>(children: impl Iterator<Item = &'a String>) -> Vec<u8> {
 fn part(generation: u64, children: &[String], offset: usize) -> Vec<u8> {
     let mut body = format!("{generation}\0").into_bytes();
     let list = names(children.iter());
-    let Some(rest) = list
-        .get(offset..)
-        .filter(|rest| !rest.is_empty() || list.is_empty())
-    else {
-        return body;
-    };
+    let rest = list.get(offset..).unwrap_or_default();
     let room = PAYLOAD - body.len();
     if rest.len() < room {
         body.extend_from_slice(rest);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-/// Largest size of a guest's node: value, names of children and permissions, in bytes.
+/// A guest's node is smaller: value, names of children and permissions, in bytes.
 const NODE_SIZE: usize = 2048;
 /// What a node takes beside those: C xenstored stores three counts and a generation.
 const NODE_OVERHEAD: usize = 24;
 /// Nodes that one guest may own.
 const NODES: usize = 1000;
+/// From here on numbers name no domain (`DOMID_FIRST_RESERVED`).
+const FIRST_RESERVED_DOMAIN: u32 = 0x7ff0;
 /// Permissions that a guest may give one node.
 const PERMISSIONS: usize = 5;
 
@@ -20,10 +22,21 @@ pub struct Permission {
 }
 
 impl Permission {
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (&letter, digits) = bytes.split_first()?;
-        let domid = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        b"nrwb".contains(&letter).then_some(Self { letter, domid })
+    /// # Errors
+    /// `EINVAL` for what is no permission, `ENOENT` for a number that no domain can have.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
+        let (&letter, digits) = bytes.split_first().ok_or("EINVAL")?;
+        let domid = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or("EINVAL")?;
+        if !b"nrwb".contains(&letter) {
+            Err("EINVAL")
+        } else if domid >= FIRST_RESERVED_DOMAIN {
+            Err("ENOENT")
+        } else {
+            Ok(Self { letter, domid })
+        }
     }
 
     fn grants(self, wanted: Access) -> bool {
@@ -106,8 +119,8 @@ impl Change {
 #[derive(Clone, Debug)]
 pub struct Effect {
     pub path: String,
-    /// Nodes that went with it, itself included; empty when it was not removed.
-    pub removed: Vec<String>,
+    /// Nodes that went, as they were, each after those below it; empty when it was not removed.
+    pub removed: Vec<(String, Node)>,
 }
 
 /// All nodes by absolute path. Every parent of a node is there.
@@ -145,13 +158,28 @@ impl Tree {
         tree
     }
 
-    /// Number of the newest change.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
     pub fn get(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
+    }
+
+    /// Makes the node at `path` what it is in another tree. Nodes above and below stay as they are.
+    pub fn put(&mut self, path: &str, node: Option<Node>) {
+        match node {
+            Some(node) => self.nodes.insert(path.to_owned(), node),
+            None => self.nodes.remove(path),
+        };
+    }
+
+    /// Paths of the node at `path` and of all below it.
+    pub fn tree_at(&self, path: &str) -> Vec<String> {
+        let below = format!("{path}/");
+        self.nodes
+            .range(path.to_owned()..)
+            .map(|(path, _)| path)
+            .take_while(|candidate| candidate.starts_with(path))
+            .filter(|candidate| *candidate == path || candidate.starts_with(&below))
+            .cloned()
+            .collect()
     }
 
     /// The node, if `domid` may do `wanted` to it.
@@ -159,12 +187,9 @@ impl Tree {
         match self.nodes.get(path) {
             Some(node) if node.allows(domid, wanted) => Ok(node),
             Some(_) => Err("EACCES"),
-            // A guest learns that a node is missing only below what it may see.
-            None => {
-                let above = self.nearest(path);
-                let sees = above.allows(domid, Access::Read) || above.allows(domid, Access::Write);
-                Err(if sees { "ENOENT" } else { "EACCES" })
-            }
+            // A guest learns that a node is missing only where it could have got it.
+            None if self.nearest(path).allows(domid, wanted) => Err("ENOENT"),
+            None => Err("EACCES"),
         }
     }
 
@@ -296,7 +321,7 @@ impl Tree {
     }
 
     /// `None` when the node is missing but its parent is there: that counts as done.
-    fn remove(&mut self, domid: u32, path: &str) -> Result<Option<Vec<String>>, Refusal> {
+    fn remove(&mut self, domid: u32, path: &str) -> Result<Option<Vec<(String, Node)>>, Refusal> {
         if path == "/" {
             return Err("EINVAL");
         }
@@ -305,24 +330,30 @@ impl Tree {
             Err("ENOENT") if self.nodes.contains_key(parent(path)) => return Ok(None),
             Err(refusal) => return Err(refusal),
         }
-        let below = format!("{path}/");
-        let removed: Vec<String> = self
-            .nodes
-            .range(path.to_owned()..)
-            .map(|(path, _)| path)
-            .take_while(|candidate| candidate.starts_with(path))
-            .filter(|candidate| *candidate == path || candidate.starts_with(&below))
-            .cloned()
-            .collect();
-        for path in &removed {
-            self.nodes.remove(path);
+        let above = self.nodes.get(parent(path)).ok_or("EINVAL")?;
+        if !above.children.iter().any(|child| child == name(path)) {
+            // Only in a transaction, which looked at the node above before somebody else made this one.
+            return Err("EIO");
         }
+        let mut removed = Vec::new();
+        self.take(path.to_owned(), &mut removed);
         let generation = self.generation;
         if let Some(above) = self.nodes.get_mut(parent(path)) {
             above.children.retain(|child| child != name(path));
             above.generation = generation;
         }
         Ok(Some(removed))
+    }
+
+    /// Moves the node at `path` and all below it to `removed`.
+    fn take(&mut self, path: String, removed: &mut Vec<(String, Node)>) {
+        let Some(node) = self.nodes.remove(&path) else {
+            return;
+        };
+        for child in &node.children {
+            self.take(format!("{path}/{child}"), removed);
+        }
+        removed.push((path, node));
     }
 
     /// Refuses what would make a guest's node too large.
@@ -342,7 +373,7 @@ impl Tree {
             generation: 0,
         });
         change(&mut node);
-        if node.size() > NODE_SIZE {
+        if node.size() >= NODE_SIZE {
             Err("ENOSPC")
         } else {
             Ok(())

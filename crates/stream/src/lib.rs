@@ -4,6 +4,10 @@
 //!
 //! A port without a host at the other end is not waited for as other descriptors are: the kernel says all the time that
 //! it is readable and hung up. What it does tell is each change, so changes are what the thread waits for.
+//!
+//! That is how Linux does it; elsewhere the crate is empty.
+
+#![cfg(target_os = "linux")]
 
 mod bridge;
 mod device;

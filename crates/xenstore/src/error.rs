@@ -85,6 +85,7 @@ impl XenStoreError {
         }
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Self::Io {
             doing: doing.into(),
@@ -92,6 +93,7 @@ impl XenStoreError {
         }
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn closed(reason: impl Into<String>) -> Self {
         Self::Closed {
             reason: reason.into(),

@@ -1,8 +1,10 @@
+//! Watches of a [`crate::Client`], which serves tests, examples and the benchmark; the addon's are in its own hands.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use crate::client::{Channel, lock};
+use crate::channel::{Channel, lock};
 use crate::error::{Result, XenStoreError};
 use crate::operation::Operation;
 

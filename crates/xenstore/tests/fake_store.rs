@@ -1,5 +1,7 @@
 //! The client against a store that misbehaves in every way that a real one was seen to.
 
+#![cfg(target_os = "linux")]
+
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

@@ -99,7 +99,27 @@ int xc_domain_getinfolist(xc_interface *handle, uint32_t first, unsigned int max
 	return found;
 }
 
-/* libxengnttab: a granted page is a file that both sides map */
+/* The ring page of a domain is a file that both sides map. */
+static void *map_ring(uint32_t domid)
+{
+	char path[256];
+	int fd = open(in_directory(path, sizeof path, "dom%u.ring", domid), O_RDWR | O_CLOEXEC);
+	void *page;
+
+	if (fd < 0)
+		return NULL;
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return page == MAP_FAILED ? NULL : page;
+}
+
+/* oxenstored maps a ring by its frame. */
+void *xc_map_foreign_range(xc_interface *handle, uint32_t domid, int size, int protection, unsigned long frame)
+{
+	return map_ring(domid);
+}
+
+/* libxengnttab: C xenstored maps it by its grant */
 
 xengnttab_handle *xengnttab_open(xentoollog_logger *logger, unsigned flags)
 {
@@ -118,15 +138,7 @@ int xengnttab_set_max_grants(xengnttab_handle *handle, uint32_t count)
 
 void *xengnttab_map_grant_ref(xengnttab_handle *handle, uint32_t domid, uint32_t reference, int protection)
 {
-	char path[256];
-	int fd = open(in_directory(path, sizeof path, "dom%u.ring", domid), O_RDWR | O_CLOEXEC);
-	void *page;
-
-	if (fd < 0)
-		return NULL;
-	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return page == MAP_FAILED ? NULL : page;
+	return map_ring(domid);
 }
 
 int xengnttab_unmap(xengnttab_handle *handle, void *start, uint32_t count)
