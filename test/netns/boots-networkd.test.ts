@@ -32,6 +32,18 @@ const KINDS: readonly Kind[] = [
     isShort: true,
   },
   {
+    what: 'a device that forwards and serves DHCP, and a macvlan beside that, is configured with it',
+    files: {
+      ...MACVLAN,
+      [`${ETC}10-eth0.network`]:
+        file('Name=eth0', `MACVLAN=mv0\nIPForward=ipv4\nDHCPServer=yes\nAddress=${RIVAL}`) +
+        '[DHCPServer]\nPoolSize=5\nPoolOffset=20\nDNS=192.0.2.53\n\n' +
+        '[DHCPServerStaticLease]\nMACAddress=52:54:00:aa:00:77\nAddress=203.0.113.77\n',
+    },
+    before: { ...BEFORE, ...MV0 },
+    others: MV0,
+  },
+  {
     what: 'a macvlan that a drop-in of the distribution names is there as before',
     files: {
       ...MACVLAN,

@@ -62,6 +62,18 @@ suite('a link to /dev/null', () => {
     assert.doesNotMatch(JSON.stringify(plan.files), /networkmanager/i);
   });
 
+  test('masks a service that would configure the device besides, and the generator of netplan', async () => {
+    const { '/lib/netplan/00-network-manager-all.yaml': manager, ...files } = netplan;
+    assert.notEqual(manager, '');
+    const link = '/etc/systemd/system/multi-user.target.wants/dhcpcd@eth0.service';
+    const beside = { ...files, [link]: '[Service]\n', '/usr/lib/systemd/system/dhcpcd@.service': '[Service]\n' };
+    const taken = await factsWith(beside);
+    assert.throws(() => planOf(taken), /got dhcpcd@eth0\.service too/);
+    assert.equal(planOf(await factsWith(beside, ['/etc/systemd/system/dhcpcd@.service'])).renderer, 'netplan');
+    const masked = await factsWith(files, ['/etc/systemd/system-generators/netplan']);
+    assert.throws(() => planOf(masked), /wanted netplan to start at boot/);
+  });
+
   test('in place of the file to be written is refused as a mask, by its name', async () => {
     const { '/lib/netplan/00-network-manager-all.yaml': manager, ...files } = netplan;
     assert.notEqual(manager, '');
