@@ -11,7 +11,6 @@ use std::ptr::null;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-use napi::bindgen_prelude::{Either, ToNapiValue};
 use napi::{Env, Task, sys};
 use xenstore::session::{Event, until_nul};
 use xenstore::values::{Value, Values};
@@ -21,8 +20,6 @@ use xenstore::{
 
 use crate::js::{Js, Promise};
 use crate::poll::{Line, LoopPoller, Poller, Ready, ThreadPoller};
-use crate::store::{OpenOptions, PollMode};
-use crate::watch::Watch;
 
 /// What a reply is turned into.
 pub enum Wanted {
@@ -31,8 +28,11 @@ pub enum Wanted {
     Names,
     Text,
     List(Listing),
-    Watch(u32),
+    Watch(u32, MakeWatch),
 }
+
+/// Makes JavaScript's watch of a connection, a number and a path.
+pub type MakeWatch = fn(&Js, &Rc<Core>, u32, &str) -> sys::napi_value;
 
 /// What waits for a reply.
 enum Waiting {
@@ -106,13 +106,11 @@ pub struct Core {
 impl Core {
     pub fn open(
         env: Env,
-        options: &OpenOptions,
+        endpoint: Option<&str>,
+        thread: bool,
         on_close: sys::napi_value,
     ) -> Result<Rc<Self>, XenStoreError> {
-        let endpoint = match &options.endpoint {
-            Either::A(path) => Endpoint::named(path)?,
-            Either::B(_) => Endpoint::detect()?,
-        };
+        let endpoint = endpoint.map_or_else(Endpoint::detect, Endpoint::named)?;
         let requests = Connection::open(&endpoint)?;
         let watches = Connection::open(&endpoint)?;
         let js = Js(env.raw());
@@ -135,15 +133,13 @@ impl Core {
             ended: Cell::new(false),
             hook: Cell::new(null()),
         });
-        let poller = core
-            .start_poller(options.poll == PollMode::Thread)
-            .map_err(|source| {
-                js.forget(core.state.borrow().on_close);
-                XenStoreError::Io {
-                    doing: "starting to wait for the store".to_owned(),
-                    source,
-                }
-            })?;
+        let poller = core.start_poller(thread).map_err(|source| {
+            js.forget(core.state.borrow().on_close);
+            XenStoreError::Io {
+                doing: "starting to wait for the store".to_owned(),
+                source,
+            }
+        })?;
         {
             let state = &mut *core.state.borrow_mut();
             state.poller = Some(poller);
@@ -222,6 +218,7 @@ impl Core {
         path: &str,
         on_event: sys::napi_value,
         values: bool,
+        make: MakeWatch,
     ) -> Promise {
         let (deferred, promise) = self.js.promise();
         // The function is known before the WATCH is written: on the device the first event may come before its reply.
@@ -238,7 +235,7 @@ impl Core {
         };
         let waiting = Waiting::Promise {
             deferred,
-            wanted: Wanted::Watch(number),
+            wanted: Wanted::Watch(number, make),
         };
         if let Err(error) = self.send_watch(&Operation::Watch(number), path, waiting) {
             self.forget_watch(number);
@@ -445,7 +442,7 @@ impl Core {
         match result {
             Ok(body) => js.resolve(deferred, self.value(path, &wanted, &body)),
             Err(name) => {
-                if let Wanted::Watch(number) = wanted {
+                if let Wanted::Watch(number, _) = wanted {
                     self.forget_watch(number);
                 }
                 js.reject(deferred, &XenStoreError::named(path, &name));
@@ -459,11 +456,7 @@ impl Core {
             Wanted::Value => js.buffer(body),
             Wanted::Names => js.strings(&split_names(body)),
             Wanted::Text => js.string(&String::from_utf8_lossy(until_nul(body))),
-            Wanted::Watch(number) => {
-                let watch = Watch::new(Rc::clone(self), number, path);
-                // SAFETY: the environment is live on this thread.
-                unsafe { Watch::to_napi_value(js.0, watch) }.unwrap_or_else(|_| js.undefined())
-            }
+            Wanted::Watch(number, make) => make(&js, self, number, path),
             Wanted::Nothing | Wanted::List(_) => js.undefined(),
         }
     }
@@ -609,7 +602,7 @@ impl Task for BlockingWrite {
                     .watches
                     .refuse(self.request, &self.path, error);
             if let Some(Waiting::Promise { deferred, wanted }) = waiting {
-                if let Wanted::Watch(number) = wanted {
+                if let Wanted::Watch(number, _) = wanted {
                     core.forget_watch(number);
                 }
                 core.js.reject(deferred, &error);

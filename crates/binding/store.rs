@@ -10,6 +10,7 @@ use xenstore::{Listing, Operation};
 use crate::connection::{Core, Wanted};
 use crate::error::CodedError;
 use crate::js::{Body, Promise, Text, coded};
+use crate::watch::Watch;
 
 /// How watch events and replies reach JavaScript.
 #[napi(string_enum = "lowercase")]
@@ -47,7 +48,13 @@ impl XenStore {
         options: OpenOptions,
         #[napi(ts_arg_type = "(reason: string) => void")] on_close: Function<'_, String, ()>,
     ) -> Result<Self, CodedError> {
-        let core = Core::open(env, &options, on_close.raw()).map_err(|error| coded(&error))?;
+        let endpoint = match &options.endpoint {
+            Either::A(path) => Some(path.as_str()),
+            Either::B(_) => None,
+        };
+        let thread = options.poll == PollMode::Thread;
+        let core =
+            Core::open(env, endpoint, thread, on_close.raw()).map_err(|error| coded(&error))?;
         Ok(Self { core })
     }
 
@@ -129,7 +136,8 @@ impl XenStore {
         path: String,
         #[napi(ts_arg_type = "(path: string) => void")] on_event: Function<'_, String, ()>,
     ) -> Promise {
-        self.core.set_watch(&path, on_event.raw(), false)
+        self.core
+            .set_watch(&path, on_event.raw(), false, Watch::make)
     }
 
     /// Calls `onEvent` for each change below `path`, with the node's path from there and, of a child of `path`, the value
@@ -143,7 +151,8 @@ impl XenStore {
         #[napi(ts_arg_type = "(below: string, value: string | Buffer | null | undefined) => void")]
         on_event: Function<'_, String, ()>,
     ) -> Promise {
-        self.core.set_watch(&path, on_event.raw(), true)
+        self.core
+            .set_watch(&path, on_event.raw(), true, Watch::make)
     }
 
     /// Closes it: what is under way fails with `XS_CLOSED`, watches end. Closing twice is quiet.

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use napi::bindgen_prelude::ToNapiValue;
+use napi::sys;
 use napi_derive::napi;
 
 use crate::connection::Core;
-use crate::js::Promise;
+use crate::js::{Js, Promise};
 
 /// A watch that is set until it is closed, or the connection is.
 #[napi]
@@ -18,13 +20,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(core: Rc<Core>, number: u32, path: &str) -> Self {
-        Self {
-            core,
+    pub(crate) fn make(js: &Js, core: &Rc<Core>, number: u32, path: &str) -> sys::napi_value {
+        let watch = Self {
+            core: Rc::clone(core),
             number,
             path: path.to_owned(),
             open: Cell::new(true),
-        }
+        };
+        // SAFETY: the environment is live on this thread.
+        unsafe { Self::to_napi_value(js.0, watch) }.unwrap_or_else(|_| js.undefined())
     }
 }
 
