@@ -1,4 +1,5 @@
 import type { Body } from './communication.js';
+import type { Signal } from './platform.js';
 
 /** Bytes both ways between the host and this guest. Disposing of it hangs up. */
 export interface ByteStream extends Disposable {
@@ -36,7 +37,7 @@ export interface LineUser {
 
 /** How long to wait for a store that is away; absent: for as long as it takes. */
 export interface Wait {
-  readonly signal?: AbortSignal;
+  readonly signal?: Signal;
   /** Milliseconds; then it rejects with AgentError GW_STORE_AWAY. */
   readonly patience?: number;
 }
@@ -50,12 +51,12 @@ export interface StoreLine {
   /** Runs `operation` on the connection, again on the next one whenever it is lost meanwhile. */
   run<T>(operation: (connection: StoreConnection) => Promise<T>, wait?: Wait): Promise<T>;
   /** Keeps the connection up for `user` until `signal` aborts. Resolves once the first one is in use. */
-  join(user: LineUser, signal: AbortSignal): Promise<void>;
+  join(user: LineUser, signal: Signal): Promise<void>;
   /**
    * Calls `callback` each time that the guest has become another domain, as after a migration: nothing that it had
    * written is there any more. Resolves once that is watched for.
    */
-  onNewDomain(callback: () => void, signal: AbortSignal): Promise<void>;
+  onNewDomain(callback: () => void, signal: Signal): Promise<void>;
 }
 
 export interface VsockOptions {

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Log } from './log.js';
 
 /** Milliseconds. */
 const PERIOD = 3_600_000;
@@ -21,7 +21,7 @@ interface Told {
 }
 
 export interface RepeatedOptions {
-  readonly log: Logger;
+  readonly log: Log;
   readonly level: 'info' | 'warn' | 'error';
   /** What comes again and again. */
   readonly message: string;

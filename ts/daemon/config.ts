@@ -26,7 +26,7 @@ export interface LoadedConfig {
   readonly sources: ReadonlyMap<string, string>;
 }
 
-/** A key given on the command line, such as `['xenstore', 'domain', 7, '--domain']`. */
+/** A key given on the command line, such as `['log', 'level', 'debug', '--log-level']`. */
 export type Override = {
   [Section in keyof Config]: {
     [Key in keyof Config[Section]]: readonly [section: Section, key: Key, value: Config[Section][Key], source: string];

@@ -180,7 +180,7 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
     files: { ...WITHOUT_IFUPDOWN, 'etc/rc.d/rc.inet1': '', 'etc/rc.d/rc.inet1.conf': 'if true; then\n' },
     published: VM_DATA,
     async provoke(guest) {
-      await guest.startLive(`ip link add eth0 address ${MAC} type veth peer name far`);
+      await guest.startLive(`chmod 755 /etc/rc.d/rc.inet1; ip link add eth0 address ${MAC} type veth peer name far`);
       return guest.request('resetnetwork');
     },
   },
