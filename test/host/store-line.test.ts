@@ -126,21 +126,47 @@ test('a user is prepared for on each connection, whoever joins while one is made
   assert.deepEqual(calls, ['prepare first', 'ready first']);
 });
 
-test('a connection that a user cannot be prepared for is given up for the next one', async () => {
+test('what the store refuses one user is asked again, and the others use the connection meanwhile', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('a', Buffer.from('there'));
+  using line = lineTo(store);
+  const stop = new AbortController();
+  let isRefused = true;
+  const prepare = (connection: StoreConnection): Promise<unknown> =>
+    isRefused ? Promise.reject(storeError('XS_REFUSED', 'the store refused a watch: EQUOTA')) : connection.list('b');
+  const user = () => ({
+    prepare: async (connection: StoreConnection) => {
+      await prepare(connection);
+    },
+  });
+  const first = line.join(user(), stop.signal);
+  assert.equal(String(await line.run((connection) => connection.read('a'))), 'there');
+  const second = line.join(user(), stop.signal);
+  await assert.rejects(Promise.race([first, second, sleep(100).then(() => Promise.reject(new Error('both wait')))]), {
+    message: 'both wait',
+  });
+  isRefused = false;
+  await Promise.all([first, second]);
+  assert.equal(store.connections, 1);
+});
+
+test('who gives up joining is prepared for no more', async () => {
   const store = new MemoryXenStore();
   using line = lineTo(store);
-  await line.run((connection) => connection.list('a'));
+  const stop = new AbortController();
   let tries = 0;
-  await line.join(
-    {
-      prepare: () => {
-        tries += 1;
-        return tries < 3 ? Promise.reject(storeError('XS_REFUSED')) : Promise.resolve();
-      },
-    },
-    new AbortController().signal,
+  const joining = line.join(
+    { prepare: () => Promise.reject(storeError('XS_REFUSED', `try ${(tries += 1)}`)) },
+    stop.signal,
   );
-  assert.deepEqual([tries, store.connections], [3, 1]);
+  await until(() => tries > 0, 'a first try');
+  stop.abort(new Error('no more'));
+  await assert.rejects(joining, /no more/);
+  const before = tries;
+  store.drop();
+  await line.run((connection) => connection.list('a'));
+  await sleep(200);
+  assert.equal(tries, before);
 });
 
 test('closing the line fails what still waits, and whoever comes later', async () => {

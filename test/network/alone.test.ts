@@ -220,6 +220,11 @@ suite('the next boot, where a guest has several stacks', () => {
     assert.equal(beside(conf('allowinterfaces wlan0\n')), 'networkd');
     assert.match(beside(conf('allowinterfaces eth0\n')), refused('dhcpcd\\.service'));
     assert.equal(beside({ ...dhcpcd, '/etc/systemd/system/dhcpcd.service': '' }), 'networkd');
+    // Debian's wrapper starts nothing beside what ours writes for ifupdown.
+    const ifupdown = { ...dhcpcd, '/etc/network/interfaces': 'auto eth0\niface eth0 inet dhcp\n' };
+    const ifup = ['/sbin/ifup', SYSTEMD, `${WANTS}networking.service`];
+    assert.match(outcome(ifupdown, ...ifup), /dhcpcd\.service too/);
+    assert.equal(outcome(ifupdown, ...ifup, '/usr/lib/dhcpcd5/dhcpcd'), 'ifupdown');
     const connman = {
       [`${WANTS}connman.service`]: '[Service]\n',
       '/lib/systemd/system/connman.service': '[Service]\n',

@@ -65,6 +65,14 @@ suite('a device that gets another name at the next boot', () => {
       { [RULES]: `# ${RULE}` },
       { [RULES]: RULE.replace('lan0', '%k') },
       { [RULES]: 'SUBSYSTEM=="net", KERNEL=="eth1", NAME="lan0"\n' },
+      { [RULES]: 'SUBSYSTEM=="net", KERNELS=="vif-1", KERNEL=="eth*", NAME="eth1"\n' },
+      { [RULES]: 'SUBSYSTEM=="net", DRIVERS=="ixgbevf", KERNEL=="eth*", NAME="vf0"\n' },
+      { [RULES]: 'SUBSYSTEM=="block", KERNEL=="*", NAME="disk"\n' },
+      {
+        [RULES]: ['eth0", NAME="eth1', 'eth1", NAME="eth0']
+          .map((one) => `SUBSYSTEM=="net", KERNEL=="${one}"\n`)
+          .join(''),
+      },
       { [RULES]: RULE.replace('aa', 'bb').replace('ATTR', 'KERNEL=="eth*", ATTR') },
       { [RULES]: RULE.replace('lan0', 'eth0'), [LINK]: named },
     ];

@@ -29,9 +29,9 @@ export interface StoreConnection extends Disposable {
 
 /** One of those that share a {@link StoreLine}. */
 export interface LineUser {
-  /** Called with each new connection, before anybody may use it: to set watches. It is given up where this rejects. */
+  /** Called with each new connection, before it is used, to set watches; again after a while where this rejects. */
   prepare(connection: StoreConnection): Promise<void>;
-  /** Called once the connection that was prepared is in use. */
+  /** Called once the connection that was prepared is in use. Must not throw. */
   ready?(): void;
 }
 

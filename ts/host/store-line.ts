@@ -34,7 +34,10 @@ export class SharedStoreLine implements StoreLine, Disposable {
   readonly #options: StoreLineOptions;
   readonly #users = new Set<LineUser>();
   readonly #closing = new AbortController();
+  /** Those whose first connection is still to be prepared. */
+  readonly #joining = new Map<LineUser, () => void>();
   readonly #away: Repeated;
+  readonly #refused: Repeated;
   readonly #waiting = new Set<Waiter>();
   #connection: StoreConnection | null = null;
   #connecting = false;
@@ -49,6 +52,12 @@ export class SharedStoreLine implements StoreLine, Disposable {
       message: 'XenStore cannot be reached',
       ending: 'XenStore connection re-established',
     });
+    this.#refused = new Repeated({
+      log: options.log,
+      level: 'error',
+      message: 'XenStore refuses a watch, or what is read with it; it is asked again',
+      ending: 'XenStore refuses nothing any more',
+    });
   }
 
   run<T>(operation: (connection: StoreConnection) => Promise<T>, wait?: Wait): Promise<T> {
@@ -59,19 +68,34 @@ export class SharedStoreLine implements StoreLine, Disposable {
     signal.throwIfAborted();
     const leave = (): void => {
       this.#users.delete(user);
+      this.#joining.delete(user);
     };
     signal.addEventListener('abort', leave, { once: true });
     this.#users.add(user);
-    const connection = this.#connection;
-    if (connection !== null && (await this.#prepared(user, connection))) {
-      user.ready?.();
-      return;
-    }
-    // The next connection is prepared for this user, too.
-    await this.#next({ signal }).catch((error: unknown) => {
+    const ready = new Promise<void>((resolve, reject) => {
+      const earlier = this.#joining.get(user);
+      this.#joining.set(user, () => {
+        earlier?.();
+        resolve();
+      });
+      signal.addEventListener(
+        'abort',
+        () => {
+          reject(signal.reason as Error);
+        },
+        { once: true },
+      );
+    });
+    try {
+      const connection = this.#connection;
+      if (connection === null) await Promise.race([this.#next({ signal }), ready]);
+      else void this.#introduce(user, connection);
+      await ready;
+    } catch (error) {
+      ready.catch(() => undefined);
       leave();
       throw error;
-    });
+    }
   }
 
   async onNewDomain(callback: () => void, signal: AbortSignal): Promise<void> {
@@ -97,7 +121,7 @@ export class SharedStoreLine implements StoreLine, Disposable {
   [Symbol.dispose](): void {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new Error('the line to XenStore is closed'));
-    this.#away[Symbol.dispose]();
+    for (const repeated of [this.#away, this.#refused]) repeated[Symbol.dispose]();
     this.#connection?.[Symbol.dispose]();
     this.#connection = null;
     this.#settle(({ reject }) => {
@@ -126,6 +150,10 @@ export class SharedStoreLine implements StoreLine, Disposable {
     return new Promise((resolve, reject) => {
       this.#closing.signal.throwIfAborted();
       signal?.throwIfAborted();
+      if (this.#connection !== null) {
+        resolve();
+        return;
+      }
       const settled = (): void => {
         this.#waiting.delete(waiter);
         clearTimeout(timer);
@@ -156,16 +184,6 @@ export class SharedStoreLine implements StoreLine, Disposable {
     });
   }
 
-  /** False where the connection is lost, for this user or for all. */
-  async #prepared(user: LineUser, connection: StoreConnection): Promise<boolean> {
-    try {
-      await user.prepare(connection);
-    } catch (error) {
-      this.#lose(connection, messageOf(error));
-    }
-    return this.#connection === connection;
-  }
-
   #settle(settle: (waiter: Waiter) => void): void {
     for (const waiter of [...this.#waiting]) settle(waiter);
   }
@@ -192,15 +210,16 @@ export class SharedStoreLine implements StoreLine, Disposable {
 
   async #open(): Promise<void> {
     const { signal } = this.#closing;
-    for (let delay: number = BACK_OFF_MS.first; ; delay = Math.min(delay * 2, BACK_OFF_MS.last)) {
+    for (let delay: number = BACK_OFF_MS.first; ; delay = nextDelay(delay)) {
       let connection: StoreConnection | null = null;
       try {
         const opened = this.#options.open((reason) => {
           this.#lose(opened, reason);
         });
         connection = opened;
+        const unprepared = new Set<LineUser>();
         // Also those that join meanwhile.
-        for (const user of this.#users) await user.prepare(opened);
+        for (const user of this.#users) if (!(await this.#prepare(user, opened))) unprepared.add(user);
         signal.throwIfAborted();
         this.#away.over();
         this.#wasThere = true;
@@ -208,16 +227,53 @@ export class SharedStoreLine implements StoreLine, Disposable {
         this.#settle(({ resolve }) => {
           resolve();
         });
-        for (const user of this.#users) user.ready?.();
+        for (const user of this.#users) {
+          if (unprepared.has(user)) void this.#introduce(user, opened, BACK_OFF_MS.first);
+          else this.#ready(user);
+        }
         return;
       } catch (error) {
         connection?.[Symbol.dispose]();
         if (signal.aborted || (!this.#wasThere && isAbsence(error))) throw error;
         this.#away.tell(messageOf(error));
       }
-      // Many guests lose one store at the same moment; the jitter keeps them from coming back as one.
-      await sleep(delay * (0.5 + Math.random()), undefined, { signal });
+      // Whoever comes next tries again.
+      if (!this.#isWanted()) return;
+      await pause(delay, signal);
     }
+  }
+
+  /** Prepares a connection that others use already, as often as it takes. */
+  async #introduce(user: LineUser, connection: StoreConnection, wait = 0): Promise<void> {
+    try {
+      for (let delay = wait; ; delay = nextDelay(delay)) {
+        if (delay > 0) await pause(delay, this.#closing.signal);
+        if (this.#connection !== connection || !this.#users.has(user)) return;
+        if (await this.#prepare(user, connection)) break;
+      }
+      if (this.#connection === connection && this.#users.has(user)) this.#ready(user);
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#lose(connection, messageOf(error));
+    }
+  }
+
+  /** False where the store refuses what the user wants of it, which is no matter of the others'. Rejects when it is lost. */
+  async #prepare(user: LineUser, connection: StoreConnection): Promise<boolean> {
+    try {
+      await user.prepare(connection);
+      return true;
+    } catch (error) {
+      if (isLoss(error)) throw error;
+      this.#refused.tell(messageOf(error));
+      return false;
+    }
+  }
+
+  #ready(user: LineUser): void {
+    this.#refused.over();
+    user.ready?.();
+    this.#joining.get(user)?.();
+    this.#joining.delete(user);
   }
 
   #lose(connection: StoreConnection, reason: string): void {
@@ -248,6 +304,15 @@ export function storeThrough(line: StoreLine): Store {
     read: async (path) => asText(await read((connection) => connection.read(path))),
     list: async (path) => (await read((connection) => connection.list(path))) ?? [],
   };
+}
+
+/** Many guests lose one store at the same moment; the jitter keeps them from coming back as one. */
+function pause(delay: number, signal: AbortSignal): Promise<void> {
+  return sleep(delay * (0.5 + Math.random()), undefined, { signal });
+}
+
+function nextDelay(delay: number): number {
+  return Math.min(Math.max(delay * 2, BACK_OFF_MS.first), BACK_OFF_MS.last);
 }
 
 /** Whether the connection, and not the operation, is to blame. */

@@ -12,6 +12,7 @@ import { type StoreConnection, type StoreOptions, openStore } from './store.js';
 const TRIALS = 'data/guestwire/trial';
 /** Below the directory of a trial; a path of a socket has no more than 107 bytes. */
 const SOCKET = 'host';
+const UNANSWERED = ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ERR_STREAM_PREMATURE_CLOSE'];
 const REQUEST = '{"name": "version", "value": "agent"}';
 /** How often to look for the answer, milliseconds. */
 const POLL_MS = 100;
@@ -105,8 +106,13 @@ function inStore(store: StoreOptions): Place {
       return lost;
     },
     async answer() {
-      await asked;
-      return connection.read(`${node}/data/guest/${id}`);
+      try {
+        await asked;
+        return await connection.read(`${node}/data/guest/${id}`);
+      } catch (error) {
+        if (lost !== null) return null;
+        throw error;
+      }
     },
     async [Symbol.asyncDispose]() {
       await removeNodes(connection);
@@ -133,8 +139,8 @@ function atSocket(path: string): Place {
         }
         return chunks.length === 0 ? null : Buffer.concat(chunks);
       } catch (error) {
-        // It does not listen yet.
-        if (['ENOENT', 'ECONNREFUSED'].includes(codeOf(error) ?? '')) return null;
+        // It does not listen yet, takes its time, or has ended.
+        if (UNANSWERED.includes(codeOf(error) ?? '')) return null;
         throw error;
       } finally {
         socket.destroy();

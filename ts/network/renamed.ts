@@ -32,28 +32,42 @@ interface Naming {
 }
 
 /**
- * udev(7): of several the last one counts, and all before a `.link`. A kernel's own name is told by nobody, but what is
- * called so now was, unless another rule had named it.
+ * udev(7): of several the last one counts, and all before a `.link`. A kernel's own name is told by nobody; but what is
+ * called so now was called so by the kernel, unless a rule names it so.
  */
 function byRule(files: Files, { mac, name: now }: Nic): Naming | null {
   const paths = effectivePaths(files, [RULES], '.rules');
   const joined = (path: string): string => (files.get(path) ?? '').replaceAll('\\\n', ' ');
-  const lines = paths.flatMap((path) =>
-    joined(path)
-      .split('\n')
-      .map((line) => ({ path, line })),
-  );
-  const naming = lines.findLast(({ line }) => {
+  const rules = paths
+    .flatMap((path) =>
+      joined(path)
+        .split('\n')
+        .map((line) => ({ path, line, name: nameIn(line) })),
+    )
+    .filter(({ name }) => name !== null);
+  const isKernels = !rules.some(({ name }) => name === now);
+  const naming = rules.findLast(({ line }) => {
     const address = /^[^#]*ATTRS?\{address\}=="([^"]*)"/.exec(line)?.[1];
-    const kernel = /^[^#]*KERNELS?=="([^"]*)"/.exec(line)?.[1];
-    const isMeant =
-      address === undefined ? kernel !== undefined && fnmatch(kernel, now) : address.toLowerCase() === mac;
-    return isMeant && /[\s,]NAME[:+]?="\w/.test(line);
+    return address === undefined ? isKernels && isByKernelAlone(line, now) : address.toLowerCase() === mac;
   });
-  if (naming === undefined) return null;
-  const name = /[\s,]NAME[:+]?="([^"]*)"/.exec(naming.line)?.[1] ?? '';
   // `%k` and the like stand for what udev only then knows.
-  return /[%$]/.test(name) ? null : { name, path: naming.path };
+  const name = naming?.name ?? '%k';
+  return naming === undefined || /[%$]/.test(name) ? null : { name, path: naming.path };
+}
+
+function nameIn(line: string): string | null {
+  return /^[^#]*[\s,]NAME[:+]?="([^"]*)"/.exec(line)?.[1] ?? null;
+}
+
+/** Whether the rule asks for nothing but a network device of the kernel's name. */
+function isByKernelAlone(line: string, name: string): boolean {
+  const conditions = [...line.matchAll(/([A-Z]+(?:\{[^}]*\})?)\s*([=!]=)\s*"([^"]*)"/g)];
+  const told = new Map(conditions.map(([, key = '', operator, value = '']) => [key, operator === '==' ? value : null]));
+  const isKnown = [...told].every(([key, value]) => {
+    return /^(?:ACTION|SUBSYSTEM|KERNEL|ATTR\{type\})$/.test(key) && value !== null;
+  });
+  const kernel = told.get('KERNEL') ?? '';
+  return isKnown && told.get('SUBSYSTEM') === 'net' && kernel !== '' && fnmatch(kernel, name);
 }
 
 /** The first file that matches is the only one. None where that depends on more than a MAC, or a policy may tell the name. */

@@ -78,6 +78,9 @@ suite('ip commands in stanzas', () => {
     ['words cut short', 'ip a a 10.0.0.9/24 dev eth0', ['10.0.0.9/24']],
     ['a shell of its own', "sh -c 'ip addr add 10.0.0.9/24 dev eth0'", ['10.0.0.9/24']],
     ['ifconfig for an alias', 'ifconfig eth0:5 10.0.0.9 netmask 255.255.255.0 up', ['10.0.0.9/24']],
+    ['ifconfig that sets the mask alone', 'ifconfig eth0 netmask 255.255.255.0', []],
+    ['ifconfig with the mask first', 'ifconfig eth0:1 netmask 255.255.255.0 10.0.0.9', ['10.0.0.9/24']],
+    ['ifconfig that brings the device up', 'ifconfig eth0 0.0.0.0 up', []],
     ['ifconfig for another device', 'ifconfig eth1:5 10.0.0.9 netmask 255.255.255.0 up', []],
     ['a family in words', 'ip -family inet6 addr add 2001:db8::9/64 dev eth0', ['2001:db8::9/64']],
   ] as const) {

@@ -169,6 +169,10 @@ suite('files of shell assignments', () => {
     'behind else': ['if false; then true\nelse\nKEY=old; fi\nOTHER=1\n', 'if false; then true\nelse\n:; fi\nOTHER=1\n'],
     'in a loop': ['for i in 1 2; do\nA=1\nKEY=old\ndone\nOTHER=1\n', 'for i in 1 2; do\nA=1\n:\ndone\nOTHER=1\n'],
     'in a function': ['set_it() {\n KEY=old\n}\nset_it\nOTHER=1\n', 'set_it() {\n :\n}\nset_it\nOTHER=1\n'],
+    'in a function without a blank': [
+      'set_it(){\n KEY=old\n}\nset_it\nOTHER=1\n',
+      'set_it(){\n :\n}\nset_it\nOTHER=1\n',
+    ],
     'in a pattern of case': ['case a in\nb)\nKEY=old\n;;\nesac\nOTHER=1\n', 'case a in\nb)\n:\n;;\nesac\nOTHER=1\n'],
   };
   for (const [where, [text, without]] of Object.entries(CONDITIONAL)) {
@@ -180,6 +184,7 @@ suite('files of shell assignments', () => {
       assert.deepEqual(sourced('sh', without, ['KEY', 'OTHER']), ['', '1']);
       const set = setShellKey(text, 'KEY', 'new');
       assert.equal(set, where === 'before an operator' ? text.replace('old', '"new"') : `${text}KEY="new"\n`);
+      assert.equal(setShellKey(set, 'KEY', 'new'), set);
       assert.deepEqual(sourced('sh', set, ['KEY', 'OTHER']), ['new', '1']);
     });
   }

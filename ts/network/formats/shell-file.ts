@@ -77,7 +77,7 @@ function placeAfter(commands: string, { depth, goesOn }: Place): Place {
   let last = '';
   for (const word of wordsOf(commands)) {
     const isCommand = last === '' || LEADING.includes(last) || last.endsWith(')');
-    if (word === '{' || (isCommand && OPENING.includes(word))) deep++;
+    if (word === '{' || word.endsWith('(){') || (isCommand && OPENING.includes(word))) deep++;
     if (word === '}' || (isCommand && CLOSING.includes(word))) deep = Math.max(deep - 1, 0);
     last = word;
   }
@@ -230,6 +230,9 @@ export function hiddenSetting(
 export function setShellKey(text: string, key: string, value: string, quote: Quote = 'double'): string {
   const written = quoted(value, quote);
   const last = [...assignments(text)].findLast((assignment) => assignment.key === key);
+  const line = `${key}=${written}\n`;
+  // Also where it seems to stand in a compound command: it does stand at the end.
+  if (last?.plain !== true && (text === line || text.endsWith(`\n${line}`))) return text;
   if (last?.plain !== true) return `${text === '' || text.endsWith('\n') ? text : `${text}\n`}${key}=${written}\n`;
   if (unquoted(last.raw) === value) return text;
   return text.slice(0, last.start) + written + text.slice(last.end);

@@ -19,6 +19,7 @@ interface Service {
 }
 
 const DHCPCD = '/etc/dhcpcd.conf';
+const WRAPPER = '/usr/lib/dhcpcd5/dhcpcd';
 const CONNMAN = '/etc/connman/main.conf';
 /** Of every device. */
 const SERVICES: readonly Service[] = [
@@ -42,14 +43,16 @@ export const SERVICE_FILES: readonly string[] = [
   ...TEMPLATES.flatMap((template) => startFiles(`${template}@*.service`)),
 ];
 /** Paths of which only the existence counts. */
-export const SERVICE_ASKS: readonly string[] = SERVICES.flatMap(({ names }) => levelsOf(names));
+export const SERVICE_ASKS: readonly string[] = [WRAPPER, ...SERVICES.flatMap(({ names }) => levelsOf(names))];
 
 /** The service, by the name of its init, that configures the device at a boot, whatever the stacks do; null when none does. */
 export function serviceTaking(facts: NetworkFacts, nic: Nic, chosen: string): string | null {
   for (const { unit, names, spares } of SERVICES) {
     const level = levelsOf(names).find((path) => facts.present.has(path));
     const isStarted = level !== undefined || mayStart(facts, unit, []) === true;
-    if (isStarted && !spares(facts.files, nic)) return level ?? unit;
+    // Debian's wrapper of dhcpcd5 starts nothing beside a stanza of ifupdown that says static or dhcp, as ours does.
+    const isWrapped = unit === 'dhcpcd.service' && chosen === 'ifupdown' && facts.present.has(WRAPPER);
+    if (isStarted && !isWrapped && !spares(facts.files, nic)) return level ?? unit;
   }
   const instances = TEMPLATES.filter((template) => !(chosen === 'netctl' && template.startsWith('netctl'))).flatMap(
     (template) => startedInstances(facts, template),

@@ -75,6 +75,8 @@ function isMet(
   if (is === null || !/^[=!]=$/.test(operator)) return null;
   // A MAC has small letters in the kernel: a rule with capitals matches nothing, here as there.
   const matches = value.split('|').some((pattern) => fnmatch(pattern, is));
+  // These look at the devices above it, too.
+  if (/^(?:DRIVERS|KERNELS|ATTRS\b.*)$/.test(key)) return matches && operator === '==' ? true : null;
   return matches === (operator === '==');
 }
 

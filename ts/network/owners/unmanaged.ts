@@ -3,6 +3,7 @@ import type { Nic } from '../../api/host.js';
 import { ifcfgFiles } from '../formats/sysconfig.js';
 import { readSettings } from '../formats/ini-file.js';
 import { IFCFG_DIRECTORY } from './ifcfg.js';
+import { isManaged } from './live.js';
 import { followSources, logicalLines } from './ifupdown.js';
 import { configured, configuredList, isSpecified, sectionsFor } from './networkmanager.js';
 import { UDEV_FILES, propertyOf } from './udev.js';
@@ -85,8 +86,11 @@ function inInterfaces(files: Files, { name }: Nic): Unmanaged | null {
   return null;
 }
 
-/** Red Hat's plugin `ifcfg-rh`, which is built in where `plugins` says nothing. */
-function byIfcfg(files: Files, { name, mac, permanentMac }: Nic): Unmanaged | null {
+/** Red Hat's plugin `ifcfg-rh`: built in where `plugins` says nothing, unless it is a package of its own or gone. */
+function byIfcfg(files: Files, nic: Nic): Unmanaged | null {
+  // Whatever the file says, nobody has read it.
+  if (isManaged({ files }, nic)) return null;
+  const { name, mac, permanentMac } = nic;
   const { items, path: said } = configuredList(files, 'main', 'plugins');
   if (said !== null && !items.includes('ifcfg-rh')) return null;
   const found = ifcfgFiles({ files }, IFCFG_DIRECTORY).find(({ keys }) => {

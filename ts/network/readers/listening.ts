@@ -99,11 +99,13 @@ export class KernelBoot extends BootBuilder {
 
   /** `ifconfig eth0:1 10.0.0.9 netmask 255.255.255.0`, also with the prefix in the address. */
   #obeyIfconfig([device = '', ...words]: readonly string[], name: string): void {
-    const [alone] = device.split(':', 1);
-    const address = words.find((word) => /^\d+\.\d+\.\d+\.\d+(\/\d+)?$/.test(word));
+    const isValue = (at: number): boolean =>
+      /^(netmask|broadcast|dstaddr|-?pointopoint|del|hw|ether)$/.test(words[at - 1] ?? '');
+    const address = words.find((word, at) => !isValue(at) && /^\d+\.\d+\.\d+\.\d+(\/\d+)?$/.test(word));
     const mask = words.includes('netmask') ? words[words.indexOf('netmask') + 1] : undefined;
-    const isUp = address !== undefined && words[words.indexOf(address) - 1] !== 'del';
-    if (alone === name && isUp) this.addAddress(address, mask);
+    // 0.0.0.0 takes addresses away, which netlink's programs would be asked for.
+    const isUp = address !== undefined && !address.startsWith('0.');
+    if (device.split(':', 1)[0] === name && isUp) this.addAddress(address, mask);
   }
 
   #obeyIp(words: readonly string[], name: string): void {

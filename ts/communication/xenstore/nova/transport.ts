@@ -43,9 +43,12 @@ export class NovaTransport implements Transport {
   static async open(options: NovaTransportOptions): Promise<NovaTransport> {
     const transport = new NovaTransport(options);
     const intake = transport.#intake;
+    let looked = Promise.resolve();
     const user = {
       prepare: (connection: StoreConnection) => transport.#prepare(connection),
-      ready: () => void intake.follow(),
+      ready: () => {
+        looked = intake.follow();
+      },
     };
     try {
       await options.line.join(user, transport.#closing.signal);
@@ -53,7 +56,7 @@ export class NovaTransport implements Transport {
       await transport[Symbol.asyncDispose]();
       throw error;
     }
-    await intake.scan();
+    await looked;
     transport.#pollTimer = setInterval(() => void intake.scan(), options.pollInterval);
     return transport;
   }

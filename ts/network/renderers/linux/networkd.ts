@@ -12,7 +12,7 @@ import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
 import { type Setting, readSettings } from '../../formats/ini-file.js';
 import { OWNER_FILES, networkdFile } from '../../owners/live.js';
-import { type Definition, NETWORKD_FILES, dropInsOf, takersOf } from '../../owners/networkd.js';
+import { type Taker, NETWORKD_FILES, dropInsOf, takersOf } from '../../owners/networkd.js';
 import {
   type Action,
   type InterfaceConfig,
@@ -213,7 +213,7 @@ function childrenOf(settings: readonly Setting[]): readonly string[] {
  * Throws GW_NETWORK_IMPOSSIBLE where the old file has that set an address itself, or where ours has none to serve from.
  */
 function servedBy(
-  takers: readonly Pick<Definition, 'path' | 'settings'>[],
+  takers: readonly Pick<Taker, 'path' | 'settings' | 'match'>[],
   { nic, ipv4 }: InterfaceConfig,
 ): { readonly lines: readonly string[]; readonly sections: readonly string[] } {
   const lines = FORWARDING.flatMap((key) => {
@@ -228,7 +228,8 @@ function servedBy(
     ]);
   };
   for (const [key, names] of Object.entries(SERVING)) {
-    const server = takers.find(({ settings }) => lastOf(settings, key) !== '');
+    // What only may take the device has perhaps never served.
+    const server = takers.findLast(({ match, settings }) => match === 'yes' && lastOf(settings, key) !== '');
     if (server === undefined || !TRUE.test(lastOf(server.settings, key))) continue;
     const { path, settings } = server;
     const own = settings.filter(({ section: at }) => names.some((name) => name === at));
