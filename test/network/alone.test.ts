@@ -42,7 +42,12 @@ function decided(facts: NetworkFacts): string {
 
 suite('the next boot, where a guest has several stacks', () => {
   test('networkd that nothing starts is refused, however well it runs now', () => {
-    assert.match(outcome(LAN), /wanted networkd to start at boot, got none that is enabled; nothing was changed/);
+    const unit = '[Service]\nExecStart=/usr/lib/systemd/systemd-networkd\n[Install]\nWantedBy=multi-user.target\n';
+    const installed = { ...LAN, '/usr/lib/systemd/system/systemd-networkd.service': unit };
+    const refused = /wanted networkd to start at boot, got none that is enabled; nothing was changed/;
+    assert.match(outcome(installed, SYSTEMD), refused);
+    // Of a copy without any unit it cannot be told.
+    assert.equal(outcome(LAN, SYSTEMD), 'networkd');
     assert.equal(outcome(LAN, NETWORKD), 'networkd');
     assert.equal(outcome(LAN, '/etc/systemd/system/sockets.target.wants/systemd-networkd.socket'), 'networkd');
     const masked = { ...LAN, '/etc/systemd/system/systemd-networkd.service': '' };

@@ -26,7 +26,7 @@ import {
 } from '../../plan.js';
 import { TRUE, readNetworkd, sectionsOf } from '../../readers/networkd.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
-import { notStarted, maskOf } from '../../units.js';
+import { INIT_ASKS, mayStart, startFiles } from '../../units.js';
 
 const DIRECTORY = '/etc/systemd/network/';
 const OURS = '05-guestwire-';
@@ -63,8 +63,8 @@ const NO_DEVICE = { index: 0, driver: null, kind: null, master: null, up: false,
 export const networkd: Renderer = {
   name: 'networkd',
   looksFor: `systemd-networkd (enabled, or ${DIRECTORY}*.network)`,
-  reads: [...NETWORKD_FILES, ...OWNER_FILES, maskOf(UNIT)],
-  asks: ENABLED,
+  reads: [...NETWORKD_FILES, ...OWNER_FILES, ...startFiles(UNIT)],
+  asks: [...ENABLED, ...INIT_ASKS],
   feeds: () => ['resolved'],
 
   detect(facts) {
@@ -79,7 +79,7 @@ export const networkd: Renderer = {
     return file === undefined ? null : { rank: 'present', why: `${file[0]} is there` };
   },
 
-  starts: (facts) => notStarted(facts, UNIT, ENABLED) === null,
+  starts: (facts) => mayStart(facts, UNIT, ENABLED),
 
   render(facts) {
     const { interfaces } = facts;
