@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { XenStore, type PollMode } from '#binding';
+import { createScratch } from '../support/scratch.js';
 import { ScratchStore, type StoreKind } from './scratch-store.js';
 
 const PATIENCE_MS = 60_000;
@@ -420,3 +424,25 @@ for (const [kind, poll] of combinations) {
     });
   });
 }
+
+describe('XenStore', () => {
+  for (const poll of ['loop', 'thread'] as const) {
+    it(`hangs up at once when it is closed, and not when it is collected as garbage (poll: ${poll})`, async () => {
+      await using scratch = await createScratch();
+      const socket = join(scratch.directory, 'socket');
+      let [connections, ends] = [0, 0];
+      const server = createServer((connection) => {
+        connections += 1;
+        connection.on('end', () => (ends += 1)).resume();
+      });
+      server.listen(socket);
+      await once(server, 'listening');
+      const store = XenStore.open({ endpoint: socket, poll }, unexpected);
+      await until(() => connections === 2);
+      store.close();
+      await until(() => ends === 2);
+      assert.equal(store.endpoint, socket);
+      server.close();
+    });
+  }
+});

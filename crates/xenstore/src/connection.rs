@@ -52,6 +52,14 @@ impl Writer {
             }
         }
     }
+
+    /// Tells the store at once: who owns the descriptor last may be collected as garbage much later.
+    fn hang_up(&self) {
+        if self.kind == Kind::Socket {
+            // SAFETY: the descriptor is open. One that the store has left already is no error that matters.
+            unsafe { libc::shutdown(self.descriptor.as_raw_fd(), libc::SHUT_RDWR) };
+        }
+    }
 }
 
 /// One descriptor and what is under way on it. Never waits, except in [`Connection::await_readable`], and inside a write
@@ -290,6 +298,7 @@ impl<P> Connection<P> {
 
     /// Takes everything back, because the connection is closed or lost. Returns the owners of what was under way.
     pub fn fail(&mut self, reason: &str) -> Vec<P> {
+        self.writer.hang_up();
         self.lost.get_or_insert_with(|| reason.to_owned());
         self.outgoing.clear();
         self.session.cancel_all()
