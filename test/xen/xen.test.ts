@@ -281,7 +281,7 @@ suite('on the real hypervisor', () => {
         '/test/drill watches /dev/xen/xenbus data > /run/watches & until grep -q full /run/watches; do sleep 0.1; done',
       );
       await guest.run('guestwire run --log-level debug > /var/log/guestwire.log 2>&1 &');
-      await guest.logged('XenStore cannot be reached');
+      await guest.logged('XenStore refuses a watch');
       const waiting = await host.send(version);
       await guest.run('kill $(pidof drill)');
       assert.match(await host.answer(waiting), /"returncode":"0"/);
