@@ -1,9 +1,9 @@
+import { networkOptions } from '../daemon/command-options.js';
 import { createLog } from '../daemon/log.js';
 import { resetNetwork } from '../network/act/reset.js';
 import { EXIT, print, subcommand } from './command-line.js';
 import { FACTS_FORM, NETWORK_OPTIONS, openNetworkHost } from './network-host.js';
 import { onlyNetwork } from './plan.js';
-import { networkOptions } from '../daemon/command-options.js';
 
 export const apply = subcommand({
   synopsis: ['apply network [--store PATH] [--domain N] [--root DIR]', 'apply network --facts FILE [--root DIR]'],

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { createCommunication } from '../communication/index.js';
+import { commandOptions, communicationOptions } from '../daemon/command-options.js';
 import { loadConfig } from '../daemon/config.js';
 import { Extensions } from '../daemon/extensions.js';
 import { createLog } from '../daemon/log.js';
@@ -11,7 +12,6 @@ import { createStoreLine, storeThrough } from '../host/store-line.js';
 import { readConfigFiles } from '../host/system.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
-import { commandOptions, communicationOptions } from '../daemon/command-options.js';
 import { systemRoot } from './system-root.js';
 
 export const commands = subcommand({

@@ -5,8 +5,7 @@ import { extensionOptions } from './extension-options.js';
 /** What can be seen of plugins and scripts without running any; none where there are none. */
 export async function describeExtensions(config: Config, root: string | undefined): Promise<readonly string[]> {
   const { plugins, scripts } = extensionOptions(config, { root, plugins: undefined });
-  const none = { found: [], problems: [] };
-  const foundPlugins = plugins.directory === null ? none : await findPlugins(plugins.directory);
+  const foundPlugins = await findPlugins(plugins.directory);
   const foundScripts = await findScripts(scripts.directory, root === undefined);
   return [
     ...foundPlugins.found.map(({ where }) => `${where}: guestwire commands loads it and says what it brings`),

@@ -1,9 +1,9 @@
 import type { Host } from '../api/host.js';
+import { commandOptions } from '../daemon/command-options.js';
 import type { Config } from '../daemon/config.js';
 import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
-import { commandOptions } from '../daemon/command-options.js';
 import { HEAD_BYTES, whyNotRunnable } from '../host/interpreter.js';
 
 export interface HookLine {

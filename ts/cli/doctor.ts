@@ -29,8 +29,8 @@ export const doctor = subcommand({
   ],
   description:
     'Explains what the agent finds on this machine: the devices and who holds them, the ways of configuring a network ' +
-    'and which of them resetnetwork would use, who makes resolv.conf, which hooks run, which plugins and scripts can be used, and whether it can use what the ' +
-    'host published. ' +
+    'and which of them resetnetwork would use, who makes resolv.conf, which hooks run, which plugins and scripts can be ' +
+    'used, and whether it can use what the host published. ' +
     `Changes nothing; fails when resetnetwork would. ${FACTS_FORM}`,
   options: {
     ...NETWORK_OPTIONS,

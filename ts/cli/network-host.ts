@@ -4,7 +4,7 @@ import { type Config, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/host.js';
 import { storeOfNodes } from '../host/memory-store.js';
 import { readLocalFile } from '../host/local-file.js';
-import { openStore, storeOf } from '../host/store.js';
+import { openStore, storeBy } from '../host/store.js';
 import { readConfigFiles } from '../host/system.js';
 import { UsageError, domainId } from './command-line.js';
 import { stateDirectory, systemRoot } from './system-root.js';
@@ -47,7 +47,7 @@ export async function openNetworkHost(
   const { store, close } =
     facts === null
       ? openXenStore(values, live ? config.xenstore : null, withoutStore)
-      : { store: storeOfFacts(facts), close: nothing };
+      : { store: storeOf(facts), close: nothing };
   const host = openHost({
     root,
     stateDirectory: await stateDirectory(root, loaded, live),
@@ -77,7 +77,7 @@ function openXenStore(
   try {
     const connection = openStore(options, () => undefined);
     return {
-      store: storeOf(connection),
+      store: storeBy((operation) => operation(connection)),
       close: () => {
         connection[Symbol.dispose]();
       },
@@ -85,7 +85,7 @@ function openXenStore(
   } catch (error) {
     if (withoutStore === undefined) throw error;
     withoutStore(error);
-    return { store: storeOfFacts({}), close: nothing };
+    return { store: storeOf({}), close: nothing };
   }
 }
 
@@ -147,7 +147,7 @@ function onlyKnown(path: string, found: object, known: readonly string[]): void 
 }
 
 /** What a guest would find in XenStore. */
-function storeOfFacts({ networking = {}, networks = {}, hostname }: Facts): Store {
+function storeOf({ networking = {}, networks = {}, hostname }: Facts): Store {
   const nodes = new Map<string, string>();
   if (hostname !== undefined) nodes.set('vm-data/hostname', hostname);
   for (const [id, record] of Object.entries(networking)) nodes.set(`vm-data/networking/${id}`, JSON.stringify(record));

@@ -106,8 +106,7 @@ export class Extensions {
 
   async #load(): Promise<void> {
     const { plugins, scripts, registry, host, log } = this.#options;
-    const nothing = { found: [], problems: [] };
-    const foundPlugins = plugins.directory === null ? nothing : await findPlugins(plugins.directory);
+    const foundPlugins = await findPlugins(plugins.directory);
     const foundScripts = await findScripts(scripts.directory, host.live);
     const problems = [...foundPlugins.problems, ...foundScripts.problems];
     const candidates = await this.#loadPlugins(foundPlugins.found, problems);

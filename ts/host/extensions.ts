@@ -48,8 +48,12 @@ const PAGE_BYTES = 4096;
 const NOT_MEANT =
   /^\.|~$|^#|\.(?:bak|orig|old|save|swp|tmp|new|dpkg-[a-z]+|rpm[a-z]+|ucf-[a-z]+)$|^README|\.test\.m?js$/;
 
-/** Files `*.js` and `*.mjs`, folders with a package.json, and packages of npm, in the order of their names. */
-export function findPlugins(directory: string): Promise<Found<FoundPlugin>> {
+/**
+ * Files `*.js` and `*.mjs`, folders with a package.json, and packages of npm, in the order of their names; without a
+ * directory, none.
+ */
+export function findPlugins(directory: string | null): Promise<Found<FoundPlugin>> {
+  if (directory === null) return Promise.resolve({ found: [], problems: [] });
   return look(directory, async () => {
     const found: Found<FoundPlugin>[] = [];
     for (const name of await names(directory)) {

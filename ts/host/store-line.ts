@@ -5,7 +5,7 @@ import type { LineUser, StoreConnection, StoreLine, Wait } from '../api/endpoint
 import { AgentError, codeOf, messageOf } from '../api/errors.js';
 import type { Store } from '../api/host.js';
 import { Repeated } from '../api/repeated.js';
-import { type StoreOptions, openExpectedStore } from './store.js';
+import { type StoreOptions, openExpectedStore, storeBy } from './store.js';
 
 const BACK_OFF_MS = { first: 50, last: 5000 } as const;
 /** An operation that loses the connection so often is itself the reason. */
@@ -55,8 +55,8 @@ export class SharedStoreLine implements StoreLine, Disposable {
     this.#refused = new Repeated({
       log: options.log,
       level: 'error',
-      message: 'XenStore refuses a watch, or what is read with it; it is asked again',
-      ending: 'XenStore refuses nothing any more',
+      message: 'XenStore refuses a watch or a read; the agent keeps trying',
+      ending: 'XenStore accepts watches and reads again',
     });
   }
 
@@ -70,7 +70,6 @@ export class SharedStoreLine implements StoreLine, Disposable {
       this.#users.delete(user);
       this.#joining.delete(user);
     };
-    signal.addEventListener('abort', leave, { once: true });
     this.#users.add(user);
     const ready = new Promise<void>((resolve, reject) => {
       const earlier = this.#joining.get(user);
@@ -81,6 +80,7 @@ export class SharedStoreLine implements StoreLine, Disposable {
       signal.addEventListener(
         'abort',
         () => {
+          leave();
           reject(signal.reason as Error);
         },
         { once: true },
@@ -296,14 +296,11 @@ export function createStoreLine(options: StoreOptions, log: Logger): SharedStore
  * GW_STORE_AWAY where it stays away for too long.
  */
 export function storeThrough(line: StoreLine): Store {
-  const read = <T>(operation: (connection: StoreConnection) => Promise<T>): Promise<T> =>
+  return storeBy((operation) =>
     line.run(operation, { patience: PATIENCE_MS }).catch((error: unknown) => {
       throw isAbsence(error) ? new AgentError('GW_STORE_ABSENT', [messageOf(error)], { cause: error }) : error;
-    });
-  return {
-    read: async (path) => asText(await read((connection) => connection.read(path))),
-    list: async (path) => (await read((connection) => connection.list(path))) ?? [],
-  };
+    }),
+  );
 }
 
 /** Many guests lose one store at the same moment; the jitter keeps them from coming back as one. */
@@ -322,8 +319,4 @@ function isLoss(error: unknown): boolean {
 
 function isAbsence(error: unknown): boolean {
   return codeOf(error) === 'XS_NO_ENDPOINT';
-}
-
-function asText(value: Uint8Array | null): string | null {
-  return value === null ? null : Buffer.from(value).toString('utf8');
 }

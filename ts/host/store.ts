@@ -1,5 +1,6 @@
 import { XenStore } from '#binding';
 import type { Body } from '../api/communication.js';
+import type { StoreConnection as Connection } from '../api/endpoints.js';
 import { codeOf, messageOf } from '../api/errors.js';
 import type { Store } from '../api/host.js';
 
@@ -166,10 +167,13 @@ export function openExpectedStore(options: StoreOptions, onClose: (reason: strin
   }
 }
 
-/** A connection as commands read the store. */
-export function storeOf(connection: StoreConnection): Store {
+/** The store as commands read it. `run` says on which connection. */
+export function storeBy(run: <T>(operation: (connection: Connection) => Promise<T>) => Promise<T>): Store {
   return {
-    read: async (path) => (await connection.read(path))?.toString('utf8') ?? null,
-    list: async (path) => (await connection.list(path)) ?? [],
+    async read(path) {
+      const value = await run((connection) => connection.read(path));
+      return value === null ? null : Buffer.from(value).toString('utf8');
+    },
+    list: async (path) => (await run((connection) => connection.list(path))) ?? [],
   };
 }

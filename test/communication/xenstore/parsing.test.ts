@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { codec } from '../../../ts/communication/xenstore/nova/codec.js';
 import { createNetwork } from '../../../ts/host/network.js';
-import { storeOf, openStore, type StoreConnection } from '../../../ts/host/store.js';
+import { openStore, storeBy, type StoreConnection } from '../../../ts/host/store.js';
 import { openHost } from '../../../ts/host/host.js';
 import { parsePrefix } from '../../../ts/network/address.js';
 import { gather } from '../../../ts/network/act/gather.js';
@@ -78,7 +78,7 @@ const HANDLED: Readonly<Record<string, (one: Case) => Promise<void> | void>> = {
       assert.equal(connection.endpoint, endpoint);
       const { root, state: stateDirectory } = scratch;
       const { facts } = await gather(
-        openHost({ root, stateDirectory, live: false, store: storeOf(connection) }),
+        openHost({ root, stateDirectory, live: false, store: storeBy((operation) => operation(connection)) }),
         [],
         0,
       );
