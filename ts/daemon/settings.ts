@@ -116,7 +116,7 @@ export const SETTINGS = {
       max: 32_751,
       called: 'a domain id',
       default: null,
-      about: 'Take every node under `/local/domain/N`; without it, those of the own domain.',
+      about: 'Take every node under `/local/domain/N`; without it, those of its own domain.',
       formerly: 'store.domain',
     },
     poll: {
@@ -163,7 +163,7 @@ export const SETTINGS = {
   },
   password: {
     user: { kind: 'user', default: 'root', about: 'Whose password the host sets when it names nobody.' },
-    users: { kind: 'users', default: [], about: 'Whom it may name besides, in the strong key exchange.' },
+    users: { kind: 'users', default: [], about: 'Other users that it may name, in the strong key exchange.' },
     unlock: {
       kind: 'choice',
       choices: ['always', 'never'],
@@ -217,7 +217,7 @@ export const SETTINGS = {
     directory: {
       kind: 'plainPath',
       default: '/etc/guestwire/hooks',
-      about: 'Where the programs are that run before and after commands.',
+      about: 'Folder of programs that run before and after commands.',
     },
     timeout: {
       kind: 'duration',
