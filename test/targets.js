@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 
 /** The addon is for Linux alone, and so is the benchmark. */
 const CRATES = ['dh', 'files', 'netlink', 'sealed', 'store', 'stream', 'xenstore'];
-/** Target; the program without which its standard library cannot be built, and the package that has it. */
+/** Target; the program without which its standard library cannot be built, and Debian's package that has it. */
 const TARGETS = [
   ['x86_64-unknown-freebsd'],
   ['x86_64-pc-windows-gnu', 'x86_64-w64-mingw32-dlltool', 'binutils-mingw-w64-x86-64'],
@@ -21,7 +21,6 @@ const output = (program, args) => {
 };
 const version = /^release: (\S+)$/m.exec(output('rustc', ['-vV']))?.[1];
 const sysroot = output('rustc', ['--print', 'sysroot']);
-const isThere = (program) => spawnSync(program, ['--version']).error === undefined;
 
 /** The source of exactly this compiler's standard library: rustup's, Debian's rust-src, or one that apt-get has. */
 function findSource() {
@@ -61,6 +60,28 @@ function download(target) {
   }
 }
 
+/**
+ * The directory of Debian's `program`: where it is installed, or else where apt-get's download of its package is
+ * unpacked; undefined where it is not to be had.
+ */
+function findProgram(program, packageName) {
+  if (spawnSync(program, ['--version']).error === undefined) return '';
+  const kept = resolve('.cache', packageName);
+  if (!existsSync(kept)) {
+    mkdirSync('.cache', { recursive: true });
+    const directory = mkdtempSync(`${kept}-`);
+    try {
+      spawnSync('apt-get', ['-qq', '-o', 'Acquire::Retries=3', 'download', packageName], { cwd: directory });
+      const unpacked = spawnSync('sh', ['-c', 'dpkg-deb -x *.deb root'], { cwd: directory });
+      if (unpacked.status !== 0) return undefined;
+      renameSync(join(directory, 'root'), kept);
+    } finally {
+      rmSync(directory, { recursive: true, force: true });
+    }
+  }
+  return join(kept, 'usr/bin');
+}
+
 function check(target, args, env) {
   const crates = CRATES.flatMap((name) => ['-p', name]);
   return spawnSync('cargo', ['check', '-q', '--lib', ...crates, '--target', target, ...args], {
@@ -76,17 +97,17 @@ for (const [target, builder, builderPackage] of TARGETS) {
     continue;
   }
   source ??= findSource() ?? '';
-  const wanting =
-    source === ''
-      ? `neither rustup's nor Debian's standard library of Rust ${version} is to be had for it`
-      : builder !== undefined && !isThere(builder)
-        ? `its standard library is built with ${builder}, of Debian's ${builderPackage}`
-        : undefined;
-  if (wanting !== undefined) {
+  const programs = builder === undefined || source === '' ? '' : findProgram(builder, builderPackage);
+  if (source === '' || programs === undefined) {
+    const wanting =
+      source === ''
+        ? `neither rustup's nor Debian's standard library of Rust ${version} is to be had for it`
+        : `its standard library is built with ${builder}, of Debian's ${builderPackage}, which is not to be had`;
     console.error(`not checked for ${target}: ${wanting}`);
     continue;
   }
   // What cargo's own tests build a standard library by; a component of rustup's needs only the first.
   const env = { RUSTC_BOOTSTRAP: '1', __CARGO_TESTS_ONLY_SRC_ROOT: source };
+  if (programs !== '') env.PATH = `${programs}:${process.env.PATH}`;
   if (check(target, ['-Zbuild-std=std,panic_unwind'], env) !== 0) process.exitCode = 1;
 }

@@ -10,7 +10,7 @@ const exec = promisify(execFile);
 const PRIME = 162259276829213363391578010288127n;
 const GENERATOR = 5n;
 /** Milliseconds. The plugin waits 60 s for `resetnetwork`, of a guest that is not emulated. */
-const PATIENCE = 240_000;
+export const PATIENCE = 240_000;
 
 export type Digest = 'md5' | 'default';
 
@@ -27,10 +27,13 @@ export function localTools(socket: string): Tools {
 export class Dom0 {
   readonly #tools: Tools;
   readonly #domain: number;
+  readonly #patience: number;
 
-  constructor(tools: Tools, domain: number) {
+  /** `patience`: how long an answer may take, milliseconds. */
+  constructor(tools: Tools, domain: number, patience = PATIENCE) {
     this.#tools = tools;
     this.#domain = domain;
+    this.#patience = patience;
   }
 
   /** `xenstore-<program> <args>`, with what it printed, its final line feed taken away. */
@@ -69,7 +72,7 @@ export class Dom0 {
 
   /** Waits as the plugin does and for the request to go; returns what `xenstore-read` printed. */
   async answer(id: string): Promise<string> {
-    const until = performance.now() + PATIENCE;
+    const until = performance.now() + this.#patience;
     for (;;) {
       const printed = await this.read(`data/guest/${id}`);
       const standing = await this.read(`data/host/${id}`);

@@ -3,6 +3,9 @@ import { EmulatedMachine, succeeded } from '../emulated-machine.js';
 import { type Ended, PATIENCE } from '../serial-shell.js';
 import { GUEST, GUEST_MAC, type Images } from './images.js';
 
+/** What it takes to boot where nothing else runs, milliseconds. */
+const QUIET_BOOT_TIME = 30_000;
+
 /**
  * The real hypervisor in an emulated machine, with a dom0 to be driven by scripts and a guest in it. The hypervisor
  * owns the first serial line, where everything's console comes out.
@@ -23,19 +26,27 @@ export class XenMachine implements AsyncDisposable {
     return new XenMachine(machine);
   }
 
+  /**
+   * How many times as long things take as on a machine that does nothing else, by what the boot took; never below 1.
+   * Limits of time are multiplied by it.
+   */
+  get slowness(): number {
+    return Math.max(1, this.#machine.bootTime / QUIET_BOOT_TIME);
+  }
+
   /** Everything that the hypervisor and dom0 printed, without terminal codes. */
   get console(): string {
     return this.#machine.console;
   }
 
   /** Runs a script in dom0, one after the other. */
-  async try(script: string, patience?: number): Promise<Ended> {
+  async try(script: string, patience = PATIENCE * this.slowness): Promise<Ended> {
     return this.#machine.try(script, patience);
   }
 
   /** As `try`, and throws when the script fails; gives what it printed. */
   async run(script: string, patience?: number): Promise<string> {
-    return this.#machine.run(script, patience);
+    return succeeded(script, await this.try(script, patience));
   }
 
   /** Starts the guest and gives its domain. `memory` in MiB. */
@@ -77,7 +88,7 @@ export class Guest {
   }
 
   /** Runs a script in the guest, through its console. */
-  async try(script: string, patience = PATIENCE): Promise<Ended> {
+  async try(script: string, patience = PATIENCE * this.#machine.slowness): Promise<Ended> {
     this.#last += 1;
     const id = `g${this.#last}`;
     const request = Buffer.from(script).toString('base64');
@@ -101,7 +112,7 @@ export class Guest {
   }
 
   /** Resolves once `text` stands in the agent's log; throws with the log when it does not within `patience` ms. */
-  async logged(text: string, patience = PATIENCE): Promise<void> {
+  async logged(text: string, patience = PATIENCE * this.#machine.slowness): Promise<void> {
     const until = performance.now() + patience;
     while ((await this.try(`grep -q '${text}' /var/log/guestwire.log`)).status !== 0) {
       if (performance.now() > until)
