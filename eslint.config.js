@@ -8,6 +8,8 @@ const forbid = (within, regex, message) => ({
   rules: { '@typescript-eslint/no-restricted-imports': ['error', { patterns: [{ regex, message }] }] },
 });
 
+/** Folders of ts/host that are chosen by the system that runs: ts/host/index.ts gives what is in them. */
+const system = '/host/(unix|linux)/';
 const machine = '^(node:)?(fs|child_process)(/|$)';
 
 export default defineConfig(
@@ -56,8 +58,18 @@ export default defineConfig(
     `${machine}|^#|/(host|daemon|cli|controller)/`,
     'reach the machine only through the Host that you are handed',
   ),
-  forbid(['ts/{daemon,cli,controller,testing}/**', 'ts/main.ts'], '^#', 'only ts/host imports the addon'),
-  forbid(['ts/daemon/**'], `${machine}|^#|/(cli|controller)/`, 'the daemon reaches the machine through ts/host'),
+  forbid(
+    ['ts/{daemon,cli,controller,testing}/**', 'ts/main.ts'],
+    `^#|${system}`,
+    'only ts/host imports the addon, and what is of one kind of system',
+  ),
+  forbid(['ts/host/shared/**'], '/(unix|linux)/|[.][.]/index[.]js$', 'host/shared is the same on every system'),
+  forbid(['ts/host/unix/**'], '/linux/|[.][.]/index[.]js$', 'host/unix is the same on every Unix system'),
+  forbid(
+    ['ts/daemon/**'],
+    `${machine}|^#|/(cli|controller)/|${system}`,
+    'the daemon reaches the machine through ts/host',
+  ),
   {
     files: ['test/**/*.ts'],
     rules: {

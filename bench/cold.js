@@ -7,7 +7,7 @@ import { codec } from '../build/ts/communication/xenstore/nova/codec.js';
 import { NovaTransport } from '../build/ts/communication/xenstore/nova/transport.js';
 import { Dispatcher } from '../build/ts/daemon/dispatcher.js';
 import { Registry } from '../build/ts/daemon/registry.js';
-import { SharedStoreLine } from '../build/ts/host/store-line.js';
+import { SharedStoreLine } from '../build/ts/host/shared/store-line.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { summarize } from './report.js';
 

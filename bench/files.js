@@ -73,7 +73,7 @@ function system(name) {
 
 /** As the commands write: with backups and a journal, confirmed. */
 async function agent(name, checkout) {
-  const { createFiles } = await import(pathToFileURL(join(checkout, 'build/ts/host/files.js')).href);
+  const { createFiles } = await import(pathToFileURL(join(checkout, 'build/ts/host/unix/files.js')).href);
   const files = createFiles(system(name), join(directory, name, 'state'));
   return async (changes) => {
     const commit = await files.commit(

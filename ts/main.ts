@@ -3,7 +3,7 @@
 import { AgentError, messageOf, codeOf } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';
 import { SUBCOMMANDS } from './cli/index.js';
-import { endProcess } from './host/process-end.js';
+import { endProcess } from './host/shared/process-end.js';
 
 endProcess(await main(process.argv.slice(2)));
 

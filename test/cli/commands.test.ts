@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { runCli } from '../support/run-cli.js';
 import { answers, pluginText } from '../support/plugins.js';
 

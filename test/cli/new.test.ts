@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { runCli } from '../support/run-cli.js';
 
 test('new plugin makes a plugin that the agent can use', async () => {

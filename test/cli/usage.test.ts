@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { AGENT_VERSION } from '../../ts/commands/version.js';
 import { SUBCOMMANDS } from '../../ts/cli/index.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { PROGRAM, runCli } from '../support/run-cli.js';
 
 test('--version tells the version of package.json', async () => {

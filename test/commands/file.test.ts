@@ -10,7 +10,7 @@ import { type FileOptions, fileCommands } from '../../ts/commands/file.js';
 import { covers } from '../../ts/commands/file-rules.js';
 import { sshKeysCommands } from '../../ts/commands/sshkeys.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
-import { createFiles } from '../../ts/host/files.js';
+import { createFiles } from '../../ts/host/unix/files.js';
 import { call } from '../support/command-context.js';
 import { PUBLIC_KEY } from '../support/public-key.js';
 import { createScratchHost } from '../support/scratch-host.js';

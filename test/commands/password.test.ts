@@ -7,7 +7,7 @@ import { type CommandModule, type Host, Secret } from '../../ts/api/index.js';
 import { type PasswordOptions } from '../../ts/commands/password.js';
 import { encryptPassword, type KeyDigest } from '../../ts/crypto/password.js';
 import { decodeSealed, encodePasswordRequest, encodeSealed } from '../../ts/crypto/sealed.js';
-import { createKeyExchange, createSealedExchange } from '../../ts/host/accounts.js';
+import { createKeyExchange, createSealedExchange } from '../../ts/host/shared/key-exchange.js';
 import { call } from '../support/command-context.js';
 import { commandsFor } from '../support/password-client.js';
 import { createScratchHost } from '../support/scratch-host.js';

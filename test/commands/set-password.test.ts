@@ -4,7 +4,7 @@ import { chmod, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Host, type Reply, type RunResult, Secret } from '../../ts/api/index.js';
-import { createProcesses } from '../../ts/host/processes.js';
+import { createProcesses } from '../../ts/host/unix/processes.js';
 import { askForPassword, commandsFor } from '../support/password-client.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch, type Scratch } from '../support/scratch.js';

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkSignature, parsePublicKey } from '../../ts/crypto/minisign.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { Signer } from '../support/signer.js';
 
 const CONTENT = 'version 1.2.3\n';

@@ -4,8 +4,8 @@ import { AgentError } from '../../ts/api/errors.js';
 import { DEFAULTS, loadConfig } from '../../ts/daemon/config.js';
 import { SETTINGS, type Setting } from '../../ts/daemon/settings.js';
 import { asWritten, formatDuration, formatSize, parseDuration, parseSize } from '../../ts/daemon/units.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
-import { readConfigFiles } from '../../ts/host/system.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
+import { readConfigFiles } from '../../ts/host/shared/system.js';
 
 const PATH = '/etc/guestwire/guestwire.toml';
 

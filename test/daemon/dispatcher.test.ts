@@ -10,8 +10,8 @@ import { createCodec } from '../../ts/communication/stream/codec.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
-import { appendOnlyFile } from '../../ts/host/system.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
+import { appendOnlyFile } from '../../ts/host/shared/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 import { registryOf } from '../support/registry.js';
 

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { test } from 'node:test';
 import { FileJournal } from '../../ts/daemon/journal.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
-import { type AppendOnlyFile, appendOnlyFile } from '../../ts/host/system.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
+import { type AppendOnlyFile, appendOnlyFile } from '../../ts/host/shared/system.js';
 
 async function open(scratch: ScratchDirectory): Promise<{ file: AppendOnlyFile; journal: FileJournal }> {
   const file = appendOnlyFile(`${scratch.path}/journal`);

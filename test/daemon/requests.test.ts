@@ -12,9 +12,9 @@ import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
 import { addNativeCommands } from '../../ts/daemon/native-commands.js';
 import { Registry } from '../../ts/daemon/registry.js';
-import { createHost } from '../../ts/host/host.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
-import { appendOnlyFile } from '../../ts/host/system.js';
+import { createHost } from '../../ts/host/linux/host.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
+import { appendOnlyFile } from '../../ts/host/shared/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 
 interface Case {

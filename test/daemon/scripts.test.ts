@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { type Reply } from '../../ts/api/index.js';
-import { createProcesses } from '../../ts/host/processes.js';
+import { createProcesses } from '../../ts/host/unix/processes.js';
 import { fakeHost } from '../../ts/testing/index.js';
 import { context } from '../support/command-context.js';
 import { type FolderOptions, type Folders, answers, createFolders, pluginText } from '../support/plugins.js';

@@ -9,8 +9,8 @@ import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
 import { chooseWires, serveWires } from '../../ts/daemon/wires.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
-import { appendOnlyFile } from '../../ts/host/system.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
+import { appendOnlyFile } from '../../ts/host/shared/system.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 import { registryOf } from '../support/registry.js';
 

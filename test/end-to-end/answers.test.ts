@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StoreConnection } from '../../ts/host/store.js';
+import type { StoreConnection } from '../../ts/host/shared/store.js';
 import { Agent } from '../support/agent.js';
 import { localTools } from '../support/dom0.js';
 import { GUEST, type GuestStore, hostOf, inGuest, startGuestStore } from '../support/guest-store.js';

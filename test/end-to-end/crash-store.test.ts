@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { test } from 'node:test';
-import { openStore } from '../../ts/host/store.js';
+import { openStore } from '../../ts/host/shared/store.js';
 import { Agent } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { ScratchRoot } from '../support/scratch-root.js';

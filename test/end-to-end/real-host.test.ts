@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openStore } from '../../ts/host/store.js';
+import { openStore } from '../../ts/host/shared/store.js';
 import { Agent } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { novaReads, xenstoreRead, type HostView } from '../support/host-view.js';

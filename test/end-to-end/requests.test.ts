@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openStore, type StoreConnection } from '../../ts/host/store.js';
+import { openStore, type StoreConnection } from '../../ts/host/shared/store.js';
 import { Agent } from '../support/agent.js';
 import { novaReads, xenstoreRead } from '../support/host-view.js';
 import { ScratchRoot } from '../support/scratch-root.js';

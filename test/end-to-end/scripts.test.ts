@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Agent } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { pluginText } from '../support/plugins.js';
 import { startXenstored } from '../support/xenstored.js';
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { type Host, type Reply } from '../../ts/api/index.js';
 import { sshKeysCommands } from '../../ts/commands/sshkeys.js';
-import { createProcesses } from '../../ts/host/processes.js';
+import { createProcesses } from '../../ts/host/unix/processes.js';
 import { call } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch, type Scratch } from '../support/scratch.js';

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type StoreConnection, openStore } from '../../ts/host/store.js';
+import { type StoreConnection, openStore } from '../../ts/host/shared/store.js';
 import { Agent } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { createInstalled } from '../support/installed.js';

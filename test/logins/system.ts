@@ -5,8 +5,8 @@ import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeF
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type Argv, type Host } from '../../ts/api/index.js';
-import { createAccounts } from '../../ts/host/accounts.js';
-import { createProcesses } from '../../ts/host/processes.js';
+import { createAccounts } from '../../ts/host/unix/accounts.js';
+import { createProcesses } from '../../ts/host/unix/processes.js';
 import { type Cleanup, wholeOrUndone } from '../support/cleanup.js';
 import { debianRoot, run } from '../support/debian-root.js';
 import { muslBusybox } from '../support/musl-busybox.js';

@@ -13,7 +13,7 @@ import type { Outcome, Step } from './namespace.js';
 // Loaded after what makes them die.
 const { AgentError } = await import('../../ts/api/errors.js');
 const { networkCommands } = await import('../../ts/commands/network.js');
-const { createHost } = await import('../../ts/host/host.js');
+const { createHost } = await import('../../ts/host/linux/host.js');
 const { startNetwork } = await import('../../ts/network/act/start.js');
 const { publishedBy } = await import('../network/inputs.js');
 

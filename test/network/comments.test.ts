@@ -6,7 +6,7 @@ import { AgentError } from '../../ts/api/errors.js';
 import { decide } from '../../ts/network/decide.js';
 import { type NetworkFacts, withChanges } from '../../ts/network/plan.js';
 import { RENDERERS } from '../../ts/network/renderers/index.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { casesOf } from './cases.js';
 
 const BACKSLASH = '\\';

@@ -3,11 +3,11 @@
  * got wrong. Cases about passwords are elsewhere:
  *
  * - 14, a shadow file that lost its SELinux label: `an existing file keeps its mode, owner and attributes` in
- *   test/host/files.test.ts, and `extended attributes and ACLs are copied` in test/binding/system.test.ts.
+ *   test/host/unix/files.test.ts, and `extended attributes and ACLs are copied` in test/binding/system.test.ts.
  * - 24, hashes that crypt(3) does not take: `hashes are those of crypt(3), for any password` in
  *   test/binding/system.test.ts.
  * - A moment without /etc/shadow: `a crash at any point of a change leaves the old state or, once confirmed, the new` in
- *   test/host/files.test.ts; shadow is written by the same function.
+ *   test/host/unix/files.test.ts; shadow is written by the same function.
  */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';

@@ -9,7 +9,7 @@ import type { Host, Reply } from '../../ts/api/index.js';
 import { networkOptions } from '../../ts/daemon/command-options.js';
 import { networkCommands } from '../../ts/commands/network.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
-import { openHost } from '../../ts/host/host.js';
+import { openHost } from '../../ts/host/linux/host.js';
 import { call } from '../support/command-context.js';
 import { ScratchRoot } from '../support/scratch-root.js';
 

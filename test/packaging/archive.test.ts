@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseManifest } from '../../ts/commands/update-request.js';
 import { checkSignature, parsePublicKey } from '../../ts/crypto/minisign.js';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { BUILT_VERSION } from '../support/release.js';
 import { Signer } from '../support/signer.js';
 

@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { ScratchDirectory } from '../../ts/host/scratch-directory.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 
 const PLUGIN = `import {
   AgentError, type Bytes, type CommandModule, type Host, type Log, Secret, type Signal, command, definePlugin,

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError, type FileChange } from '../../ts/api/index.js';
-import { createFiles, recoverFiles } from '../../ts/host/files.js';
+import { createFiles, recoverFiles } from '../../ts/host/unix/files.js';
 
 /**
  * A process of its own for file systems that only a mount namespace has: commits the changes given as JSON, prints as

@@ -6,7 +6,7 @@ import { countDown } from './die.js';
 const [root = '', state = '', calls = ''] = process.argv.slice(2);
 countDown(Number(calls));
 
-const { createFiles } = await import('../../ts/host/files.js');
+const { createFiles } = await import('../../ts/host/unix/files.js');
 const commit = await createFiles(root, state).commit([
   { type: 'write', path: '/etc/a', content: 'new', mode: 0o600 },
   { type: 'write', path: '/etc/d/c', content: 'new', mode: 0o600 },

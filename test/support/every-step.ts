@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openStore, type StoreConnection } from '../../ts/host/store.js';
+import { openStore, type StoreConnection } from '../../ts/host/shared/store.js';
 import { Agent } from './agent.js';
 import { Dom0, localTools } from './dom0.js';
 import { killAt } from './kill-at.js';

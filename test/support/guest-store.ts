@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { StoreServer } from '#binding';
-import { openStore, type StoreConnection } from '../../ts/host/store.js';
+import { openStore, type StoreConnection } from '../../ts/host/shared/store.js';
 import { localTools } from './dom0.js';
 import { startXenstored } from './xenstored.js';
 

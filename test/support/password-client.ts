@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type CommandModule, type Host, type Reply, Secret } from '../../ts/api/index.js';
 import { passwordCommands, type PasswordOptions } from '../../ts/commands/password.js';
 import { decodeSealed, encodePasswordRequest, encodeSealed } from '../../ts/crypto/sealed.js';
-import { createKeyExchange, createSealedExchange } from '../../ts/host/accounts.js';
+import { createKeyExchange, createSealedExchange } from '../../ts/host/shared/key-exchange.js';
 import { call } from './command-context.js';
 
 /** The password commands as the configuration's defaults have them. */

@@ -1,8 +1,8 @@
 import { type Host } from '../../ts/api/index.js';
-import { createAccounts } from '../../ts/host/accounts.js';
-import { createFiles } from '../../ts/host/files.js';
-import { createState } from '../../ts/host/state.js';
-import { createProcesses } from '../../ts/host/processes.js';
+import { createAccounts } from '../../ts/host/unix/accounts.js';
+import { createFiles } from '../../ts/host/unix/files.js';
+import { createState } from '../../ts/host/shared/state.js';
+import { createProcesses } from '../../ts/host/unix/processes.js';
 import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { type Scratch } from './scratch.js';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret, type State } from '../../ts/api/index.js';
-import { createState } from '../../ts/host/state.js';
+import { createState } from '../../ts/host/shared/state.js';
 import { fakeHost } from '../../ts/testing/index.js';
 import { createScratch } from '../support/scratch.js';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError, type FileChange, type Files } from '../../ts/api/index.js';
-import { createFiles } from '../../ts/host/files.js';
+import { createFiles } from '../../ts/host/unix/files.js';
 import { memoryFiles } from '../../ts/testing/index.js';
 import { createScratch } from '../support/scratch.js';
 

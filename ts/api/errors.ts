@@ -57,6 +57,7 @@ export const AGENT_ERRORS = {
   GW_STORE_ABSENT: [500, 'Cannot read what the host wants: %s'],
   GW_STORE_AWAY: [500, 'Cannot read what the host wants: XenStore was not reached within %s'],
   GW_WIRE_ABSENT: [500, 'No host can reach this machine: wanted %s, got %s'],
+  GW_SYSTEM_UNSUPPORTED: [500, 'This operating system is not supported: wanted %s, got %s'],
   GW_STATE_IN_USE: [500, 'The state directory %s is in use: %s serves with it'],
   GW_CONFIG_INVALID: [500, '%s'],
   GW_INTERNAL: [500, 'Internal error: %s'],

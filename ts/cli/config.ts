@@ -1,7 +1,7 @@
 import { type LoadedConfig, loadConfig } from '../daemon/config.js';
 import { SETTINGS, type Setting } from '../daemon/settings.js';
 import { asWritten } from '../daemon/units.js';
-import { readConfigFiles } from '../host/system.js';
+import { readConfigFiles } from '../host/shared/system.js';
 import { noMore, print, subcommand } from './command-line.js';
 import { systemRoot } from './system-root.js';
 

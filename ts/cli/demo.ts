@@ -2,10 +2,10 @@ import { createTwoFilesPatch } from 'diff';
 import { Secret } from '../api/secret.js';
 import { type Answer, Controller, isSuccess } from '../controller/controller.js';
 import { fileValue } from '../controller/send-file.js';
-import { EmbeddedStore } from '../host/addon.js';
-import { AgentProcess } from '../host/agent-process.js';
-import { ScratchDirectory, type ScratchFile } from '../host/scratch-directory.js';
-import { openStore } from '../host/store.js';
+import { EmbeddedStore } from '../host/index.js';
+import { AgentProcess } from '../host/shared/agent-process.js';
+import { ScratchDirectory, type ScratchFile } from '../host/shared/scratch-directory.js';
+import { openStore } from '../host/shared/store.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 
 const DOMAIN = 7;

@@ -1,5 +1,5 @@
 import type { Config } from '../daemon/config.js';
-import { findPlugins, findScripts } from '../host/extensions.js';
+import { findPlugins, findScripts } from '../host/index.js';
 import { extensionOptions } from './extension-options.js';
 
 /** What can be seen of plugins and scripts without running any; none where there are none. */

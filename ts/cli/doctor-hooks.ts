@@ -4,7 +4,7 @@ import type { Config } from '../daemon/config.js';
 import { FOR_ALL, type Hook, STAGES, findHooks, hookFolders } from '../daemon/hook-files.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
-import { HEAD_BYTES, whyNotRunnable } from '../host/interpreter.js';
+import { HEAD_BYTES, whyNotRunnable } from '../host/index.js';
 
 export interface HookLine {
   readonly text: string;

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path';
 import type { Config, Override } from '../daemon/config.js';
 import type { ExtensionOptions } from '../daemon/extensions.js';
-import { isDirectory } from '../host/system.js';
+import { isDirectory } from '../host/shared/system.js';
 import { type Option, UsageError } from './command-line.js';
 
 export const PLUGINS_OPTION = {

@@ -1,11 +1,11 @@
 /** The machine for `plan`, `apply` and `doctor`, with what a host wants of it from XenStore or from a file. */
 import type { Host, Nic, Store } from '../api/host.js';
 import { type Config, loadConfig } from '../daemon/config.js';
-import { openHost } from '../host/host.js';
-import { storeOfNodes } from '../host/memory-store.js';
-import { readLocalFile } from '../host/local-file.js';
-import { openStore, storeBy } from '../host/store.js';
-import { readConfigFiles } from '../host/system.js';
+import { openHost } from '../host/index.js';
+import { storeOfNodes } from '../host/shared/memory-store.js';
+import { readLocalFile } from '../host/shared/local-file.js';
+import { openStore, storeBy } from '../host/shared/store.js';
+import { readConfigFiles } from '../host/shared/system.js';
 import { UsageError, domainId } from './command-line.js';
 import { stateDirectory, systemRoot } from './system-root.js';
 

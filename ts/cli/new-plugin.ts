@@ -1,5 +1,5 @@
 /** The plugin that `guestwire new` begins: one command, and a test that passes. */
-import type { NewFileText } from '../host/new-files.js';
+import type { NewFileText } from '../host/shared/new-files.js';
 
 /** In TypeScript it is compiled to `dist`, and its test, which needs Node's types otherwise, is JavaScript all the same. */
 export function typedPluginFiles(name: string): Readonly<Record<string, NewFileText>> {

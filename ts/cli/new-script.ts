@@ -1,5 +1,5 @@
 /** The script worker that `guestwire new` begins, and its test: POSIX sh, which every guest has. */
-import type { NewFileText } from '../host/new-files.js';
+import type { NewFileText } from '../host/shared/new-files.js';
 
 export function scriptFiles(name: string): Readonly<Record<string, NewFileText>> {
   return {

@@ -1,4 +1,4 @@
-import { serveLauncher } from '../host/launcher-server.js';
+import { serveLauncher } from '../host/index.js';
 import { EXIT, noMore, subcommand } from './command-line.js';
 
 export const programs = subcommand({

@@ -1,4 +1,4 @@
-import { EmbeddedStore } from '../host/addon.js';
+import { EmbeddedStore } from '../host/index.js';
 import { listenForShutdown } from '../daemon/shutdown.js';
 import { domainId, noMore, print, required, subcommand } from './command-line.js';
 

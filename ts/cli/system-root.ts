@@ -2,8 +2,8 @@
 import { dirname, join, resolve } from 'node:path';
 import { AgentError } from '../api/errors.js';
 import type { LoadedConfig } from '../daemon/config.js';
-import { isDirectory } from '../host/system.js';
-import { distrustDirectory } from '../host/unshared.js';
+import { isDirectory } from '../host/shared/system.js';
+import { distrustDirectory } from '../host/index.js';
 import { UsageError } from './command-line.js';
 
 /** `--root DIR` as an absolute path; `/` when it was not given. Throws UsageError unless it is a directory. */

@@ -7,8 +7,8 @@ import type { Secret } from '../api/secret.js';
 import { type KeyDigest, encryptPassword } from '../crypto/password.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import { decodeSealed, encodePasswordRequest, encodeSealed } from '../crypto/sealed.js';
-import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
-import { type StoreConnection, openStore } from '../host/store.js';
+import { createKeyExchange, createSealedExchange } from '../host/shared/key-exchange.js';
+import { type StoreConnection, openStore } from '../host/shared/store.js';
 
 /** nova's `agent_timeout`. */
 const DEFAULT_TIMEOUT_MS = 30_000;

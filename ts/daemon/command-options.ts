@@ -7,8 +7,8 @@ import type { NetworkOptions } from '../commands/network.js';
 import type { PasswordOptions } from '../commands/password.js';
 import type { CommunicationOptions } from '../communication/index.js';
 import type { Config } from './config.js';
-import { createKeyExchange, createSealedExchange } from '../host/accounts.js';
-import { CONFIG_DIRECTORY } from '../host/system.js';
+import { createKeyExchange, createSealedExchange } from '../host/shared/key-exchange.js';
+import { CONFIG_DIRECTORY } from '../host/shared/system.js';
 
 export function commandOptions(config: Config): CommandOptions {
   return {

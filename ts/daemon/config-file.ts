@@ -2,7 +2,7 @@
 import { TomlError, parse } from 'smol-toml';
 import * as v from 'valibot';
 import { AgentError } from '../api/errors.js';
-import type { TextFile } from '../host/system.js';
+import type { TextFile } from '../host/shared/system.js';
 import { SETTINGS, type Setting } from './settings.js';
 import { formatSize, parseDuration, parseSize } from './units.js';
 

@@ -1,5 +1,5 @@
 /** The configuration in force. What can be set is in settings.ts. */
-import type { TextFile } from '../host/system.js';
+import type { TextFile } from '../host/shared/system.js';
 import { type Kinds, SETTINGS, type Setting } from './settings.js';
 
 type Table = typeof SETTINGS;

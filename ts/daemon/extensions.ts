@@ -2,7 +2,7 @@
 import type { Logger } from 'pino';
 import type { Codec, CommunicationModule } from '../api/communication.js';
 import type { Host } from '../api/host.js';
-import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/extensions.js';
+import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/index.js';
 import type { LoadedPlugin } from './plugin.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
@@ -194,7 +194,7 @@ export class Extensions {
     const [{ loadPlugin }, { guardProcess }, { importPlugin }] = await Promise.all([
       import('./plugin.js'),
       import('./plugin-guard.js'),
-      import('../host/plugin-module.js'),
+      import('../host/shared/plugin-module.js'),
     ]);
     guardProcess(log);
     const { loadTimeout, commandTimeout } = plugins;

@@ -3,7 +3,7 @@
  * `{"id":"…","state":"started","command":"password","time":1764000000000}`, then `answered`, then `done`. A request's
  * value never gets here.
  */
-import type { AppendOnlyFile } from '../host/system.js';
+import type { AppendOnlyFile } from '../host/shared/system.js';
 
 type State = 'started' | 'answered' | 'done';
 
@@ -15,7 +15,7 @@ interface Entry {
   readonly time: number;
 }
 
-/** What the journal needs of a file. ts/host/system.ts has the real one. */
+/** What the journal needs of a file. ts/host/shared/system.ts has the real one. */
 export type JournalFile = AppendOnlyFile;
 
 /** Hosts give up after minutes; an unfinished entry older than this names a request that will never come again. */

@@ -1,6 +1,6 @@
 import { type DestinationStream, type Logger, destination, pino } from 'pino';
 import { AgentError, codeOf } from '../api/errors.js';
-import { isTerminal } from '../host/system.js';
+import { isTerminal } from '../host/shared/system.js';
 
 export interface LogOptions {
   readonly level: string;

@@ -5,8 +5,8 @@
 import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
 import { Repeated } from '../api/repeated.js';
-import { pluginFile } from '../host/plugin-module.js';
-import { endProcess, refuseToEnd } from '../host/process-end.js';
+import { pluginFile } from '../host/shared/plugin-module.js';
+import { endProcess, refuseToEnd } from '../host/shared/process-end.js';
 import { describeError } from './log.js';
 import { currentPlugin, isExit } from './plugin.js';
 

@@ -1,7 +1,7 @@
 /** What the log may say of an error: its reason in words, without what may be a secret of the request. */
 import { COMMAND_NAME } from '../api/command.js';
 import { AGENT_ERRORS, AgentError, type AgentErrorCode } from '../api/errors.js';
-import { reasonOfCode } from '../host/reason.js';
+import { reasonOfCode } from '../host/shared/reason.js';
 import { describeError } from './log.js';
 import { ShapeError } from './plugin-shape.js';
 
@@ -62,6 +62,7 @@ const UNCONFIRMED: Readonly<Record<AgentErrorCode, readonly number[]>> = {
   GW_STORE_ABSENT: [],
   GW_STORE_AWAY: [],
   GW_WIRE_ABSENT: [],
+  GW_SYSTEM_UNSUPPORTED: [],
   GW_STATE_IN_USE: [],
   GW_CONFIG_INVALID: [],
   GW_INTERNAL: [],

@@ -1,6 +1,6 @@
 import type { Argv, Host, LinkChange, LiveNetwork, Nic, RunOptions, RunResult, State } from '../api/host.js';
 import { Secret } from '../api/secret.js';
-import { storeOfNodes } from '../host/memory-store.js';
+import { storeOfNodes } from '../host/shared/memory-store.js';
 import { NO_UPDATES } from './no-updates.js';
 import { type MemoryFile, type MemoryFiles, memoryFiles } from './memory-files.js';
 

@@ -1,5 +1,5 @@
 /**
- * Files in memory, by the rules of ts/host/files.ts as far as a command sees them; a test holds the two together. There
+ * Files in memory, by the rules of ts/host/unix/files.ts as far as a command sees them; a test holds the two together. There
  * are no links, and a home is a directory like any other.
  */
 import { posix } from 'node:path';

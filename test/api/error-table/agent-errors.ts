@@ -8,8 +8,9 @@ import { FileLock } from '#binding';
 import { AgentError } from '../../../ts/api/index.js';
 import type { AgentErrorCode } from '../../../ts/api/errors.js';
 import { loadConfig } from '../../../ts/daemon/config.js';
-import { becomeSoleAgent } from '../../../ts/host/sole-agent.js';
-import { readConfigFiles } from '../../../ts/host/system.js';
+import { systemOf } from '../../../ts/host/index.js';
+import { becomeSoleAgent } from '../../../ts/host/shared/sole-agent.js';
+import { readConfigFiles } from '../../../ts/host/shared/system.js';
 import { pluginText } from '../../support/plugins.js';
 import { runCli } from '../../support/run-cli.js';
 import { MAC, VM_DATA } from '../../support/scratch-root.js';
@@ -337,6 +338,15 @@ export const AGENT_ENTRIES: Readonly<Record<string, AgentEntry>> = {
       assert.equal(code, 'GW_WIRE_ABSENT', stdout + stderr);
       const [, message = ''] = /^guestwire: (.*)$/m.exec(stderr) ?? [];
       return { code, returncode: new AgentError(code).returncode, message };
+    },
+  },
+
+  GW_SYSTEM_UNSUPPORTED: {
+    says: ['linux', 'plan9'],
+    async provoke() {
+      const error = await systemOf('plan9').catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof AgentError);
+      return error;
     },
   },
 

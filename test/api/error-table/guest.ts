@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { StoreServer } from '#binding';
 import { Secret } from '../../../ts/api/index.js';
 import { Controller, type PasswordOptions } from '../../../ts/controller/controller.js';
-import { openStore } from '../../../ts/host/store.js';
+import { openStore } from '../../../ts/host/shared/store.js';
 import { wholeOrUndone } from '../../support/cleanup.js';
 import { PROGRAM } from '../../support/run-cli.js';
 import { ScratchRoot } from '../../support/scratch-root.js';

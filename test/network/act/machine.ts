@@ -10,8 +10,8 @@ import type {
   Nic,
   RunOptions,
 } from '../../../ts/api/host.js';
-import { createFiles } from '../../../ts/host/files.js';
-import { createState } from '../../../ts/host/state.js';
+import { createFiles } from '../../../ts/host/unix/files.js';
+import { createState } from '../../../ts/host/shared/state.js';
 import type { NetworkFacts, NetworkPlan } from '../../../ts/network/plan.js';
 import type { ApplyOptions } from '../../../ts/network/act/perform.js';
 import { DESCRIPTION, describeInterfaces } from '../../../ts/network/formats/description.js';

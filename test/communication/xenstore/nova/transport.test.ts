@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { RawRequest } from '../../../../ts/api/communication.js';
 import { NovaTransport } from '../../../../ts/communication/xenstore/nova/transport.js';
-import { SharedStoreLine } from '../../../../ts/host/store-line.js';
+import { SharedStoreLine } from '../../../../ts/host/shared/store-line.js';
 import { MemoryXenStore, storeError } from '../../../support/memory-xenstore.js';
 
 /** A transport on `store`, and the requests it has yielded so far. */

@@ -1,0 +1,54 @@
+import { FileLock, hashPassword } from '#binding';
+import { type Accounts, AgentError } from '../../api/index.js';
+import { codeOf } from '../../api/errors.js';
+import { LockBusyError, PWD_LOCK, realPath, takeLockFiles } from './lock-files.js';
+import { reason } from '../shared/reason.js';
+
+/** How long lckpwdf(3) waits, too. Milliseconds. */
+const LOCK_TIMEOUT = 15_000;
+
+/** The accounts of the system below `root`. */
+export function createAccounts(root: string, lockTimeout = LOCK_TIMEOUT): Accounts {
+  return {
+    async hashPassword(password, scheme) {
+      try {
+        return await hashPassword(password.reveal(), scheme);
+      } catch (cause) {
+        throw new AgentError('GW_INTERNAL', [`the password could not be hashed with ${scheme}`], { cause });
+      }
+    },
+
+    lock: () => lockPasswordFiles(root, lockTimeout),
+  };
+}
+
+/** The lock of lckpwdf(3) comes first, as with shadow-utils, and lets everybody else wait for the rest. */
+async function lockPasswordFiles(root: string, timeout: number): Promise<AsyncDisposable> {
+  const deadline = Date.now() + timeout;
+  let lock: FileLock | null = null;
+  try {
+    lock = await FileLock.acquire(await realPath(root, PWD_LOCK), timeout);
+    const held = lock;
+    const release = await takeLockFiles(root, deadline);
+    return {
+      async [Symbol.asyncDispose]() {
+        try {
+          await release();
+        } finally {
+          held.release();
+        }
+      },
+    };
+  } catch (cause) {
+    lock?.release();
+    const [path, why] = whyNotLocked(cause, timeout);
+    throw new AgentError('GW_FILE_FAILED', [path, why], { cause });
+  }
+}
+
+function whyNotLocked(error: unknown, timeout: number): readonly [path: string, why: string] {
+  const waited = `waited for ${timeout / 1000} s`;
+  if (error instanceof LockBusyError) return [error.path, `${error.message}; ${waited}`];
+  if (codeOf(error) === 'LOCK_TIMEOUT') return [PWD_LOCK, `another program holds it; ${waited}`];
+  return [PWD_LOCK, reason(error)];
+}
