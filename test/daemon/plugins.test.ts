@@ -90,6 +90,11 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
     /^contribution 1.module.open: wanted a function, got nothing$/,
   ],
   [
+    'has a wire whose tell is no function',
+    setup("[{ kind: 'communication', module: { name: 'w', open() {}, tell: 5 } }]"),
+    /^contribution 1.module.tell: wanted a function, got 5$/,
+  ],
+  [
     'has a wire that wires.use cannot name',
     wires('my_wire'),
     /^contribution 1.module.name: wanted small letters, digits and -, at most 64, got 'my_wire'$/,

@@ -3,6 +3,7 @@ import type { Codec, Transport } from './communication.js';
 import type { Host } from './host.js';
 import type { Log } from './log.js';
 import type { Signal } from './platform.js';
+import type { Reports } from './report.js';
 
 /** Raised when a plugin written for the shape before would stop working. */
 export const API_VERSION = 1;
@@ -14,6 +15,11 @@ export interface PluginWire {
   readonly codec?: Codec;
   /** Once, when the agent starts. Rejects with AgentError GW_WIRE_ABSENT when this machine has no such wire. */
   open(): Promise<Transport>;
+  /**
+   * Tells the host what the guest tells by itself. Called once the wire is open, and has to end when `signal` aborts. What it
+   * throws is logged, and nothing more is told; requests are served all the same.
+   */
+  tell?(reports: Reports, signal: Signal): Promise<void>;
 }
 
 /** What a plugin adds to the agent. */

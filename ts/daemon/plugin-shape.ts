@@ -65,6 +65,7 @@ export function checkTransport(wire: string, opened: unknown): Transport {
   if (typeof opened !== 'object' || opened === null) throw wrong(at, 'an object', opened);
   const transport = opened as Readonly<Record<string | symbol, unknown>>;
   for (const name of ['requests', 'stillWanted', 'respond', 'retire']) callable(`${name} of ${at}`, transport[name]);
+  if (transport['begun'] !== undefined) callable(`begun of ${at}`, transport['begun']);
   callable(`[Symbol.asyncDispose] of ${at}`, transport[Symbol.asyncDispose]);
   return opened as Transport;
 }
@@ -85,11 +86,12 @@ function checkCommands(at: string, module: unknown): void {
 }
 
 function checkWire(at: string, wire: unknown): void {
-  const { name, open, codec } = object(at, wire);
+  const { name, open, codec, tell } = object(at, wire);
   if (typeof name !== 'string' || !WIRE_NAME.test(name)) {
     throw wrong(`${at}.name`, 'small letters, digits and -, at most 64', name);
   }
   callable(`${at}.open`, open);
+  if (tell !== undefined) callable(`${at}.tell`, tell);
   if (codec === undefined) return;
   const { decode, encode } = object(`${at}.codec`, codec);
   callable(`${at}.codec.decode`, decode);

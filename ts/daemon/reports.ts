@@ -32,7 +32,7 @@ export interface ReportOptions extends ReportSources {
 /** Reports, and a door for whoever knows that something may have changed. */
 export interface WatchedReports extends Reports {
   /** Looks again, where somebody listens: at once, or when a second has passed since the last look. */
-  look(): void;
+  look: () => void;
 }
 
 /** Where each part of a report comes from. */
