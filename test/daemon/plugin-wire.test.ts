@@ -15,6 +15,7 @@ const plugin: LoadedPlugin = {
   name: 'p',
   modules: [],
   wires: [],
+  reports: [],
   run: (work) => work(),
   unload: () => undefined,
 };

@@ -3,7 +3,7 @@ import type { Codec, Transport } from './communication.js';
 import type { Host } from './host.js';
 import type { Log } from './log.js';
 import type { Signal } from './platform.js';
-import type { Reports } from './report.js';
+import type { ReportedService, Reports } from './report.js';
 
 /** Raised when a plugin written for the shape before would stop working. */
 export const API_VERSION = 1;
@@ -22,10 +22,21 @@ export interface PluginWire {
   tell?(reports: Reports, signal: Signal): Promise<void>;
 }
 
+/** What a plugin adds to the report of the guest. */
+export interface PluginReports {
+  /**
+   * The services that the plugin knows of, as they are now. Called whenever a report is made: about once a minute, and
+   * after each command that changes the machine. What takes longer than 5 s, throws or has another shape is left out of
+   * the report and logged; `signal` aborts then.
+   */
+  services(signal: Signal): readonly ReportedService[] | Promise<readonly ReportedService[]>;
+}
+
 /** What a plugin adds to the agent. */
 export type Contribution =
   | { readonly kind: 'commands'; readonly module: CommandModule }
-  | { readonly kind: 'communication'; readonly module: PluginWire };
+  | { readonly kind: 'communication'; readonly module: PluginWire }
+  | { readonly kind: 'reports'; readonly module: PluginReports };
 
 /** What a plugin is handed beside the machine. */
 export interface PluginContext {

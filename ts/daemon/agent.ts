@@ -102,7 +102,7 @@ async function createServing(setup: Setup): Promise<Agent> {
   const extensions = new Extensions({ registry, host, log, ownWires, ...setup.extensions });
   await extensions.load();
   for (const name of registry.unknownRules()) log.warn({ name }, 'commands.allow or commands.deny names no command');
-  const reports = deferredReports({ host, log });
+  const reports = deferredReports({ host, log, services: () => extensions.services() });
   const { directory, timeout } = config.hooks;
   return assemble(setup, {
     line,
@@ -112,6 +112,7 @@ async function createServing(setup: Setup): Promise<Agent> {
     modules: chooseWires([...native, ...(await extensions.wires(codec))], config.wires.use, log),
     reload: async () => {
       await extensions.load();
+      reports.look();
       log.info({ features: registry.features() }, 'plugins and scripts looked at again');
     },
     onReady: () => update?.ready(),

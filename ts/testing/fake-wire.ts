@@ -11,6 +11,7 @@ import { Dispatcher } from '../daemon/dispatcher.js';
 import { createHooks } from '../daemon/hooks.js';
 import { FileJournal, type JournalFile } from '../daemon/journal.js';
 import { type LoadedPlugin, type PluginOptions, loadPlugin } from '../daemon/plugin.js';
+import { PluginServices } from '../daemon/plugin-services.js';
 import { guardedWire } from '../daemon/plugin-wire.js';
 import { Registry } from '../daemon/registry.js';
 import { createReports } from '../daemon/reports.js';
@@ -171,7 +172,8 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
     isThere: () => true,
     timeoutMs: 30_000,
   });
-  const reports = createReports({ host, log });
+  const services = new PluginServices(log, commandTimeout);
+  const reports = createReports({ host, log, services: () => services.ask([loaded]) });
   const dispatcher = new Dispatcher({
     ...{ commands: registry, journal: await FileJournal.open(journal), log, hooks },
     changed: reports.look,
@@ -217,6 +219,7 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
       use(fresh);
       loaded.unload();
       loaded = fresh;
+      reports.look();
     },
     close,
   };
