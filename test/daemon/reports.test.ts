@@ -77,6 +77,14 @@ test("the administrator's os-release goes before the distribution's", async () =
   assert.equal((await reports.current(['os'])).os.id, 'mine');
 });
 
+test("in a sandbox, from which PID 1 cannot be seen, the volumes are those of the agent's own mounts", async () => {
+  const host = fakeHost({ files: { '/proc/self/mountinfo': '27 1 254:0 / / rw - ext4 /dev/vda rw\n' } });
+  const { volumes } = await createReports({ host, log: silent }).current(['volumes']);
+  assert.deepEqual(volumes, [{ device: '/dev/vda', fileSystem: 'ext4', mountPoints: ['/'] }]);
+  const own = openHost({ root: '/', stateDirectory: '/nonexistent', live: true, store: memoryStore({}) });
+  assert.match((await own.files.readText('/proc/self/mountinfo')) ?? '', / \/proc /);
+});
+
 test('who wants a part waits for no other', async () => {
   const reports = machine({ services: () => new Promise(() => undefined) });
   assert.deepEqual(Object.keys(await reports.current(['os', 'nics'])), ['os', 'nics']);

@@ -165,6 +165,15 @@ test("a plugin's wire is told the system's report, and each change that a comman
       ['web2', 'running'],
     ],
   );
+  scratch.write(
+    '../plugins/more.mjs',
+    telling
+      .replaceAll('teller', 'more')
+      .replace(/^.*kind: 'communication'.*$/m, '')
+      .replaceAll('db', 'more'),
+  );
+  await agent.reload();
+  await agent.logged('"name":"more"');
   assert.equal(await agent.stop(), 0);
   assert.match(agent.log, /^told to end$/m);
 });
