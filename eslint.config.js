@@ -53,6 +53,20 @@ export default defineConfig(
       ],
     },
   },
+  {
+    files: ['ts/report/**'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            { regex: '^(?![.][.]?/)|^[.][.]/(?!api/)', message: 'report is pure: it knows the api alone' },
+            { regex: '/api/host[.]js$', importNames: ['Host'], message: 'report is pure: facts in, report out' },
+          ],
+        },
+      ],
+    },
+  },
   forbid(
     ['ts/{commands,communication}/**'],
     `${machine}|^#|/(host|daemon|cli|controller)/`,

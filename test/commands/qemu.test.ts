@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { CommandModule, Host, Reply } from '../../ts/api/index.js';
+import type { CommandModule, Host, Reply, ReportedOs } from '../../ts/api/index.js';
 import type { FileOptions } from '../../ts/commands/file.js';
 import { qemuCommands } from '../../ts/commands/qemu/index.js';
 import { osInfo } from '../../ts/commands/qemu/os-info.js';
+import { reportsOf } from '../../ts/daemon/deferred-reports.js';
+import { readOsRelease } from '../../ts/report/os-release.js';
 import { call } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch, type Scratch } from '../support/scratch.js';
@@ -38,7 +40,7 @@ async function machine(options: { host?: Partial<Host>; now?: () => number; user
   const host = { ...createScratchHost(scratch), ...options.host };
   const files = options.now === undefined ? FILES : { ...FILES, now: options.now };
   const password = { user: 'root', users: options.users ?? [], unlock: 'always' } as const;
-  const module = qemuCommands(host, { password, files }, () => [
+  const module = qemuCommands(host, reportsOf({ host }), { password, files }, () => [
     { name: 'guest-ping', allowed: true },
     { name: 'guest-shutdown', allowed: false },
   ]);
@@ -307,7 +309,8 @@ test('a shutdown runs the first program that there is, and tells its failure', a
 test('os-release is read as a shell reads it', () => {
   const kernel = { release: '6.1', version: '#1', machine: 'x86_64' };
   const text = `# comment\nID=debian\nNAME="A \\"B\\" \\$C"\nPRETTY_NAME='It is'\nVERSION_ID="12"\nUNKNOWN=x\nbroken line\n`;
-  assert.deepEqual(osInfo(kernel, text), {
+  const os = (release: string | null): ReportedOs => ({ ...readOsRelease(release), hostname: null, kernel });
+  assert.deepEqual(osInfo(os(text)), {
     id: 'debian',
     name: 'A "B" $C',
     'pretty-name': 'It is',
@@ -316,7 +319,7 @@ test('os-release is read as a shell reads it', () => {
     'kernel-version': '#1',
     machine: 'x86_64',
   });
-  assert.deepEqual(Object.keys(osInfo(kernel, null)), ['kernel-release', 'kernel-version', 'machine']);
+  assert.deepEqual(Object.keys(osInfo(os(null))), ['kernel-release', 'kernel-version', 'machine']);
 });
 
 test('a file without rights for others is read all the same: the agent is root', async () => {

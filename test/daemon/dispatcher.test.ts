@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { type Command, type CommandModule, command } from '../../ts/api/command.js';
-import type { Codec } from '../../ts/api/communication.js';
+import type { Codec, RawRequest } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
 import { type ListedModule, deferred } from '../../ts/commands/deferred.js';
 import { createCodec } from '../../ts/communication/stream/codec.js';
@@ -164,7 +164,9 @@ test('a request whose module has to be loaded first keeps its place among serial
 
 test('an immediate command whose module has to be loaded first does not wait for a serial one, and leaves no trace in line', async () => {
   let finish: () => void = () => undefined;
+  let begun = 0;
   const work = serial('work', async () => {
+    begun += 1;
     await new Promise<void>((resolve) => (finish = resolve));
     return 'done';
   });
@@ -176,9 +178,10 @@ test('an immediate command whose module has to be loaded first does not wait for
   look.load();
   await bench.retired('look');
   assert.deepEqual(bench.transport.events, ['answered look', 'retired look']);
+  while (begun < 1) await sleep(1);
   finish();
   await bench.retired('running');
-  while ((await bench.journal()).split('"started"').length < 3) await sleep(1);
+  while (begun < 2) await sleep(1);
   finish();
   await bench.retired('waiting');
   assert.doesNotMatch(await bench.journal(), /look/);
@@ -569,3 +572,69 @@ test('an answer that the wire cannot carry is told as an error, and not kept bac
     '{"id":7,"returncode":"500","message":"Internal error: TypeError"}\n',
   ]);
 });
+
+/** Commands that say when they run, on a wire whose host is shown what has begun. */
+async function shown(begun: (id: string) => Promise<void>): Promise<Bench> {
+  let ran: string[] = [];
+  const work = (name: string, lane: 'serial' | 'immediate', more: Partial<Command> = {}): Command => ({
+    ...command({ name, lane, parse: () => null, run: () => String(ran.push(`ran ${name}`)) }),
+    ...more,
+  });
+  const bench = await Bench.open([
+    work('change', 'serial'),
+    work('tell', 'immediate'),
+    work('plugged', 'immediate', { journaled: true }),
+  ]);
+  ran = bench.transport.events;
+  Object.assign(bench.transport, { begun: ({ id }: RawRequest) => begun(id) });
+  return bench;
+}
+
+test('the host sees that work has begun before anything changes, of what is journaled and of nothing else', async () => {
+  await using bench = await shown(async (id) => {
+    await sleep(5);
+    bench.transport.events.push(`begun ${id}`);
+  });
+  for (const [id, name] of Object.entries({ '1': 'change', '2': 'plugged', '3': 'tell' })) {
+    bench.transport.push(id, request(name));
+    await bench.retired(id);
+  }
+  bench.transport.push('4', request('unknown'));
+  await bench.retired('4');
+  assert.deepEqual(bench.transport.events, [
+    ...['begun 1', 'ran change', 'answered 1', 'retired 1'],
+    ...['begun 2', 'ran plugged', 'answered 2', 'retired 2'],
+    ...['ran tell', 'answered 3', 'retired 3'],
+    ...['answered 4', 'retired 4'],
+  ]);
+});
+
+test('where the host cannot be shown that work has begun, the request is answered all the same', async () => {
+  let isAway = true;
+  await using bench = await shown((id) =>
+    isAway ? Promise.reject(Object.assign(new Error(`/${id}: S3cret`), { code: 'EIO' })) : Promise.resolve(),
+  );
+  for (const id of ['1', '2', '3']) {
+    isAway = id !== '3';
+    bench.transport.push(id, request('change'));
+    await bench.retired(id);
+    assert.equal(bench.transport.answer(id).returncode, '0');
+  }
+  const told = bench.logged
+    .filter((line) => /host can(not)? be shown/.test(line))
+    .map((line) => JSON.parse(line) as Line);
+  assert.deepEqual(
+    told.map(({ level, msg }) => [level, msg]),
+    [
+      [40, 'host cannot be shown that a request has begun'],
+      [20, 'host cannot be shown that a request has begun'],
+      [30, 'host can be shown again that requests have begun'],
+    ],
+  );
+  assert.doesNotMatch(bench.logged.join(''), /S3cret/);
+});
+
+interface Line {
+  readonly level: number;
+  readonly msg: string;
+}

@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { RawRequest, Transport } from '../../ts/api/communication.js';
+import type { CommunicationModule, RawRequest, Transport } from '../../ts/api/communication.js';
+import type { PluginWire } from '../../ts/api/plugin.js';
+import type { Reports } from '../../ts/api/report.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import type { LoadedPlugin } from '../../ts/daemon/plugin.js';
 import { guardedWire } from '../../ts/daemon/plugin-wire.js';
@@ -13,6 +15,7 @@ const plugin: LoadedPlugin = {
   name: 'p',
   modules: [],
   wires: [],
+  reports: [],
   run: (work) => work(),
   unload: () => undefined,
 };
@@ -101,5 +104,55 @@ test('what open gives is looked at before anything is asked of it', async () => 
   await assert.rejects(given({ ...whole, [Symbol.asyncDispose]: undefined }), {
     message: '[Symbol.asyncDispose] of what open of w gives: wanted a function, got nothing',
   });
+  await assert.rejects(given({ ...whole, begun: 'yes' }), {
+    message: "begun of what open of w gives: wanted a function, got 'yes'",
+  });
   await given(whole);
+});
+
+test('what has begun is told with the request that the plugin gave, and has a time to be told in', async () => {
+  const request = { id: '1', body: 'x', answered: false };
+  const begun: RawRequest[] = [];
+  const wire = await guard(() =>
+    Promise.resolve({
+      ...transport(async function* () {
+        await Promise.resolve();
+        yield request;
+      }),
+      begun: (one) => (begun.push(one) === 1 ? Promise.resolve() : new Promise(() => undefined)),
+    }),
+  ).open();
+  const stop = new AbortController();
+  const { value } = (await wire.requests(stop.signal)[Symbol.asyncIterator]().next()) as { value: RawRequest };
+  await wire.begun?.(value);
+  await assert.rejects(Promise.resolve(wire.begun?.(value)), { message: 'w of p took longer than 0.02 s' });
+  assert.ok(begun.every((one) => one === request));
+  // Of a wire without it nothing is asked.
+  assert.equal('begun' in (await guard(() => Promise.resolve(transport(nothing))).open()), false);
+});
+
+test('telling may last until it is told to end, and then has a time to end in', async () => {
+  const told = (tell: NonNullable<PluginWire['tell']>): CommunicationModule =>
+    guardedWire({ plugin, wire: { name: 'w', open: () => Promise.reject(new Error()), tell }, codec, timeout: 20 });
+  const reports: Reports = { current: () => Promise.reject(new Error()), changes: () => [] as never };
+  const stop = new AbortController();
+  setTimeout(() => {
+    stop.abort();
+  }, 60);
+  const ending = told(
+    (_, signal) =>
+      new Promise((resolve) => {
+        signal.addEventListener('abort', () => {
+          resolve();
+        });
+      }),
+  );
+  await ending.tell?.(reports, stop.signal);
+  const hanging = told(() => new Promise(() => undefined));
+  await assert.rejects(Promise.resolve(hanging.tell?.(reports, stop.signal)), {
+    message: 'w of p took longer than 0.02 s',
+  });
+  const failing = told(() => Promise.reject(new RangeError('broken')));
+  await assert.rejects(Promise.resolve(failing.tell?.(reports, new AbortController().signal)), RangeError);
+  assert.equal('tell' in guard(() => Promise.reject(new Error())), false);
 });

@@ -55,7 +55,7 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
   [
     'gives another kind',
     setup("[{ kind: 'menu' }]"),
-    /^contribution 1.kind: wanted 'commands' or 'communication', got 'menu'$/,
+    /^contribution 1.kind: wanted 'commands', 'communication' or 'reports', got 'menu'$/,
   ],
   ['has no module', setup("[{ kind: 'commands' }]"), /^contribution 1.module: wanted an object, got nothing$/],
   ['has no commands', commands('null'), /^contribution 1.module.commands: wanted a list, got null$/],
@@ -88,6 +88,16 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
     'has a wire that cannot be opened',
     setup("[{ kind: 'communication', module: { name: 'w' } }]"),
     /^contribution 1.module.open: wanted a function, got nothing$/,
+  ],
+  [
+    'has reports without services',
+    setup("[{ kind: 'reports', module: {} }]"),
+    /^contribution 1.module.services: wanted a function, got nothing$/,
+  ],
+  [
+    'has a wire whose tell is no function',
+    setup("[{ kind: 'communication', module: { name: 'w', open() {}, tell: 5 } }]"),
+    /^contribution 1.module.tell: wanted a function, got 5$/,
   ],
   [
     'has a wire that wires.use cannot name',

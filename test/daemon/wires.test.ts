@@ -5,12 +5,15 @@ import { pino } from 'pino';
 import { command } from '../../ts/api/command.js';
 import type { CommunicationModule, Transport } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
+import type { Reports } from '../../ts/api/report.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { Dispatcher } from '../../ts/daemon/dispatcher.js';
 import { FileJournal } from '../../ts/daemon/journal.js';
+import { type WatchedReports, createReports } from '../../ts/daemon/reports.js';
 import { chooseWires, serveWires } from '../../ts/daemon/wires.js';
 import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { appendOnlyFile } from '../../ts/host/shared/system.js';
+import { type FakeHost, fakeHost } from '../../ts/testing/index.js';
 import { MemoryTransport } from '../support/memory-transport.js';
 import { registryOf } from '../support/registry.js';
 
@@ -35,7 +38,7 @@ class Bench implements AsyncDisposable {
     this.journal = `${scratch.path}/journal`;
   }
 
-  static async open(modules: readonly CommunicationModule[]): Promise<Bench> {
+  static async open(modules: readonly CommunicationModule[], reports?: Reports): Promise<Bench> {
     const bench = new Bench(await ScratchDirectory.create());
     let running = 0;
     const work = command({
@@ -56,6 +59,7 @@ class Bench implements AsyncDisposable {
     const dispatcher = new Dispatcher({ commands: registryOf([work]), journal, log });
     bench.served = serveWires(modules, {
       dispatcher,
+      ...(reports === undefined ? {} : { reports }),
       signal: bench.#stop.signal,
       log,
       onReady: (names) => void bench.ready.push([...names]),
@@ -228,4 +232,86 @@ test('wires are chosen by name; a name that none has is logged, and an error whe
     code: 'GW_CONFIG_INVALID',
     message: /found c, wanted auto or some of a, b/,
   });
+});
+
+/** A wire that tells its host the names of the machine, and the machine. */
+function telling(
+  transport: Transport,
+  tell?: CommunicationModule['tell'],
+): { module: CommunicationModule; told: (string | null)[]; host: FakeHost; reports: WatchedReports } {
+  const host = fakeHost({ hostname: 'web1' });
+  const told: (string | null)[] = [];
+  const reports = createReports({ host, log: pino({ level: 'silent' }) });
+  const all: CommunicationModule['tell'] = async (given, signal) => {
+    for await (const { os } of given.changes(signal)) told.push(os.hostname);
+    told.push('end');
+  };
+  return { module: { ...wire('a', () => Promise.resolve(transport)), tell: tell ?? all }, told, host, reports };
+}
+
+test('a wire that is open is told the report and each change, until the agent stops', async () => {
+  const { module, told, host, reports } = telling(new MemoryTransport());
+  await using bench = await Bench.open([module], reports);
+  await bench.until('told', () => told.length === 1);
+  await host.network.setHostname('web2');
+  reports.look();
+  await bench.until('told again', () => told.length === 2);
+  assert.equal(await bench.stop(), true);
+  assert.deepEqual(told, ['web1', 'web2', 'end']);
+});
+
+test('a wire that has ended tells no more, and is closed after that', async () => {
+  const events: string[] = [];
+  const transport = Object.assign(ending(), {
+    [Symbol.asyncDispose]: () => Promise.resolve(void events.push('closed')),
+  });
+  const { module, reports } = telling(transport, async (_, signal) => {
+    await sleep(1_000_000, undefined, { signal }).catch(() => undefined);
+    await sleep(5);
+    events.push('told to end');
+  });
+  await using bench = await Bench.open([module], reports);
+  assert.equal(await bench.served, false);
+  assert.deepEqual(events, ['told to end', 'closed']);
+});
+
+for (const [how, tell] of [
+  ['rejects', () => Promise.reject(Object.assign(new Error('S3cret'), { code: 'EIO' }))],
+  [
+    'throws',
+    () => {
+      throw Object.assign(new Error('S3cret'), { code: 'EIO' });
+    },
+  ],
+] as const) {
+  test(`a wire whose telling ${how} says so in the log, and its requests are served`, async () => {
+    const transport = new MemoryTransport();
+    const { module, reports } = telling(transport, tell);
+    await using bench = await Bench.open([module], reports);
+    const isLogged = (): boolean => bench.logged.some((line) => line.includes('does not tell the host'));
+    await bench.until('logged', isLogged);
+    transport.push('1', request('work', 'x'));
+    await bench.until('answered', () => transport.answers.size === 1);
+    assert.equal(await bench.stop(), true);
+    assert.match(bench.logged.join(''), /"wire":"a","reason":"the device failed: input\/output error"/);
+    assert.doesNotMatch(bench.logged.join(''), /S3cret/);
+  });
+}
+
+test('one that is interrupted in its waiting has not failed', async () => {
+  const { module, reports } = telling(new MemoryTransport(), async (_, signal) => {
+    await sleep(1_000_000, undefined, { signal });
+  });
+  await using bench = await Bench.open([module], reports);
+  await bench.until('ready', () => bench.ready.length === 1);
+  assert.equal(await bench.stop(), true);
+  assert.ok(!bench.logged.some((line) => line.includes('does not tell')), bench.logged.join(''));
+});
+
+test('where there are no reports, as in a trial, no wire tells anything', async () => {
+  const { module, told } = telling(new MemoryTransport());
+  await using bench = await Bench.open([module]);
+  await bench.until('ready', () => bench.ready.length === 1);
+  await bench.stop();
+  assert.deepEqual(told, []);
 });

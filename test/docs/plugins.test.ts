@@ -82,7 +82,8 @@ for (const [index, step] of steps.entries()) {
 }
 
 test('the plugins and tests of the tutorial have the types that the package says', async () => {
-  const files = ['motd/motd.mjs', 'motd/motd.test.mjs', 'greet/index.js', 'greet/index.test.js'];
+  const files = ['motd', 'spool'].flatMap((name) => [`${name}/${name}.mjs`, `${name}/${name}.test.mjs`]);
+  files.push('greet/index.js', 'greet/index.test.js');
   await scratch.write({
     'tsconfig.json': JSON.stringify({
       compilerOptions: {
@@ -107,6 +108,6 @@ test('every file of the tutorial is shown, and every block of it is a step or pl
   const files = steps.filter((step): step is Extract<Step, { type: 'file' }> => step.type === 'file');
   assert.deepEqual(
     files.map(({ path }) => path),
-    ['motd.mjs', 'motd.test.mjs', 'folder-wire.mjs', 'folder-wire.test.mjs', 'commands/greet'],
+    ['motd.mjs', 'motd.test.mjs', 'folder-wire.mjs', 'folder-wire.test.mjs', 'spool.mjs', 'spool.test.mjs', 'commands/greet'],
   );
 });

@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Report } from '../../ts/api/index.js';
 import { Agent, BUNDLE } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { answers, pluginText } from '../support/plugins.js';
@@ -115,6 +116,67 @@ const ownWire = (version: string): string => `import { definePlugin } from 'gues
     name: 'wire',
     setup: () => [{ kind: 'communication', module: { name: 'own', open: async () => transport } }],
   });`;
+
+const telling = `import { definePlugin } from 'guestwire';
+  const transport = {
+    async *requests(signal) { await new Promise((resolve) => signal.addEventListener('abort', resolve)); },
+    async stillWanted() { return true; },
+    async respond() {},
+    async retire() {},
+    async [Symbol.asyncDispose]() {},
+  };
+  const tell = async (reports, signal) => {
+    for await (const report of reports.changes(signal)) console.log('told ' + JSON.stringify(report));
+    console.log('told to end');
+  };
+  const services = async (host) => [{ name: 'db', values: { status: (await host.files.readText('/run/db')) ?? 'none' } }];
+  export default definePlugin({
+    name: 'teller',
+    setup: (host) => [
+      { kind: 'communication', module: { name: 'teller', open: async () => transport, tell } },
+      { kind: 'reports', module: { services: () => services(host) } },
+    ],
+  });`;
+
+test("a plugin's wire is told the system's report, and each change that a command makes of it", async () => {
+  using scratch = new ScratchRoot();
+  await using store = await startXenstored('c', scratch.directory);
+  scratch.write('../plugins/teller.mjs', telling);
+  scratch.write('etc/os-release', 'ID=debian\nVERSION_ID="12"\n');
+  scratch.write('etc/hostname', 'web1\n');
+  const args = ['--plugins', join(scratch.directory, 'plugins')];
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, root: scratch.root, args });
+  const reports = (): readonly Report[] =>
+    [...agent.log.matchAll(/^told (\{.*)$/gm)].map(([, text = '']) => JSON.parse(text) as Report);
+  await agent.logged('told {');
+  const [{ os, memory, services, agent: own }] = reports() as [Report];
+  assert.deepEqual([os.id, os.versionId, os.hostname, memory, own.name], ['debian', '12', 'web1', null, 'guestwire']);
+  assert.deepEqual(services, [{ name: 'db', values: { status: 'none' } }]);
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  assert.equal((await dom0.call('injectfile', btoa('/etc/hostname,web2'))).kind, 'ok');
+  await agent.logged('"hostname":"web2"');
+  assert.equal((await dom0.call('injectfile', btoa('/run/db,running'))).kind, 'ok');
+  await agent.logged('"status":"running"');
+  assert.deepEqual(
+    reports().map((report) => [report.os.hostname, report.services[0]?.values['status']]),
+    [
+      ['web1', 'none'],
+      ['web2', 'none'],
+      ['web2', 'running'],
+    ],
+  );
+  scratch.write(
+    '../plugins/more.mjs',
+    telling
+      .replaceAll('teller', 'more')
+      .replace(/^.*kind: 'communication'.*$/m, '')
+      .replaceAll('db', 'more'),
+  );
+  await agent.reload();
+  await agent.logged('"name":"more"');
+  assert.equal(await agent.stop(), 0);
+  assert.match(agent.log, /^told to end$/m);
+});
 
 test('a plugin may bring the only wire, chosen by its name, and the agent serves until it is stopped', async () => {
   using scratch = new ScratchRoot();

@@ -5,7 +5,9 @@ import {
   type CommandModule,
   type Host,
   type Plugin,
+  type PluginWire,
   type RawRequest,
+  type Report,
   Secret,
   type Transport,
   command,
@@ -100,7 +102,11 @@ test('a command that takes too long is answered here too', async (t) => {
 });
 
 /** A wire whose requests are handed in by the test. */
-function handed(requests: readonly Partial<RawRequest>[], more: Partial<Transport> = {}) {
+function handed(
+  requests: readonly Partial<RawRequest>[],
+  more: Partial<Transport> = {},
+  { tell, commands }: Pick<PluginWire, 'tell'> & { commands?: (host: Host) => CommandModule['commands'] } = {},
+) {
   const events: string[] = [];
   const transport: Transport = {
     async *requests(signal) {
@@ -117,7 +123,17 @@ function handed(requests: readonly Partial<RawRequest>[], more: Partial<Transpor
   };
   const brought = definePlugin({
     name: 'wire',
-    setup: () => [{ kind: 'communication', module: { name: 'handed', open: () => Promise.resolve(transport) } }],
+    setup: (host) => [
+      {
+        kind: 'communication',
+        module: {
+          name: 'handed',
+          open: () => Promise.resolve(transport),
+          ...(tell === undefined ? {} : { tell }),
+        },
+      },
+      { kind: 'commands', module: { name: 'test', commands: commands?.(host) ?? [] } },
+    ],
   });
   return { events, brought };
 }
@@ -130,6 +146,65 @@ test('a wire of a plugin is served, with the ids that it gave, and closed at the
   while (events.length < 2) await sleep(5);
   await wire.close();
   assert.deepEqual(events, ['7 {"returncode":"0","message":"0.1.0"}', '7 retired', 'closed']);
+});
+
+const rename = (host: Host): CommandModule['commands'] => [
+  command({
+    name: 'rename',
+    lane: 'serial',
+    parse: String,
+    async run(name) {
+      await host.network.setHostname(name);
+      return '';
+    },
+  }),
+];
+
+test('a wire of a plugin shows what has begun, and tells the report and each change of it', async () => {
+  const told: Report[] = [];
+  const { events, brought } = handed(
+    [],
+    {
+      async *requests(signal) {
+        yield { id: '1', body: '{"name":"rename","value":"web2"}', answered: false };
+        await new Promise((resolve) => {
+          signal.addEventListener('abort', resolve);
+        });
+      },
+      begun: ({ id }) => Promise.resolve(void events.push(`${id} begun`)),
+    },
+    {
+      commands: rename,
+      async tell(reports, signal) {
+        for await (const report of reports.changes(signal)) told.push(report);
+        events.push('told to end');
+      },
+    },
+  );
+  const host = fakeHost({ hostname: 'web1', nics: [{ name: 'eth0', mac: '52:54:00:00:00:01' }] });
+  const wire = await fakeWire(brought, host);
+  const until = async (name: string): Promise<void> => {
+    for (let tries = 0; told.at(-1)?.os.hostname !== name; tries += 1) {
+      assert.ok(tries < 6000, JSON.stringify(told));
+      await sleep(5);
+    }
+  };
+  await until('web2');
+  await wire.request('rename', 'web3');
+  await until('web3');
+  assert.deepEqual(told.at(-1), await wire.report());
+  assert.equal(told.at(-1)?.nics[0]?.mac, '52:54:00:00:00:01');
+  await wire.close();
+  assert.deepEqual(events, ['1 begun', '1 {"returncode":"0","message":""}', '1 retired', 'told to end', 'closed']);
+});
+
+test('a wire of a plugin that never ends its telling is named in the log, and the agent ends in time', async () => {
+  const { brought } = handed([], {}, { tell: () => new Promise(() => undefined) });
+  const wire = await fakeWire(brought, fakeHost(), { commandTimeout: 50 });
+  assert.equal((await wire.request('version')).returncode, '0');
+  await wire.close();
+  const line = wire.logged.find(({ msg }) => msg === 'wire does not tell the host about the guest any more');
+  assert.deepEqual([line?.['wire'], line?.['reason']], ['handed', 'handed of wire took longer than 0.05 s']);
 });
 
 const BROKEN: readonly (readonly [what: string, requests: readonly Partial<RawRequest>[], more: Partial<Transport>])[] =

@@ -1,4 +1,5 @@
 import type { Signal } from './platform.js';
+import type { Reports } from './report.js';
 
 /**
  * What a wire carries: bytes, or text that stands for its bytes in UTF-8. What comes and goes as text spares both sides
@@ -47,6 +48,13 @@ export interface Transport extends AsyncDisposable {
   reserve?(request: RawRequest): Promise<boolean>;
 
   /**
+   * Lets the host see that work on the request has begun: once nothing stands in its way any more, and before it changes
+   * anything. Of `serial` requests and of those to plugins; what only tells something is answered soon enough. What it
+   * rejects with is logged, and the request is carried out all the same.
+   */
+  begun?(request: RawRequest): Promise<void>;
+
+  /**
    * Publishes the answer; an empty one means that there is to be none. Resolves once the host can see it, or once the
    * answer is on its way to a host that may be slow to read: what waits for the host here holds up every other wire.
    */
@@ -93,4 +101,10 @@ export interface CommunicationModule {
    * XS_NO_ENDPOINT, when this machine has no such wire; a wire that is there and not ready yet is waited for.
    */
   open(): Promise<Transport>;
+  /**
+   * Tells the host what the guest tells by itself, in the wire's own form. Called once the wire is open, and resolves when
+   * `signal` aborts: as the agent is asked to stop, or the wire has ended. What it rejects with is logged, and nothing
+   * more is told; requests are served all the same.
+   */
+  tell?(reports: Reports, signal: Signal): Promise<void>;
 }

@@ -8,5 +8,6 @@ export * from './json.js';
 export * from './log.js';
 export * from './platform.js';
 export * from './plugin.js';
+export * from './report.js';
 export * from './secret.js';
 export * from './updates.js';

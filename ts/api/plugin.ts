@@ -3,6 +3,7 @@ import type { Codec, Transport } from './communication.js';
 import type { Host } from './host.js';
 import type { Log } from './log.js';
 import type { Signal } from './platform.js';
+import type { ReportedService, Reports } from './report.js';
 
 /** Raised when a plugin written for the shape before would stop working. */
 export const API_VERSION = 1;
@@ -14,12 +15,28 @@ export interface PluginWire {
   readonly codec?: Codec;
   /** Once, when the agent starts. Rejects with AgentError GW_WIRE_ABSENT when this machine has no such wire. */
   open(): Promise<Transport>;
+  /**
+   * Tells the host what the guest tells by itself. Called once the wire is open, and has to end when `signal` aborts. What it
+   * throws is logged, and nothing more is told; requests are served all the same.
+   */
+  tell?(reports: Reports, signal: Signal): Promise<void>;
+}
+
+/** What a plugin adds to the report of the guest. */
+export interface PluginReports {
+  /**
+   * The services that the plugin knows of, as they are now. Called whenever a report is made: about once a minute, and
+   * after each command that changes the machine. What takes longer than 5 s, throws or has another shape is left out of
+   * the report and logged; `signal` aborts then.
+   */
+  services(signal: Signal): readonly ReportedService[] | Promise<readonly ReportedService[]>;
 }
 
 /** What a plugin adds to the agent. */
 export type Contribution =
   | { readonly kind: 'commands'; readonly module: CommandModule }
-  | { readonly kind: 'communication'; readonly module: PluginWire };
+  | { readonly kind: 'communication'; readonly module: PluginWire }
+  | { readonly kind: 'reports'; readonly module: PluginReports };
 
 /** What a plugin is handed beside the machine. */
 export interface PluginContext {

@@ -1,17 +1,6 @@
-import { join } from 'node:path';
-import { createCommunication } from '../communication/index.js';
-import { commandOptions, communicationOptions } from '../daemon/command-options.js';
-import { loadConfig } from '../daemon/config.js';
-import { Extensions } from '../daemon/extensions.js';
-import { createLog } from '../daemon/log.js';
-import { addNativeCommands } from '../daemon/native-commands.js';
-import { type ListedCommand, type Origin, Registry } from '../daemon/registry.js';
-import { createEndpoints, openHost } from '../host/index.js';
-import { createStoreLine, storeThrough } from '../host/shared/store-line.js';
-import { readConfigFiles } from '../host/shared/system.js';
+import type { ListedCommand, Origin } from '../daemon/registry.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
-import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
-import { systemRoot } from './system-root.js';
+import { LOADING_OPTIONS, loadExtensions } from './loaded-extensions.js';
 
 export const commands = subcommand({
   synopsis: ['commands [--json] [--root DIR] [--config FILE] [--plugins DIR]'],
@@ -21,32 +10,12 @@ export const commands = subcommand({
     'what they bring, and fails when there is one that cannot be used.',
   options: {
     json: { type: 'boolean', help: 'print one JSON object' },
-    root: { type: 'string', argument: 'DIR', help: 'look at this copy of a system' },
-    config: { type: 'string', argument: 'FILE', help: 'read this configuration file and no other' },
-    plugins: PLUGINS_OPTION,
+    ...LOADING_OPTIONS,
   },
   async main(values, positionals) {
     noMore(positionals);
-    const root = systemRoot(values.root);
-    const files = await readConfigFiles(root, values.config ?? null);
-    const { config } = await loadConfig(files, pluginsOverride(values.plugins));
-    const { log } = await createLog({ format: 'json', level: 'silent' });
-    // Connects when a plugin reads: most do not, and this machine need not have a XenStore.
-    using line = createStoreLine(config.xenstore, log);
-    const host = openHost({
-      root,
-      stateDirectory: join(root, config.state.directory),
-      live: values.root === undefined,
-      store: storeThrough(line),
-    });
-    const registry = new Registry(config.commands);
-    addNativeCommands(registry, host, commandOptions(config));
-    // Made to know their names: none is opened.
-    const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
-    const ownWires = own.map(({ name }) => name);
-    const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
-    await extensions.load();
-    extensions.unload();
+    using loaded = await loadExtensions(values);
+    const { registry, extensions } = loaded;
     const { problems, shadowed, broughtWires } = extensions;
     await registry.load();
     const listed = registry.list();

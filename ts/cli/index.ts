@@ -43,6 +43,10 @@ export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'list the commands, where each comes from, and what cannot be used',
     load: async () => (await import('./commands.js')).commands,
   },
+  report: {
+    summary: 'print what the guest tells by itself',
+    load: async () => (await import('./report.js')).report,
+  },
   new: {
     summary: 'begin a plugin or a script, with a test that passes',
     load: async () => (await import('./new.js')).scaffold,

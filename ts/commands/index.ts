@@ -6,6 +6,7 @@
  * runs its module alone says; the list has what `features` tells and what an answer to a damaged request goes by.
  */
 import type { Host } from '../api/host.js';
+import type { Reports } from '../api/report.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import { type ListedModule, deferred } from './deferred.js';
 import type { FileOptions } from './file.js';
@@ -35,6 +36,7 @@ export interface CommandOptions {
  */
 export function createCommands(
   host: Host,
+  reports: Pick<Reports, 'current'>,
   options: CommandOptions,
   features: () => readonly string[],
   supported: () => readonly QemuCommand[],
@@ -59,7 +61,7 @@ export function createCommands(
       (await import('./agentupdate.js')).updateCommands(host, options.update),
     ),
     deferred('qemu', QEMU_COMMANDS, async () =>
-      (await import('./qemu/index.js')).qemuCommands(host, options, supported),
+      (await import('./qemu/index.js')).qemuCommands(host, reports, options, supported),
     ),
   ];
 }

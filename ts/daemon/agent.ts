@@ -17,6 +17,7 @@ import { TRIAL_STATE } from '../host/shared/trial-state.js';
 import { hasNetworkToStart } from '../network/act/unfinished.js';
 import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
 import type { Config } from './config.js';
+import { deferredReports } from './deferred-reports.js';
 import { Dispatcher } from './dispatcher.js';
 import { Extensions, type ExtensionOptions } from './extensions.js';
 import { type Hooks, createHooks } from './hooks.js';
@@ -24,6 +25,7 @@ import { FileJournal } from './journal.js';
 import type { Log } from './log.js';
 import { addNativeCommands } from './native-commands.js';
 import { Registry } from './registry.js';
+import type { WatchedReports } from './reports.js';
 import { type Shutdown, listenForReload } from './shutdown.js';
 import type { Settling } from './update-start.js';
 import { chooseWires, serveWires } from './wires.js';
@@ -98,14 +100,17 @@ async function createServing(setup: Setup): Promise<Agent> {
   const extensions = new Extensions({ registry, host, log, ownWires, ...setup.extensions });
   await extensions.load();
   for (const name of registry.unknownRules()) log.warn({ name }, 'commands.allow or commands.deny names no command');
+  const reports = deferredReports({ host, log, services: () => extensions.services() });
   const { directory, timeout } = config.hooks;
   return assemble(setup, {
     line,
     registry,
+    reports,
     hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }),
     modules: chooseWires([...native, ...(await extensions.wires(codec))], config.wires.use, log),
     reload: async () => {
       await extensions.load();
+      reports.look();
       log.info({ features: registry.features() }, 'plugins and scripts looked at again');
     },
     onReady: () => update?.ready(),
@@ -142,6 +147,8 @@ interface Parts {
   readonly registry: Registry;
   readonly modules: readonly CommunicationModule[];
   readonly hooks?: Hooks;
+  /** A trial tells the host nothing. */
+  readonly reports?: WatchedReports;
   /** At each SIGHUP. */
   readonly reload?: () => Promise<void>;
   readonly onReady?: () => void;
@@ -152,7 +159,7 @@ interface Parts {
 async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
   const { live, stateDirectory, shutdown } = setup;
   const { log } = setup.log;
-  const { registry, modules, hooks } = parts;
+  const { registry, modules, hooks, reports } = parts;
   let next: Agent['next'] = null;
   const journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
   const dispatcher = new Dispatcher({
@@ -160,6 +167,7 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     journal: await FileJournal.open(journalFile),
     log,
     ...(hooks === undefined ? {} : { hooks }),
+    changed: () => reports?.look(),
     handOver(action) {
       next = action;
       shutdown.stop();
@@ -176,7 +184,10 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     },
     async serve() {
       let served = true as boolean;
-      const serving = serveWires(modules, { dispatcher, signal: shutdown.signal, log, onReady }).then((toTheEnd) => {
+      const serving = serveWires(modules, {
+        ...{ dispatcher, signal: shutdown.signal, log, onReady },
+        ...(reports === undefined ? {} : { reports }),
+      }).then((toTheEnd) => {
         served = toTheEnd;
       });
       const stopReloading = parts.reload === undefined ? null : listenForReload(parts.reload);

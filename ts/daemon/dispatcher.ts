@@ -25,6 +25,8 @@ export interface DispatcherOptions {
   readonly log: Logger;
   /** Programs of the administrator's around commands; none when absent. */
   readonly hooks?: Hooks;
+  /** Called when a command has run that may have changed the machine. */
+  readonly changed?: () => void;
   /** Called with what is to be done once serving has stopped; has to abort the signal that `serve` was given. */
   readonly handOver?: (next: () => Promise<void>) => void;
 }
@@ -45,7 +47,7 @@ interface Wire {
 }
 
 /** What the log has of a wire, as often as it is worth it and not as often as the host asks. */
-type Told = Readonly<Record<'refused' | 'withdrawn' | 'unanswered' | 'unretired', Repeated>>;
+type Told = Readonly<Record<'refused' | 'withdrawn' | 'unbegun' | 'unanswered' | 'unretired', Repeated>>;
 
 /** A request that has been understood, and a command to carry it out. */
 interface Job<C = Command> {
@@ -231,6 +233,7 @@ export class Dispatcher {
     try {
       const before = hooks?.before(command, raw.id) ?? null;
       if (before !== null) after = await before;
+      if (isJournaled(command) && wire.transport.begun !== undefined) await this.#begin(raw, wire);
       const handled = command.handle(value, context);
       // What is there at once is not waited for: the host is.
       reply = isPromise(handled) ? await handled : handled;
@@ -244,8 +247,19 @@ export class Dispatcher {
     this.#tell({ job, wire, failure, reply, started, ran });
     // The host has its answer and need not wait; the next serial command has to, for it comes after this turn.
     await after?.(reply.returncode);
+    if (command.lane === 'serial' && reply.changed !== false) this.#options.changed?.();
     // Before this turn ends: the next request in line is then left to whoever comes.
     if (context.next !== null) this.#options.handOver?.(context.next);
+  }
+
+  /** The host may see it or not: its request is carried out. */
+  async #begin(raw: RawRequest, { transport, told, name }: Wire): Promise<void> {
+    try {
+      await transport.begun?.(raw);
+      told.unbegun.over();
+    } catch (error) {
+      told.unbegun.tell(reasonOn(raw, error), { request: raw.id, wire: name, error: describeError(error) });
+    }
   }
 
   /**
@@ -354,6 +368,12 @@ function createTold(log: Logger): Told {
   return {
     refused: new Repeated({ log, level: 'warn', message: 'request refused' }),
     withdrawn: new Repeated({ log, level: 'warn', message: 'request was withdrawn before its turn' }),
+    unbegun: new Repeated({
+      log,
+      level: 'warn',
+      message: 'host cannot be shown that a request has begun',
+      ending: 'host can be shown again that requests have begun',
+    }),
     unanswered: new Repeated({
       log,
       level: 'error',

@@ -2,8 +2,10 @@
 import type { Logger } from 'pino';
 import type { Codec, CommunicationModule } from '../api/communication.js';
 import type { Host } from '../api/host.js';
+import type { ReportedService } from '../api/report.js';
 import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/index.js';
 import type { LoadedPlugin } from './plugin.js';
+import type { PluginServices } from './plugin-services.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
 import { scriptCommand, scriptSettings } from './script.js';
@@ -60,6 +62,7 @@ export class Extensions {
   #last: Promise<void> = Promise.resolve();
   /** Those whose wires were handed out to be opened; null before any was. */
   #served: ReadonlySet<LoadedPlugin> | null = null;
+  #services: PluginServices | null = null;
 
   constructor(options: ExtensionOptions) {
     this.#options = options;
@@ -97,6 +100,16 @@ export class Extensions {
     const { guardedWire } = await import('./plugin-wire.js');
     const timeout = this.#options.plugins.commandTimeout;
     return brought.map((one) => guardedWire({ ...one, codec, timeout }));
+  }
+
+  /** What the plugins that are loaded by now tell of services. Never rejects. */
+  async services(): Promise<readonly ReportedService[]> {
+    const telling = this.#loaded.map(({ plugin }) => plugin).filter(({ reports }) => reports.length > 0);
+    if (telling.length === 0) return [];
+    const { PluginServices } = await import('./plugin-services.js');
+    const { log, plugins } = this.#options;
+    this.#services ??= new PluginServices(log, plugins.commandTimeout);
+    return this.#services.ask(telling);
   }
 
   /** Tells every plugin to end what it has begun. */

@@ -1,7 +1,8 @@
 /** Whether what a plugin's file exports, and what its `setup` gives, has the shape of ts/api/plugin.ts. */
 import { COMMAND_NAME, type CommandModule } from '../api/command.js';
 import type { Transport } from '../api/communication.js';
-import { API_VERSION, type Contribution, type Plugin, type PluginWire } from '../api/plugin.js';
+import { API_VERSION, type Contribution, type Plugin, type PluginReports, type PluginWire } from '../api/plugin.js';
+import type { ReportedService } from '../api/report.js';
 
 /** As `wires.use` takes them. */
 const WIRE_NAME = /^[a-z0-9-]{1,64}$/;
@@ -29,21 +30,25 @@ export function checkPlugin(exported: unknown): Plugin {
 export interface Contributions {
   readonly modules: readonly CommandModule[];
   readonly wires: readonly PluginWire[];
+  readonly reports: readonly PluginReports[];
 }
 
 /** Throws ShapeError. */
 export function checkContributions(given: unknown): Contributions {
   const modules: CommandModule[] = [];
   const wires: PluginWire[] = [];
+  const reports: PluginReports[] = [];
   for (const [index, item] of list('what setup gives', given).entries()) {
     const at = `contribution ${index + 1}`;
     const { kind, module } = object(at, item);
     if (kind === 'commands') checkCommands(`${at}.module`, module);
     else if (kind === 'communication') checkWire(`${at}.module`, module);
-    else throw wrong(`${at}.kind`, "'commands' or 'communication'", kind);
+    else if (kind === 'reports') callable(`${at}.module.services`, object(`${at}.module`, module)['services']);
+    else throw wrong(`${at}.kind`, "'commands', 'communication' or 'reports'", kind);
     const contribution = item as Contribution;
     if (contribution.kind === 'commands') modules.push(contribution.module);
-    else wires.push(contribution.module);
+    else if (contribution.kind === 'communication') wires.push(contribution.module);
+    else reports.push(contribution.module);
   }
   const names = modules.flatMap(({ commands }) => commands.map(({ name }) => name));
   refuseTwice('command', names);
@@ -51,12 +56,49 @@ export function checkContributions(given: unknown): Contributions {
     'wire',
     wires.map(({ name }) => name),
   );
-  return { modules, wires };
+  return { modules, wires, reports };
 }
 
 function refuseTwice(what: string, names: readonly string[]): void {
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw new ShapeError(`brings the ${what} '${twice}' twice`);
+}
+
+/** How many services a plugin may tell, and how many values of each. */
+const MAX_SERVICES = 16;
+/** Characters of a value: a host keeps it in a node of its store. */
+const MAX_VALUE = 512;
+/** The agent tells of itself. */
+const OWN_SERVICE = 'guestwire';
+
+/** What a plugin's `services` gives, as copies in an order of their own. Throws ShapeError. */
+export function checkServices(given: unknown): readonly ReportedService[] {
+  const services = limited('what services gives', given).map((item, index): ReportedService => {
+    const at = `service ${index + 1}`;
+    const { name, values } = object(at, item);
+    commandName(`${at}.name`, name);
+    if (name === OWN_SERVICE) throw new ShapeError(`${at}.name: '${OWN_SERVICE}' is the agent's own`);
+    const entries = Object.entries(object(`${at}.values`, values)).sort(([a], [b]) => (a < b ? -1 : 1));
+    for (const [key, value] of limited(`${at}.values`, entries)) {
+      commandName(`a name in ${at}.values`, key);
+      if (typeof value === 'string' && value.length <= MAX_VALUE && !/\p{Cc}/u.test(value)) continue;
+      throw wrong(`${at}.values.${key}`, `text of one line, at most ${MAX_VALUE}`, value);
+    }
+    return { name: name as string, values: Object.fromEntries(entries) as Record<string, string> };
+  });
+  refuseTwice(
+    'service',
+    services.map(({ name }) => name),
+  );
+  return services;
+}
+
+function limited<T>(at: string, value: readonly T[]): readonly T[];
+function limited(at: string, value: unknown): readonly unknown[];
+function limited(at: string, value: unknown): readonly unknown[] {
+  const items = list(at, value);
+  if (items.length <= MAX_SERVICES) return items;
+  throw new ShapeError(`${at}: wanted at most ${MAX_SERVICES}, got ${items.length}`);
 }
 
 /** What a wire's `open` gives. Throws ShapeError. */
@@ -65,6 +107,7 @@ export function checkTransport(wire: string, opened: unknown): Transport {
   if (typeof opened !== 'object' || opened === null) throw wrong(at, 'an object', opened);
   const transport = opened as Readonly<Record<string | symbol, unknown>>;
   for (const name of ['requests', 'stillWanted', 'respond', 'retire']) callable(`${name} of ${at}`, transport[name]);
+  if (transport['begun'] !== undefined) callable(`begun of ${at}`, transport['begun']);
   callable(`[Symbol.asyncDispose] of ${at}`, transport[Symbol.asyncDispose]);
   return opened as Transport;
 }
@@ -85,11 +128,12 @@ function checkCommands(at: string, module: unknown): void {
 }
 
 function checkWire(at: string, wire: unknown): void {
-  const { name, open, codec } = object(at, wire);
+  const { name, open, codec, tell } = object(at, wire);
   if (typeof name !== 'string' || !WIRE_NAME.test(name)) {
     throw wrong(`${at}.name`, 'small letters, digits and -, at most 64', name);
   }
   callable(`${at}.open`, open);
+  if (tell !== undefined) callable(`${at}.tell`, tell);
   if (codec === undefined) return;
   const { decode, encode } = object(`${at}.codec`, codec);
   callable(`${at}.codec.decode`, decode);

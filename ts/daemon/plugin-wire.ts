@@ -5,6 +5,7 @@ import type { PluginWire } from '../api/plugin.js';
 import { OVERDUE, within } from './overdue.js';
 import type { LoadedPlugin } from './plugin.js';
 import { ShapeError, checkTransport } from './plugin-shape.js';
+import { aborted } from './wires.js';
 
 export interface WireOptions {
   readonly plugin: LoadedPlugin;
@@ -24,6 +25,12 @@ export function guardedWire({ plugin, wire, codec, timeout }: WireOptions): Comm
     if (late !== undefined) promised.then((value) => plugin.run(() => late(value))).catch(() => undefined);
     throw new ShapeError(`${wire.name} of ${plugin.name} took longer than ${timeout / 1000} s`);
   };
+  /** It may go on until it is told to end, and then has the time of any other step. */
+  const tellInTime: CommunicationModule['tell'] = async (reports, signal) => {
+    const told = plugin.run(async () => wire.tell?.(reports, signal));
+    await Promise.race([told, aborted(signal)]);
+    await inTime(() => told);
+  };
   return {
     name: wire.name,
     codec: wire.codec ?? codec,
@@ -35,6 +42,7 @@ export function guardedWire({ plugin, wire, codec, timeout }: WireOptions): Comm
       );
       return guarded(checkTransport(wire.name, transport), inTime, plugin);
     },
+    ...(wire.tell === undefined ? {} : { tell: tellInTime }),
   };
 }
 
@@ -76,6 +84,9 @@ function guarded(transport: Transport, inTime: InTime, plugin: LoadedPlugin): Tr
   return {
     requests,
     stillWanted: (request) => inTime(() => transport.stillWanted(original(request))),
+    ...(transport.begun === undefined
+      ? {}
+      : { begun: (request) => inTime(async () => transport.begun?.(original(request))) }),
     respond: (request, body) => inTime(() => transport.respond(original(request), body)),
     retire: (request) => inTime(() => transport.retire(original(request))),
     [Symbol.asyncDispose]: () => inTime(async () => transport[Symbol.asyncDispose]()),

@@ -8,7 +8,7 @@ import type { Command, CommandContext, CommandModule } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
 import { AgentError, PluginError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import type { Plugin, PluginWire } from '../api/plugin.js';
+import type { Plugin, PluginReports, PluginWire } from '../api/plugin.js';
 import { describeError } from './log.js';
 import { OVERDUE, within } from './overdue.js';
 import { ShapeError, checkContributions, checkPlugin } from './plugin-shape.js';
@@ -26,6 +26,7 @@ export interface LoadedPlugin {
   readonly name: string;
   readonly modules: readonly CommandModule[];
   readonly wires: readonly PluginWire[];
+  readonly reports: readonly PluginReports[];
   /** Runs `work` as the plugin's: errors that come out of it, however late, are the plugin's. */
   run<T>(work: () => T): T;
   /** Tells the plugin to end what it has begun. */
@@ -76,11 +77,12 @@ export async function loadPlugin(
     name = plugin.name;
     const context = { log: log.child({ plugin: plugin.name }), signal: stop.signal };
     const given = await inTime('setup', async () => plugin.setup(host, context));
-    const { modules, wires } = checkContributions(given);
+    const { modules, wires, reports } = checkContributions(given);
     return {
       name: plugin.name,
       modules: modules.map((module) => isolatedModule(plugin, module, run, commandTimeout)),
       wires,
+      reports,
       run,
       unload: () => {
         run(() => {

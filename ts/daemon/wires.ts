@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CommunicationModule, Transport } from '../api/communication.js';
 import { AGENT_ERRORS, AgentError, codeOf, messageOf } from '../api/errors.js';
+import type { Reports } from '../api/report.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
@@ -37,6 +38,8 @@ export function chooseWires(
 
 export interface ServeOptions {
   readonly dispatcher: Dispatcher;
+  /** What wires tell the host of; where there are none, nothing is told. */
+  readonly reports?: Reports;
   readonly signal: AbortSignal;
   readonly log: Logger;
   /** Called once, with the names of the wires that are open by then. */
@@ -89,21 +92,52 @@ async function open(module: CommunicationModule, options: ServeOptions, names: s
   }
 }
 
-async function serve(
-  { name, codec }: CommunicationModule,
-  opened: Transport,
-  { dispatcher, signal, log }: ServeOptions,
-): Promise<void> {
+async function serve(module: CommunicationModule, opened: Transport, options: ServeOptions): Promise<void> {
+  const { name, codec } = module;
+  const { dispatcher, signal, log } = options;
   try {
     await using transport = opened;
-    await dispatcher.serve(transport, codec, signal, name);
+    const stopTelling = startTelling(module, options);
+    try {
+      await dispatcher.serve(transport, codec, signal, name);
+    } finally {
+      // It may use the transport.
+      await stopTelling();
+    }
     if (!signal.aborted) log.error({ wire: name }, 'wire ended');
   } catch (error) {
     log.error({ wire: name, reason: reasonOf(error), error: describeError(error) }, 'wire failed');
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
+/** Tells the host what the guest tells by itself, until the agent is asked to stop or what this gives is called. */
+function startTelling(module: CommunicationModule, { reports, signal, log }: ServeOptions): () => Promise<void> {
+  if (reports === undefined || module.tell === undefined) return () => Promise.resolve();
+  const ending = new AbortController();
+  const end = (): void => {
+    ending.abort();
+  };
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  const told = tell(module, reports, ending.signal).catch((error: unknown) => {
+    // As most do that are interrupted in their waiting.
+    if (ending.signal.aborted && (error as Partial<Error> | null)?.name === 'AbortError') return;
+    const about = { wire: module.name, reason: reasonOf(error), error: describeError(error) };
+    log.error(about, 'wire does not tell the host about the guest any more');
+  });
+  return async () => {
+    signal.removeEventListener('abort', end);
+    end();
+    await told;
+  };
+}
+
+/** What it throws at once is as good as a rejection. */
+async function tell(module: CommunicationModule, reports: Reports, signal: AbortSignal): Promise<void> {
+  await module.tell?.(reports, signal);
+}
+
+export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     else

@@ -3,6 +3,7 @@ import { messageOf } from '../api/errors.js';
 import type { Host } from '../api/host.js';
 import type { Body, CommunicationModule, Reply } from '../api/communication.js';
 import type { Plugin } from '../api/plugin.js';
+import type { Report } from '../api/report.js';
 import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
 import { codec } from '../communication/xenstore/nova/codec.js';
@@ -10,8 +11,10 @@ import { Dispatcher } from '../daemon/dispatcher.js';
 import { createHooks } from '../daemon/hooks.js';
 import { FileJournal, type JournalFile } from '../daemon/journal.js';
 import { type LoadedPlugin, type PluginOptions, loadPlugin } from '../daemon/plugin.js';
+import { PluginServices } from '../daemon/plugin-services.js';
 import { guardedWire } from '../daemon/plugin-wire.js';
 import { Registry } from '../daemon/registry.js';
+import { createReports } from '../daemon/reports.js';
 import { serveWires } from '../daemon/wires.js';
 import { fakeHost } from './fake-host.js';
 import { MemoryTransport } from './memory-transport.js';
@@ -41,6 +44,8 @@ export interface FakeWire {
   request(name: string, value?: unknown): Promise<Reply>;
   /** As `request`, with whatever bytes in the request's place. */
   send(body: Body): Promise<Reply>;
+  /** What the guest tells by itself now, of the fake host and of the plugin, as wires are handed it. */
+  report(): Promise<Report>;
   /**
    * Puts `plugin` in the place of the one that runs, as SIGHUP does once the file has changed: commands that run finish.
    * Rejects with what the log would say of one that cannot be used, and the one before stays.
@@ -104,6 +109,7 @@ export async function fakeWire(
     logged,
     request: (name, value) => send(JSON.stringify({ name, value })),
     send,
+    report: () => running.report(),
     async reload(next) {
       await running.reload(next);
       current = next;
@@ -131,6 +137,7 @@ interface Running {
   readonly journal: JournalFile;
   /** Ends without waiting for anything. */
   die(): void;
+  report(): Promise<Report>;
   reload(plugin: Plugin): Promise<void>;
   close(): Promise<void>;
 }
@@ -165,7 +172,12 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
     isThere: () => true,
     timeoutMs: 30_000,
   });
-  const dispatcher = new Dispatcher({ commands: registry, journal: await FileJournal.open(journal), log, hooks });
+  const services = new PluginServices(log, commandTimeout);
+  const reports = createReports({ host, log, services: () => services.ask([loaded]) });
+  const dispatcher = new Dispatcher({
+    ...{ commands: registry, journal: await FileJournal.open(journal), log, hooks },
+    changed: reports.look,
+  });
   const stop = new AbortController();
   const transport = new MemoryTransport();
   const memory: CommunicationModule = { name: 'memory', codec, open: () => Promise.resolve(transport) };
@@ -186,7 +198,7 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
     loaded.unload();
   };
   const open = await new Promise<readonly string[]>((onReady) => {
-    serving = serveWires([memory, ...brought], { dispatcher, signal: stop.signal, log, onReady });
+    serving = serveWires([memory, ...brought], { dispatcher, reports, signal: stop.signal, log, onReady });
   });
   for (const { name } of brought) {
     if (open.includes(name)) continue;
@@ -201,11 +213,13 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
       stop.abort();
       loaded.unload();
     },
+    report: () => reports.current(),
     async reload(next) {
       const fresh = await load(next);
       use(fresh);
       loaded.unload();
       loaded = fresh;
+      reports.look();
     },
     close,
   };

@@ -9,7 +9,7 @@ import {
   type CommandModule,
   type Host,
   type Lane,
-  type Network,
+  type Reports,
   Secret,
   command,
 } from '../../api/index.js';
@@ -38,13 +38,16 @@ export interface QemuOptions {
   readonly files: FileOptions;
 }
 
-const OS_RELEASES = ['/etc/os-release', '/usr/lib/os-release'];
-
 /**
  * Those that only tell something, or keep something in memory until the file is closed, need no turn among the commands
  * that change the machine. `supported` is asked at each `guest-info`.
  */
-export function qemuCommands(host: Host, options: QemuOptions, supported: () => readonly QemuCommand[]): CommandModule {
+export function qemuCommands(
+  host: Host,
+  reports: Pick<Reports, 'current'>,
+  options: QemuOptions,
+  supported: () => readonly QemuCommand[],
+): CommandModule {
   const files = new OpenFiles(host, options.files);
   return {
     name: 'qemu',
@@ -54,10 +57,8 @@ export function qemuCommands(host: Host, options: QemuOptions, supported: () => 
       qemu('guest-ping', 'immediate', {}, () => null),
       qemu('guest-info', 'immediate', {}, () => info(supported())),
       qemu('guest-get-host-name', 'immediate', {}, async () => ({ 'host-name': await host.network.hostname() })),
-      qemu('guest-get-osinfo', 'immediate', {}, async () =>
-        osInfo(await host.system.kernel(), await readOsRelease(host)),
-      ),
-      qemu('guest-network-get-interfaces', 'immediate', {}, () => interfaces(host.network)),
+      qemu('guest-get-osinfo', 'immediate', {}, async () => osInfo((await reports.current(['os'])).os)),
+      qemu('guest-network-get-interfaces', 'immediate', {}, () => interfaces(reports)),
       qemu(
         'guest-set-user-password',
         'serial',
@@ -149,28 +150,17 @@ function info(commands: readonly QemuCommand[]): unknown {
   };
 }
 
-async function readOsRelease(host: Host): Promise<string | null> {
-  for (const path of OS_RELEASES) {
-    const text = await host.files.readText(path);
-    if (text !== null) return text;
-  }
-  return null;
-}
-
-/** Devices with a MAC, in the kernel's order, and their addresses. */
-async function interfaces(network: Network): Promise<unknown> {
-  const [nics, { addresses }] = await Promise.all([network.nics(), network.live()]);
-  return [...nics]
-    .sort((a, b) => a.index - b.index)
-    .map(({ name, mac }) => {
-      const own = addresses.filter(({ nic }) => nic === name);
-      const listed = own.map(({ address, prefix }) => ({
-        'ip-address': address,
-        'ip-address-type': address.includes(':') ? 'ipv6' : 'ipv4',
-        prefix,
-      }));
-      return { name, 'hardware-address': mac, ...(listed.length === 0 ? {} : { 'ip-addresses': listed }) };
-    });
+/** Devices with a MAC, and their addresses. */
+async function interfaces(reports: Pick<Reports, 'current'>): Promise<unknown> {
+  const { nics } = await reports.current(['nics']);
+  return nics.map(({ name, mac, addresses }) => {
+    const listed = addresses?.map(({ address, family, prefix }) => ({
+      'ip-address': address,
+      'ip-address-type': family,
+      prefix,
+    }));
+    return { name, 'hardware-address': mac, ...(listed?.length ? { 'ip-addresses': listed } : {}) };
+  });
 }
 
 /** The port is as private as the machine's memory, so the password needs no exchange of keys; the rules stay. */
