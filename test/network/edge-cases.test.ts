@@ -139,7 +139,8 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       nics: () => Promise.resolve(nics),
       live: never,
       change: never,
-      setKernel: never,
+      ipv6Settings: never,
+      setIpv6: never,
       hostname: () => Promise.resolve('old'),
       setHostname: never,
     },
@@ -528,9 +529,9 @@ suite('cases that real users hit', () => {
     expect(expected, (name) => forInput(name, 'public-and-private'));
     const facts = factsOf({ networking: ONE, present: ['/proc/sys/kernel/ostype'] }, new Map());
     assert.deepEqual(outcome(facts, 'direct').plan.after[0], {
-      type: 'sysctl',
-      key: 'net/ipv6/conf/eth0/accept_ra',
-      value: '0',
+      type: 'ipv6',
+      nic: 'eth0',
+      settings: { advertisements: 'ignored', autoconfiguration: false },
     });
   });
 

@@ -59,10 +59,12 @@ test('network and accounts record what they are asked for, and nobody can log in
   const host = fakeHost({ hostname: 'old', live: false });
   assert.equal(host.live, false);
   await host.network.setHostname('new');
-  await host.network.setKernel('net/ipv4/ip_forward', '1');
+  await host.network.setIpv6('eth0', { forwarding: true });
+  await host.network.setIpv6('eth0', { advertisements: 'ignored' });
   await host.network.change([{ type: 'up', nic: 'eth0' }]);
   assert.equal(await host.network.hostname(), 'new');
-  assert.deepEqual([...host.kernel], [['net/ipv4/ip_forward', '1']]);
+  assert.deepEqual([...host.ipv6], [['eth0', { forwarding: true, advertisements: 'ignored' }]]);
+  assert.deepEqual(await host.network.ipv6Settings('eth0'), host.ipv6.get('eth0'));
   assert.deepEqual(host.linkChanges, [{ type: 'up', nic: 'eth0' }]);
   assert.deepEqual([await host.network.nics(), await host.network.live()], [[], { addresses: [], routes: [] }]);
   const hash = await host.accounts.hashPassword(new Secret(Buffer.from('secret')), 'sha512');

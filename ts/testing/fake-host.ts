@@ -1,4 +1,14 @@
-import type { Argv, Host, LinkChange, LiveNetwork, Nic, RunOptions, RunResult, State } from '../api/host.js';
+import type {
+  Argv,
+  Host,
+  Ipv6Settings,
+  LinkChange,
+  LiveNetwork,
+  Nic,
+  RunOptions,
+  RunResult,
+  State,
+} from '../api/host.js';
 import { Secret } from '../api/secret.js';
 import { storeOfNodes } from '../host/shared/memory-store.js';
 import { NO_UPDATES } from './no-updates.js';
@@ -38,15 +48,15 @@ export interface FakeHost extends Host {
   readonly nodes: Map<string, string>;
   /** Every change of addresses and routes, in order. */
   readonly linkChanges: readonly LinkChange[];
-  /** Keys of /proc/sys that were set. */
-  readonly kernel: ReadonlyMap<string, string>;
+  /** What the kernel was told to do for IPv6, by device. */
+  readonly ipv6: ReadonlyMap<string, Partial<Ipv6Settings>>;
 }
 
 export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   const runs: Run[] = [];
   const nodes = new Map(Object.entries(options.store ?? {}));
   const linkChanges: LinkChange[] = [];
-  const kernel = new Map<string, string>();
+  const ipv6 = new Map<string, Partial<Ipv6Settings>>();
   const nothing: LiveNetwork = { addresses: [], routes: [] };
   let hostname = options.hostname ?? 'guest';
   return {
@@ -55,7 +65,7 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     runs,
     nodes,
     linkChanges,
-    kernel,
+    ipv6,
     store: storeOfNodes(nodes),
     state: memoryState(),
     processes: {
@@ -72,8 +82,9 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
         linkChanges.push(...changes);
         return Promise.resolve();
       },
-      setKernel: (key, value) => {
-        kernel.set(key, value);
+      ipv6Settings: (nic) => Promise.resolve(ipv6.get(nic) ?? {}),
+      setIpv6: (nic, settings) => {
+        ipv6.set(nic, { ...ipv6.get(nic), ...settings });
         return Promise.resolve();
       },
       hostname: () => Promise.resolve(hostname),

@@ -73,7 +73,8 @@ function deferredNetwork(root: string, live: boolean): Network {
     nics: async () => (await network()).nics(),
     live: async () => (await network()).live(),
     change: async (changes) => (await network()).change(changes),
-    setKernel: async (key, value) => (await network()).setKernel(key, value),
+    ipv6Settings: async (nic) => (await network()).ipv6Settings(nic),
+    setIpv6: async (nic, settings) => (await network()).setIpv6(nic, settings),
     hostname: async () => (await network()).hostname(),
     setHostname: async (hostname) => (await network()).setHostname(hostname),
   };
