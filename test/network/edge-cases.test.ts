@@ -20,7 +20,6 @@ import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from 
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
 import { compareBoot } from '../../ts/network/proof.js';
-import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1, nic, publishedBy, readInput } from './inputs.js';
 import { READERS } from './readers/index.js';
@@ -154,8 +153,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       writeBytes: never,
       exclusively: never,
     },
-    accounts: { hashPassword: never, lock: never },
-    updates: NO_UPDATES,
+    accounts: { hashPassword: never, lock: never, setPassword: never, loginState: never },
     system: { kernel: never },
   };
 }

@@ -69,5 +69,9 @@ test('network and accounts record what they are asked for, and nobody can log in
   assert.deepEqual([await host.network.nics(), await host.network.live()], [[], { addresses: [], routes: [] }]);
   const hash = await host.accounts.hashPassword(new Secret(Buffer.from('secret')), 'sha512');
   assert.ok(!hash.includes('secret'));
+  const secret = new Secret(Buffer.from('secret'));
+  assert.deepEqual(await host.accounts.setPassword('root', secret, { unlock: 'always' }), []);
+  assert.deepEqual([...host.passwords], [['root', 'secret']]);
+  assert.deepEqual(await host.accounts.loginState('root'), { refused: [], remarks: [], locked: false });
   await (await host.accounts.lock())[Symbol.asyncDispose]();
 });

@@ -1,6 +1,5 @@
 import type { Bytes } from './platform.js';
 import type { Secret } from './secret.js';
-import type { Updates } from './updates.js';
 
 /** The guest machine, as far as commands may touch it. Every path goes through the host's root. Tests pass fakes. */
 export interface Host {
@@ -12,7 +11,6 @@ export interface Host {
   readonly network: Network;
   readonly state: State;
   readonly accounts: Accounts;
-  readonly updates: Updates;
   readonly system: System;
 }
 
@@ -345,7 +343,31 @@ export interface State {
   exclusively<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
+export interface NewPassword {
+  /** Whether an account that is locked gets the password, which unlocks it. */
+  readonly unlock: 'always' | 'never';
+  /** The password is a hash for crypt(3) already. */
+  readonly crypted?: boolean;
+}
+
+/** Whether a user can log in though his password or key is right. The reasons are words for a message. */
+export interface LoginState {
+  /** Why no login begins; empty when nothing is in the way. */
+  readonly refused: readonly string[];
+  /** What happens to a login that begins, such as a shell that ends at once. */
+  readonly remarks: readonly string[];
+  /** The password is locked, which sshd may hold against a key, too. */
+  readonly locked: boolean;
+}
+
 export interface Accounts {
+  /**
+   * Gives a user a new password, and tells what keeps him from logging in all the same: nothing when he can. Afterwards
+   * the password counts, or everything is as it was and an AgentError says why: GW_PASSWORD_EMPTY, GW_ARGUMENT_INVALID,
+   * GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED, GW_PASSWORD_UNSUPPORTED, GW_RUN_FAILED, GW_FILE_FAILED.
+   */
+  setPassword(user: string, password: Secret, options: NewPassword): Promise<readonly string[]>;
+  loginState(user: string): Promise<LoginState>;
   /** Hashes for crypt(3) with a fresh salt. */
   hashPassword(password: Secret, scheme: 'yescrypt' | 'sha512'): Promise<string>;
   /** Holds the locks that passwd(1), chpasswd(8) and vipw(8) take: of lckpwdf(3), and the lock files of shadow-utils. */

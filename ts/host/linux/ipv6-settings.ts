@@ -54,7 +54,7 @@ export async function readIpv6(directory: string): Promise<Partial<Ipv6Settings>
 
 /** Sets all that can be set. Throws the first error of those that cannot. */
 export async function writeIpv6(directory: string, settings: Partial<Ipv6Settings>): Promise<void> {
-  let first: unknown = null;
+  let first: Error | null = null;
   for (const [key, [file, words]] of Object.entries(FILES)) {
     const wanted: unknown = Reflect.get(settings, key);
     const value = words.find(([, word]) => word === wanted)?.[0];
@@ -63,7 +63,7 @@ export async function writeIpv6(directory: string, settings: Partial<Ipv6Setting
       // Without O_CREAT: /proc refuses that with EACCES where it should say that there is nothing.
       await writeFile(join(directory, file), String(value), { flag: constants.O_WRONLY }).catch(absent);
     } catch (error) {
-      first ??= error;
+      first ??= error as Error;
     }
   }
   if (first !== null) throw first;
