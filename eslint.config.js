@@ -1,3 +1,4 @@
+import { builtinModules } from 'node:module';
 import js from '@eslint/js';
 import { defineConfig } from 'eslint/config';
 import tseslint from 'typescript-eslint';
@@ -10,7 +11,10 @@ const forbid = (within, regex, message) => ({
 
 /** Folders of ts/host that are chosen by the system that runs: ts/host/index.ts gives what is in them. */
 const system = '/host/(unix|linux)/';
-const machine = '^(node:)?(fs|child_process)(/|$)';
+/** What is Node's: other runtimes have it by other names, or not at all. */
+const node = `^(node:|(${builtinModules.join('|')})(/|$))`;
+/** `ts/host` but what any room may use: host/shared/runtime touches no machine. */
+const host = 'host(?!/shared/runtime/)';
 
 export default defineConfig(
   { ignores: ['build/', 'dist/', 'native/', 'target/', '.cache/'] },
@@ -37,7 +41,7 @@ export default defineConfig(
   ),
   forbid(
     ['ts/{network,accounts,crypto}/**'],
-    `${machine}|^#|/(host|daemon|commands|communication|cli|controller)/`,
+    `${node}|^#|/(${host}|daemon|commands|communication|cli|controller)/`,
     'network, accounts and crypto are pure: facts in, plan out',
   ),
   {
@@ -49,7 +53,7 @@ export default defineConfig(
         {
           patterns: [
             {
-              regex: `${machine}|^#|/(host|daemon|commands|communication|cli|controller|act)/`,
+              regex: `${node}|^#|/(${host}|daemon|commands|communication|cli|controller|act)/`,
               message: 'only network/act sees the machine: the rest is facts in, plan out',
             },
             { regex: '/api/host[.]js$', importNames: ['Host'], message: 'only network/act sees the Host' },
@@ -74,21 +78,31 @@ export default defineConfig(
   },
   forbid(
     ['ts/{commands,communication}/**'],
-    `${machine}|^#|/(host|daemon|cli|controller)/`,
+    `${node}|^#|/(${host}|daemon|cli|controller)/`,
     'reach the machine only through the Host that you are handed',
   ),
   forbid(
     ['ts/{daemon,cli,controller,testing}/**', 'ts/main.ts'],
-    `^#|${system}`,
-    'only ts/host imports the addon, and what is of one kind of system',
+    `${node}|^#|${system}`,
+    "only ts/host imports the addon, what is Node's, and what is of one kind of system",
   ),
+  {
+    files: ['ts/**'],
+    ignores: ['ts/host/**'],
+    rules: {
+      'no-restricted-globals': ['error', { name: 'Intl', message: 'not every runtime has it' }],
+      'no-restricted-properties': [
+        'error',
+        ...['localeCompare', 'toLocaleString', 'toLocaleLowerCase', 'toLocaleUpperCase'].map((property) => ({
+          ...{ property, message: 'not every runtime has Intl, which this goes by' },
+        })),
+      ],
+    },
+  },
   forbid(['ts/host/shared/**'], '/(unix|linux)/|[.][.]/index[.]js$', 'host/shared is the same on every system'),
+  forbid(['ts/host/shared/runtime/**'], '^[.#]', 'what any room may use uses none'),
   forbid(['ts/host/unix/**'], '/linux/|[.][.]/index[.]js$', 'host/unix is the same on every Unix system'),
-  forbid(
-    ['ts/daemon/**'],
-    `${machine}|^#|/(cli|controller)/|${system}`,
-    'the daemon reaches the machine through ts/host',
-  ),
+  forbid(['ts/daemon/**'], `${node}|^#|/(cli|controller)/|${system}`, 'the daemon reaches the machine through ts/host'),
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
-import { setImmediate as otherWork } from 'node:timers/promises';
 import { type KeyOptions, mayKeepOut, NO_OPTIONS, parseOptions, sameOptions } from './key-options.js';
+import { digest } from '../host/shared/runtime/digest.js';
+import { otherWork } from '../host/shared/runtime/timers.js';
 
 /** One key of sshd(8)'s authorized_keys. */
 export interface PublicKey {
@@ -158,7 +158,7 @@ function parseKey(text: string, line: string, optionsText: string): PublicKey | 
     options,
     blob,
     get fingerprint() {
-      return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`;
+      return `SHA256:${digest('sha256', blob).toString('base64').replace(/=+$/, '')}`;
     },
   };
 }

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP } from '../host/shared/runtime/address.js';
 
 /** The options before a key of sshd(8)'s authorized_keys: which lines let nobody in, or not everywhere and for ever. */
 export interface KeyOptions {

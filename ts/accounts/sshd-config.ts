@@ -1,5 +1,5 @@
-import { posix } from 'node:path';
 import type { Account } from './passwd.js';
+import { posix } from '../host/shared/runtime/path.js';
 
 /** One line of sshd_config(5). */
 export interface Statement {

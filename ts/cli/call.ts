@@ -1,9 +1,8 @@
-import { createInterface } from 'node:readline';
-import { Writable } from 'node:stream';
 import { Secret } from '../api/secret.js';
 import { type Answer, type PasswordOptions, AnswerTimeout, Controller, isSuccess } from '../controller/controller.js';
 import { fileValue, sendFile } from '../controller/send-file.js';
 import { readLocalFile } from '../host/shared/local-file.js';
+import { readSilently } from '../host/shared/runtime/command-line.js';
 import { EXIT, UsageError, choice, domainId, integer, print, required, subcommand } from './command-line.js';
 
 /** nova's own limits, `agent_resetnetwork_timeout` and `agent_timeout`, in seconds; a download may take longer. */
@@ -214,19 +213,7 @@ function show(request: string, answer: Answer, json: boolean): void {
 
 /** One line from standard input; on a terminal it is asked for and not shown. */
 async function readPassword(): Promise<Secret> {
-  const terminal = process.stdin.isTTY;
-  const silent = new Writable({
-    write(_chunk, _encoding, done) {
-      done();
-    },
-  });
-  if (terminal) process.stderr.write('New password: ');
-  const lines = createInterface({ input: process.stdin, output: silent, terminal });
-  try {
-    for await (const line of lines) return new Secret(Buffer.from(line));
-    throw new UsageError('password: nothing on standard input');
-  } finally {
-    lines.close();
-    if (terminal) process.stderr.write('\n');
-  }
+  const line = await readSilently('New password: ');
+  if (line === null) throw new UsageError('password: nothing on standard input');
+  return new Secret(Buffer.from(line));
 }

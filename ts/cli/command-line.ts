@@ -1,7 +1,7 @@
 /** What a subcommand is: a table of its options, for the parser and for `--help` alike, and a function. */
-import { parseArgs } from 'node:util';
 import { SETTINGS } from '../daemon/settings.js';
 import { endProcess } from '../host/shared/process-end.js';
+import { parseArgs } from '../host/shared/runtime/command-line.js';
 
 /** sysexits.h, and what shells expect. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, unavailable: 69, inUse: 75, config: 78 } as const;

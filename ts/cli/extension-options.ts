@@ -1,9 +1,9 @@
 /** Where plugins and scripts are, for the subcommands that look at them. */
-import { join, resolve } from 'node:path';
 import type { Config, Override } from '../daemon/config.js';
 import type { ExtensionOptions } from '../daemon/extensions.js';
 import { isDirectory } from '../host/shared/system.js';
 import { type Option, UsageError } from './command-line.js';
+import { join, resolve } from '../host/shared/runtime/path.js';
 
 export const PLUGINS_OPTION = {
   type: 'string',

@@ -1,5 +1,4 @@
 /** A system's plugins and scripts, loaded beside the agent's own commands, for the subcommands that tell of them. */
-import { join } from 'node:path';
 import type { Host } from '../api/host.js';
 import { createCommunication } from '../communication/index.js';
 import { commandOptions, communicationOptions } from '../daemon/command-options.js';
@@ -13,6 +12,7 @@ import { createStoreLine, storeThrough } from '../host/shared/store-line.js';
 import { readConfigFiles } from '../host/shared/system.js';
 import { PLUGINS_OPTION, extensionOptions, pluginsOverride } from './extension-options.js';
 import { systemRoot } from './system-root.js';
+import { join } from '../host/shared/runtime/path.js';
 
 export const LOADING_OPTIONS = {
   root: { type: 'string', argument: 'DIR', help: 'look at this copy of a system' },

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { DEFAULTS } from '../daemon/config.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { Registry } from '../daemon/registry.js';
@@ -10,6 +9,7 @@ import { commandOptions } from '../daemon/command-options.js';
 import { EXIT, UsageError, choice, print, subcommand } from './command-line.js';
 import { pluginFiles, typedPluginFiles } from './new-plugin.js';
 import { scriptFiles } from './new-script.js';
+import { join } from '../host/shared/runtime/path.js';
 
 /** Good as the name of a command and of an npm package alike. */
 const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;

@@ -1,10 +1,10 @@
 /** Which system a subcommand works on, and where its state is kept. What was only mistyped is told, never made. */
-import { dirname, join, resolve } from 'node:path';
 import { AgentError } from '../api/errors.js';
 import type { LoadedConfig } from '../daemon/config.js';
 import { isDirectory } from '../host/shared/system.js';
 import { distrustDirectory } from '../host/index.js';
 import { UsageError } from './command-line.js';
+import { dirname, join, resolve } from '../host/shared/runtime/path.js';
 
 /** `--root DIR` as an absolute path; `/` when it was not given. Throws UsageError unless it is a directory. */
 export function systemRoot(root: string | undefined): string {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { AgentError, type State } from '../api/index.js';
+import { digest } from '../host/shared/runtime/digest.js';
 
 /** A piece of a file that is larger than one request. */
 export interface Part {
@@ -140,7 +140,7 @@ export class Uploads {
 }
 
 export function digestOf(content: Uint8Array): string {
-  return createHash('sha256').update(content).digest('hex');
+  return digest('sha256', content).toString('hex');
 }
 
 /** A path as the name of a file. */

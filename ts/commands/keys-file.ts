@@ -1,8 +1,8 @@
 /** Writing a user's ssh keys: for `sshkeys`, and for hosts that inject the file whole. */
-import { posix } from 'node:path';
 import { AgentError, type FileStatus, type Home, type Host, messageOf } from '../api/index.js';
 import { type PublicKey, mergeKeys, parseNewKey } from '../accounts/authorized-keys.js';
 import { type Account, isPrivateGroup, ownerOfKeysFile, whyNoHome } from '../accounts/passwd.js';
+import { posix } from '../host/shared/runtime/path.js';
 
 const PASSWD = '/etc/passwd';
 const ROOTS_KEYS = '/root/.ssh/authorized_keys';

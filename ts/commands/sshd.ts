@@ -1,5 +1,4 @@
 /** What the system's sshd is set to, for one user. */
-import { posix } from 'node:path';
 import { AgentError, type Host, messageOf } from '../api/index.js';
 import type { Account } from '../accounts/passwd.js';
 import {
@@ -10,6 +9,7 @@ import {
   type SshdSettings,
   type Statement,
 } from '../accounts/sshd-config.js';
+import { posix } from '../host/shared/runtime/path.js';
 
 export interface Sshd {
   readonly settings: SshdSettings;

@@ -2,13 +2,13 @@
  * The host's side of the wire: writes requests byte for byte as nova's XenAPI driver and its dom0 plugin do, and waits
  * for the answers. `guestwire call`, the demo and the tests speak through it.
  */
-import { randomUUID } from 'node:crypto';
 import type { Secret } from '../api/secret.js';
 import { type KeyDigest, encryptPassword } from '../crypto/password.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import { decodeSealed, encodePasswordRequest, encodeSealed } from '../crypto/sealed.js';
 import { createKeyExchange, createSealedExchange } from '../host/shared/key-exchange.js';
 import { type StoreConnection, openStore } from '../host/shared/store.js';
+import { randomUUID } from '../host/shared/runtime/digest.js';
 
 /** nova's `agent_timeout`. */
 const DEFAULT_TIMEOUT_MS = 30_000;

@@ -1,6 +1,6 @@
 /** A file on its way to the guest, in as many requests as it takes. */
-import { createHash } from 'node:crypto';
 import { type Answer, type Controller, type RequestOptions, isSuccess, pythonJson } from './controller.js';
+import { digest } from '../host/shared/runtime/digest.js';
 
 /**
  * Bytes of one request. The message to a xenstored could hold twice as much, but oxenstored and the quota of others
@@ -43,7 +43,7 @@ export async function sendFile(
   // Without parts it is the store that says whether it is too large.
   if (!features.message.split(',').includes(PARTS)) return controller.request('file_inject', whole, request);
 
-  const sha256 = createHash('sha256').update(content).digest('hex');
+  const sha256 = digest('sha256', content).toString('hex');
   const size = partSize(path, content.length);
   let elapsedMs = features.elapsedMs;
   let [resumed, restarted] = [false, false];

@@ -2,18 +2,16 @@
  * Signatures in the format of minisign: Ed25519 over the file (`Ed`) or over its BLAKE2b-512 (`ED`), and a second one over
  * the first and the trusted comment. https://jedisct1.github.io/minisign/ has the format.
  */
-import { type KeyObject, createHash, createPublicKey, verify } from 'node:crypto';
+import { Ed25519Key, digest } from '../host/shared/runtime/digest.js';
 
 const KEY_ID_BYTES = 8;
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
-/** What stands before the 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo (RFC 8410). */
-const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 const TRUSTED = 'trusted comment: ';
 
 export interface PublicKey {
   readonly id: Buffer;
-  readonly key: KeyObject;
+  readonly key: Ed25519Key;
 }
 
 interface Signature {
@@ -28,11 +26,8 @@ interface Signature {
 export function parsePublicKey(text: string): PublicKey | null {
   const bytes = Buffer.from(text, 'base64');
   if (bytes.length !== 2 + KEY_ID_BYTES + KEY_BYTES || bytes.toString('latin1', 0, 2) !== 'Ed') return null;
-  const der = Buffer.concat([SPKI_PREFIX, bytes.subarray(2 + KEY_ID_BYTES)]);
-  return {
-    id: bytes.subarray(2, 2 + KEY_ID_BYTES),
-    key: createPublicKey({ key: der, format: 'der', type: 'spki' }),
-  };
+  const [id, key] = [bytes.subarray(2, 2 + KEY_ID_BYTES), bytes.subarray(2 + KEY_ID_BYTES)];
+  return { id, key: new Ed25519Key(key) };
 }
 
 /** Whether `signature`, the text of a `.minisig` file, is one of `keys`' over `content`; if not, why. */
@@ -50,10 +45,10 @@ export function checkSignature(
     const id = Buffer.from(keyId).reverse().toString('hex').toUpperCase();
     return { trusted: false, why: `it is signed with the key ${id}, which is not among update.keys` };
   }
-  const signed = prehashed ? createHash('blake2b512').update(content).digest() : content;
-  if (!verify(null, signed, signer.key, first)) return { trusted: false, why: 'its signature is wrong' };
+  const signed = prehashed ? digest('blake2b512', content) : content;
+  if (!signer.key.verify(signed, first)) return { trusted: false, why: 'its signature is wrong' };
   const commented = Buffer.concat([first, Buffer.from(trustedComment)]);
-  return verify(null, commented, signer.key, globalSignature)
+  return signer.key.verify(commented, globalSignature)
     ? { trusted: true }
     : { trusted: false, why: 'the signature of its trusted comment is wrong' };
 }

@@ -1,5 +1,4 @@
 /** The agent as a whole: which parts it is made of, and how each is given what it needs. */
-import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
 import type { CommunicationModule } from '../api/communication.js';
@@ -30,6 +29,7 @@ import type { WatchedReports } from './reports.js';
 import { type Shutdown, listenForReload } from './shutdown.js';
 import type { Settling } from './update-start.js';
 import { chooseWires, serveWires } from './wires.js';
+import { join, resolve } from '../host/shared/runtime/path.js';
 
 /** What a trial serves: commands that change nothing, by the one wire on which it is asked. */
 const TRIAL_COMMANDS = { allow: ['version', 'features'], deny: [] };

@@ -1,5 +1,4 @@
 /** What the agent's own commands and wires are told of the configuration. */
-import { resolve } from 'node:path';
 import type { UpdateOptions } from '../commands/agentupdate.js';
 import type { FileOptions } from '../commands/file.js';
 import type { CommandOptions } from '../commands/index.js';
@@ -9,6 +8,7 @@ import type { CommunicationOptions } from '../communication/index.js';
 import type { Config } from './config.js';
 import { createKeyExchange, createSealedExchange } from '../host/shared/key-exchange.js';
 import { CONFIG_DIRECTORY } from '../host/shared/system.js';
+import { resolve } from '../host/shared/runtime/path.js';
 
 export function commandOptions(config: Config): CommandOptions {
   return {

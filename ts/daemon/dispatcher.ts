@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { asBuffer } from '../api/bytes.js';
 import type { AgentCommand, AgentContext } from '../agent/command.js';
@@ -11,6 +10,7 @@ import type { Registry } from './registry.js';
 import type { AfterHooks, Hooks } from './hooks.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
+import { sleep } from '../host/shared/runtime/timers.js';
 
 /** How often to look whether there is a place for answers again. */
 const PLACE_RETRY_MS = 2000;
@@ -202,7 +202,7 @@ export class Dispatcher {
     }
     held.push(job);
     if (held.length > 1) return false;
-    const again = sleep(PLACE_RETRY_MS, undefined, { signal }).then(
+    const again = sleep(PLACE_RETRY_MS, { signal }).then(
       () => {
         for (const waiting of held.splice(0)) this.#enqueue(waiting, wire);
       },

@@ -1,11 +1,11 @@
 /** A wire that a plugin brings, kept apart like its commands: it may end or hang, the others go on. */
-import { isUint8Array } from 'node:util/types';
 import type { Codec, CommunicationModule, RawRequest, Transport } from '../api/communication.js';
 import type { PluginWire } from '../api/plugin.js';
 import { OVERDUE, within } from './overdue.js';
 import type { LoadedPlugin } from './plugin.js';
 import { ShapeError, checkTransport } from './plugin-shape.js';
 import { aborted } from './wires.js';
+import { isUint8Array } from '../host/shared/runtime/text.js';
 
 export interface WireOptions {
   readonly plugin: LoadedPlugin;

@@ -2,7 +2,6 @@
  * One plugin, loaded and kept apart: whatever its code throws, promises or answers, the agent goes on. Only what never
  * gives the processor back cannot be stopped here (docs/decisions/0009).
  */
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Logger } from 'pino';
 import type { Command, CommandContext, CommandModule } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
@@ -12,6 +11,7 @@ import type { Plugin, PluginReports, PluginWire } from '../api/plugin.js';
 import { describeError } from './log.js';
 import { OVERDUE, within } from './overdue.js';
 import { ShapeError, checkContributions, checkPlugin } from './plugin-shape.js';
+import { AsyncLocalStorage } from '../host/shared/runtime/async-context.js';
 
 export interface PluginOptions {
   readonly host: Host;

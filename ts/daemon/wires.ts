@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { CommunicationModule, Transport } from '../api/communication.js';
 import { AGENT_ERRORS, AgentError, codeOf, messageOf } from '../api/errors.js';
@@ -6,6 +5,7 @@ import type { Reports } from '../api/report.js';
 import type { Dispatcher } from './dispatcher.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
+import { sleep } from '../host/shared/runtime/timers.js';
 
 /** Stands for every wire that is there. */
 export const AUTO = 'auto';
@@ -64,7 +64,7 @@ export async function serveWires(modules: readonly CommunicationModule[], option
     }),
   );
   // An aborted signal ends the wait for a wire that may never be ready.
-  const grace = first.then(() => sleep(GRACE_MS, undefined, { ref: false })).catch(() => all);
+  const grace = first.then(() => sleep(GRACE_MS, { ref: false })).catch(() => all);
   await Promise.race([all, grace, aborted(options.signal)]);
   if (names.length > 0) onReady([...names]);
 

@@ -2,9 +2,9 @@
  * Files in memory, by the rules of ts/host/unix/files.ts as far as a command sees them; a test holds the two together. There
  * are no links, and a home is a directory like any other.
  */
-import { posix } from 'node:path';
 import { AgentError } from '../api/errors.js';
 import type { Commit, FileChange, FileStatus, Files, Home } from '../api/host.js';
+import { posix } from '../host/shared/runtime/path.js';
 
 export interface MemoryFile {
   readonly content: string | Uint8Array;

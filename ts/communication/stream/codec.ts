@@ -3,12 +3,12 @@
  * `{"id":…,"returncode":…,"message":…}`. The QEMU guest agent's: `{"execute":…,"arguments":…,"id":…}`, answered by
  * `{"return":…}` or `{"error":{"class":…,"desc":…}}`. A line that is neither gets an answer that both understand.
  */
-import { isUtf8 } from 'node:buffer';
 import { asBuffer } from '../../api/bytes.js';
 import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
 import { DepthError, MAX_DEPTH } from '../../api/json.js';
 import { parseExact, stringifyExact } from './json.js';
+import { isUtf8 } from '../../host/shared/runtime/text.js';
 
 export const QEMU_DIALECT = 'qemu';
 

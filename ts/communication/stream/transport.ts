@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Body, RawRequest, Requests, Transport } from '../../api/communication.js';
 import { asBuffer } from '../../api/bytes.js';
@@ -8,6 +7,7 @@ import { Repeated } from '../../api/repeated.js';
 import { RequestQueue } from '../request-queue.js';
 import { LineSplitter } from './lines.js';
 import type { StreamOptions } from './index.js';
+import { sleep } from '../../host/shared/runtime/timers.js';
 
 /** What libvirt and other users of QEMU call the port of a guest agent. */
 const USUAL_PORT = 'org.qemu.guest_agent.0';
@@ -146,7 +146,7 @@ export class StreamTransport implements Transport {
       first = false;
       // Once for each reason: a port that is plugged out may stay so for long.
       unusable.tell(reason, { retryMs });
-      await sleep(retryMs, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      await sleep(retryMs, { signal: this.#closing.signal }).catch(() => undefined);
       retryMs = Math.min(2 * retryMs, REOPEN_MS.longest);
     }
   }

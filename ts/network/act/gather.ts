@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentError } from '../../api/errors.js';
 import type { Files, Host } from '../../api/host.js';
 import { CLOUD_FILES } from '../cloud-init.js';
@@ -13,6 +12,7 @@ import { RESOLVER_ASKS, RESOLVER_READS, resolverOf } from '../resolvers/index.js
 import { RESOLV_CONF } from '../resolvers/maker.js';
 import { type Published, type Wanted, byDevice, readWanted } from '../wanted/wanted.js';
 import { isTelling } from '../units.js';
+import { sleep } from '../../host/shared/runtime/timers.js';
 
 const NETWORKING = 'vm-data/networking';
 const NETWORKS = 'vm-data/networks';

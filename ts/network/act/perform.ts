@@ -1,5 +1,4 @@
 /** The acting half: what a plan's actions do to the live machine. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../api/log.js';
 import { messageOf } from '../../api/errors.js';
 import type { Host, LiveAddress, LiveNetwork } from '../../api/host.js';
@@ -16,6 +15,7 @@ import {
 } from './changes.js';
 import type { Action, InterfaceConfig } from '../plan.js';
 import type { KernelState } from './verify.js';
+import { sleep } from '../../host/shared/runtime/timers.js';
 
 const LOOK_EVERY_MS = 100;
 /** Of what a program says, characters: an answer has other things to say. */

@@ -1,8 +1,8 @@
-import { posix } from 'node:path';
 import { AgentError, messageOf } from '../../api/errors.js';
 import type { Host } from '../../api/host.js';
 import type { Check, NetworkPlan } from '../plan.js';
 import { NO_SUCH_PROGRAM, said } from './perform.js';
+import { posix } from '../../host/shared/runtime/path.js';
 
 /**
  * Lets the stack's own programs look at what `plan` would leave, before anything is changed, for `timeoutMs`

@@ -2,7 +2,7 @@
  * Texts of files that are not all UTF-8, such as one with a name in Latin-1: each byte that belongs to none stands for
  * itself as a lone surrogate, U+DC80 to U+DCFF (as Python's surrogateescape, PEP 383), and comes back as it was.
  */
-import { isUtf8 } from 'node:buffer';
+import { isUtf8 } from '../../host/shared/runtime/text.js';
 
 const ESCAPE = 0xdc00;
 /** In Unicode mode those of a pair do not match. */

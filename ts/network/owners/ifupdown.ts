@@ -2,9 +2,9 @@
  * Which lines of interfaces(5) take a device, by the rules of ifup(8) itself: its own stanzas, those of its aliases
  * (`eth0:1`), words such as `eth0=office` of `auto`, `mapping` stanzas, and the bridges and bonds that it is a port of.
  */
-import { posix } from 'node:path';
 import { fnmatch, isGlob, matchesPath, spelledOut } from '../formats/glob.js';
 import { readShellFile } from '../formats/shell-file.js';
+import { posix } from '../../host/shared/runtime/path.js';
 
 /** The device that a stanza's name, or a word of `auto` and `allow-*`, stands for: of `eth0:1=office`, eth0. */
 export function deviceOf(word: string): string {

@@ -95,7 +95,21 @@ export function readWanted(
 }
 
 export function byDevice(a: InterfaceConfig, b: InterfaceConfig): number {
-  return a.nic.name.localeCompare(b.nic.name, 'en', { numeric: true });
+  return compareNumbered(a.nic.name, b.nic.name);
+}
+
+/** Text by its characters and numbers by their value: eth2 before eth10. */
+function compareNumbered(a: string, b: string): number {
+  const [ours, theirs] = [a, b].map((name) => name.split(/(\d+)/)) as [string[], string[]];
+  for (const [at, part] of ours.entries()) {
+    const other = theirs[at] ?? '';
+    if (part === other) continue;
+    // Every second part is digits.
+    const byValue = at % 2 === 1 ? Number(part) - Number(other) : 0;
+    if (byValue !== 0) return byValue;
+    return part < other ? -1 : 1;
+  }
+  return ours.length - theirs.length;
 }
 
 /** Where a record stands, and what it says of its device. */

@@ -3,12 +3,12 @@
  * nobody there says that he has read one; what is known is how a host waits. The dom0 plugin looks twice a second, and
  * gives a request up after 30 s, or 60 s for resetnetwork.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Body } from '../../../api/communication.js';
 import type { StoreConnection } from '../../../api/endpoints.js';
 import { Repeated } from '../../../api/repeated.js';
 import { storeWord } from '../store-word.js';
+import { sleep } from '../../../host/shared/runtime/timers.js';
 
 const FOLDER = 'data/guest';
 /**
@@ -265,7 +265,7 @@ export class Answers implements Disposable {
     const oldest = this.#oldest();
     const wait = oldest === null ? RETRY_MS : oldest.time + READ_IN_NEED_MS - Date.now();
     if (wait <= 0) return false;
-    await sleep(wait, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    await sleep(wait, { signal: this.#stopping.signal }).catch(() => undefined);
     return true;
   }
 

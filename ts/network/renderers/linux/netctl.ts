@@ -7,7 +7,6 @@
  * device is emptied before. `IP6=static` also stands where there is no IPv6 address: it turns router advertisements off, where leaving it
  * out does not and `no` would turn IPv6 off for whatever comes after us.
  */
-import { posix } from 'node:path';
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange } from '../../../api/host.js';
 import { type Address, type Family, familyOf } from '../../address.js';
@@ -25,6 +24,7 @@ import { SYSCTL_FILES } from '../../readers/listening.js';
 import { NETCTL_SOURCED, readNetctl } from '../../readers/netctl.js';
 import { type PlannedRoute, ipRoute, routesOf } from '../../routes.js';
 import { quoted, readShellFile } from '../../formats/shell-file.js';
+import { posix } from '../../../host/shared/runtime/path.js';
 
 const DIRECTORY = '/etc/netctl/';
 const OURS = 'guestwire-';

@@ -5,7 +5,6 @@
  * of ours beside one in another file gives both. What takes our interface and nothing else (owners/netplan.ts) is
  * therefore taken out of other files, with everything else in them kept; an id that others stand on stays ours. Defaults are written `0.0.0.0/0` and `::/0`: netplan 0.101 rejects `default`.
  */
-import { posix } from 'node:path';
 import { type Alias, type Document, type Node, isAlias, isMap, visit } from 'yaml';
 import { AgentError } from '../../../api/errors.js';
 import type { FileChange, Nic } from '../../../api/host.js';
@@ -42,6 +41,7 @@ import { readNetplanBoot } from '../../readers/netplan.js';
 import { INIT_ASKS, maskOf, mayStart, startFiles } from '../../units.js';
 import { ENABLED } from './networkmanager.js';
 import { type PlannedRoute, destination, isSecondary, gatewayNetworks, routesOf } from '../../routes.js';
+import { posix } from '../../../host/shared/runtime/path.js';
 
 const DIRECTORY = '/etc/netplan/';
 const OURS = `${DIRECTORY}60-guestwire.yaml`;
