@@ -31,6 +31,11 @@ export default defineConfig(
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   forbid(['ts/api/**'], '^([.][.]/|node:|#)', 'api is the leaf: types and errors only'),
   forbid(
+    ['ts/agent/**'],
+    '^([.][.]/(?!api/)|node:|#)',
+    'agent is what api is, for the agent itself: types, and api below',
+  ),
+  forbid(
     ['ts/{network,accounts,crypto}/**'],
     `${machine}|^#|/(host|daemon|commands|communication|cli|controller)/`,
     'network, accounts and crypto are pure: facts in, plan out',

@@ -13,7 +13,7 @@ import { DEFAULTS } from '../../ts/daemon/config.js';
 import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { unpackArchive } from '../../ts/host/shared/unpack.js';
 import { fakeHost } from '../../ts/testing/fake-host.js';
-import { NO_UPDATES } from '../../ts/testing/no-updates.js';
+import { NO_UPDATES } from '../support/no-updates.js';
 import { call } from '../support/command-context.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch } from '../support/scratch.js';

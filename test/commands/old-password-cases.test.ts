@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chmod, readFile } from 'node:fs/promises';
 import { suite, test } from 'node:test';
+import type { AgentHost } from '../../ts/agent/host.js';
 import { type CommandModule, type Host, type Reply } from '../../ts/api/index.js';
 import { createKeyExchange } from '../../ts/host/shared/key-exchange.js';
 import { createProcesses } from '../../ts/host/unix/processes.js';
@@ -113,7 +114,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
     const program = await scratch.write('usr/sbin/pwd_mkdb', '#!/bin/sh\necho "$1 $2"; exec cat "$3"\n', 0o755);
     const processes = createProcesses();
     let printed = '';
-    const host = (code: number): Host => ({
+    const host = (code: number): AgentHost => ({
       ...createScratchHost(scratch),
       live: true,
       processes: {

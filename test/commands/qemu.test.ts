@@ -9,6 +9,7 @@ import { osInfo } from '../../ts/commands/qemu/os-info.js';
 import { reportsOf } from '../../ts/daemon/deferred-reports.js';
 import { readOsRelease } from '../../ts/report/os-release.js';
 import { call } from '../support/command-context.js';
+import { createAccounts } from '../../ts/host/unix/accounts.js';
 import { createScratchHost } from '../support/scratch-host.js';
 import { createScratch, type Scratch } from '../support/scratch.js';
 
@@ -37,7 +38,8 @@ async function machine(options: { host?: Partial<Host>; now?: () => number; user
   const scratch = await createScratch();
   await scratch.write('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\n');
   await scratch.write('etc/shadow', 'root:*:19700:0:99999:7:::\nalice:!$6$x$y:19700:0:99999:7:::\n', 0o640);
-  const host = { ...createScratchHost(scratch), ...options.host };
+  const given = { ...createScratchHost(scratch), ...options.host };
+  const host = { ...given, accounts: createAccounts(given, given.accounts) };
   const files = options.now === undefined ? FILES : { ...FILES, now: options.now };
   const password = { user: 'root', users: options.users ?? [], unlock: 'always' } as const;
   const module = qemuCommands(host, reportsOf({ host }), { password, files }, () => [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AgentError } from '../../ts/api/errors.js';
-import { printableUrl } from '../../ts/api/updates.js';
+import { printableUrl } from '../../ts/agent/updates.js';
 import { beside, parseManifest, parseUpdateRequest } from '../../ts/commands/update-request.js';
 
 const URL_TEXT = 'https://updates.example.org/guestwire.tar.gz';

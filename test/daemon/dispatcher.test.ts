@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import type { AgentContext } from '../../ts/agent/command.js';
 import { type Command, type CommandModule, command } from '../../ts/api/command.js';
 import type { Codec, RawRequest } from '../../ts/api/communication.js';
 import { AgentError } from '../../ts/api/errors.js';
@@ -245,7 +246,7 @@ test('a command that hands over is answered and retired before, and what waits b
     name: 'last',
     lane: 'serial',
     parse: (value) => value,
-    async run(_, { handOver }) {
+    async run(_, { handOver }: AgentContext) {
       handOver(next);
       await sleep(20);
       return 'done';

@@ -11,6 +11,7 @@ import { fileCommands } from '../../ts/commands/file.js';
 import { codec } from '../../ts/communication/xenstore/nova/codec.js';
 import { DEFAULTS } from '../../ts/daemon/config.js';
 import { reasonOf } from '../../ts/daemon/reason.js';
+import { openHost } from '../../ts/host/index.js';
 import { type Folders, answers, createFolders, pluginText } from '../support/plugins.js';
 import { call, context } from '../support/command-context.js';
 import { createScratch } from '../support/scratch.js';
@@ -420,4 +421,15 @@ test('no folder, or an empty one, is no problem', async () => {
   await mkdir(folders.scripts);
   await folders.extensions.load();
   assert.deepEqual(folders.problems(), {});
+});
+
+test('a plugin sees neither the versions of the agent nor how to hand over to another', async () => {
+  await using scratch = await createScratch();
+  const store = { read: () => Promise.resolve(null), list: () => Promise.resolve([]) };
+  const host = openHost({ root: scratch.root, stateDirectory: scratch.state, live: false, store });
+  await using folders = await createFolders({ host });
+  const handle = "(_, context) => ({ returncode: '0', message: ['updates' in host, 'handOver' in context].join(' ') })";
+  await folders.write('plugins/look.js', pluginText('look', { look: handle }));
+  await folders.extensions.load();
+  assert.deepEqual(await ask(folders, 'look'), { returncode: '0', message: 'false false' });
 });

@@ -2,17 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Logger, pino } from 'pino';
-import { AgentError, type Host, type Updates } from '../../ts/api/index.js';
+import type { AgentHost } from '../../ts/agent/host.js';
+import type { Updates } from '../../ts/agent/updates.js';
+import { AgentError } from '../../ts/api/index.js';
 import { type Pending, readPending, writePending } from '../../ts/commands/update-state.js';
 import { startUpdated } from '../../ts/daemon/update-start.js';
 import { fakeHost } from '../../ts/testing/fake-host.js';
-import { NO_UPDATES } from '../../ts/testing/no-updates.js';
+import { NO_UPDATES } from '../support/no-updates.js';
 
 const flush = (): Promise<void> => Promise.resolve();
 const SWITCHED = { previous: '1', next: '2', attempts: 0 };
 
 /** A machine on which version 2 runs, with what an update left. */
-async function machine(pending: Pending, updates: Partial<Updates> = {}): Promise<Host> {
+async function machine(pending: Pending, updates: Partial<Updates> = {}): Promise<AgentHost> {
   const host = fakeHost();
   await writePending(host.state, pending);
   return {

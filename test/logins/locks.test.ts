@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createAccounts } from '../../ts/host/unix/accounts.js';
+import { createPrimitives } from '../../ts/host/unix/accounts.js';
 import { takeLockFiles } from '../../ts/host/unix/lock-files.js';
 import { loginSuites } from '../support/debian-root.js';
 import { askForPassword, commandsFor } from '../support/password-client.js';
@@ -33,7 +33,7 @@ for (const release of loginSuites()) {
   suite(release, { concurrency: true }, () => {
     test('while the agent holds the locks, chpasswd and usermod wait, and are not lost', async () => {
       await using system = await LoginSystem.debian(release);
-      const lock = await createAccounts(system.root).lock();
+      const lock = await createPrimitives(system.root).lock();
       const before = await system.read('etc/shadow');
       const tools = [
         system.start(['chpasswd', '-e'], 'root:$6$abcdefgh$x\n'),

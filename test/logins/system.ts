@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type Argv, type Host } from '../../ts/api/index.js';
-import { createAccounts } from '../../ts/host/unix/accounts.js';
+import { type Argv, type Host, type RunOptions } from '../../ts/api/index.js';
+import { createAccounts, createPrimitives } from '../../ts/host/unix/accounts.js';
 import { createProcesses } from '../../ts/host/unix/processes.js';
 import { type Cleanup, wholeOrUndone } from '../support/cleanup.js';
 import { debianRoot, run } from '../support/debian-root.js';
@@ -87,17 +87,17 @@ export class LoginSystem implements AsyncDisposable {
   host(lockTimeout?: number): Host {
     const scratch = { root: this.root, state: join(this.#directory, 'state') };
     const processes = createProcesses();
-    return {
+    const machine = {
       ...createScratchHost(scratch),
       live: true,
-      accounts: createAccounts(this.root, lockTimeout),
       processes: {
-        run: (argv, options) => {
+        run: (argv: Argv, options?: RunOptions) => {
           this.programs.push(argv);
           return processes.run(['chroot', this.root, ...argv], options);
         },
       },
     };
+    return { ...machine, accounts: createAccounts(machine, createPrimitives(this.root, lockTimeout)) };
   }
 
   async read(path: string): Promise<string> {

@@ -49,7 +49,7 @@ export default {
   setup: (host) => [{ kind: 'commands', module: { name: 'probe', commands: [
     { name: 'rights', lane: 'serial', handle: async (value) => ({ returncode: '0', message: JSON.stringify({
       tunable: await tried(writeFile('/proc/sys/kernel/domainname', 'example.org')),
-      router: await tried(host.network.setKernel('net/ipv6/conf/eth1/accept_ra', '0')),
+      router: await tried(host.network.setIpv6('eth1', { advertisements: 'ignored' })),
       hostname: await tried(host.network.setHostname('named')),
       mtu: await tried(host.network.change([{ type: 'mtu', nic: 'eth1', mtu: 1500 }])),
       fetch: await tried(fetch(value)),

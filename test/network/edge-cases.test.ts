@@ -20,7 +20,6 @@ import { type NetworkFacts, type NetworkPlan, type Resolver, withChanges } from 
 import { RENDERERS } from '../../ts/network/renderers/index.js';
 import { compare } from '../../ts/network/act/verify.js';
 import { compareBoot } from '../../ts/network/proof.js';
-import { NO_UPDATES } from '../../ts/testing/no-updates.js';
 import { casesOf, factsOf } from './cases.js';
 import { ETH0, ETH1, nic, publishedBy, readInput } from './inputs.js';
 import { READERS } from './readers/index.js';
@@ -139,7 +138,8 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       nics: () => Promise.resolve(nics),
       live: never,
       change: never,
-      setKernel: never,
+      ipv6Settings: never,
+      setIpv6: never,
       hostname: () => Promise.resolve('old'),
       setHostname: never,
     },
@@ -153,8 +153,7 @@ function fakeHost({ store, files = {}, links = {}, nics = [ETH0, ETH1] }: FakeMa
       writeBytes: never,
       exclusively: never,
     },
-    accounts: { hashPassword: never, lock: never },
-    updates: NO_UPDATES,
+    accounts: { hashPassword: never, lock: never, setPassword: never, loginState: never },
     system: { kernel: never },
   };
 }
@@ -528,9 +527,9 @@ suite('cases that real users hit', () => {
     expect(expected, (name) => forInput(name, 'public-and-private'));
     const facts = factsOf({ networking: ONE, present: ['/proc/sys/kernel/ostype'] }, new Map());
     assert.deepEqual(outcome(facts, 'direct').plan.after[0], {
-      type: 'sysctl',
-      key: 'net/ipv6/conf/eth0/accept_ra',
-      value: '0',
+      type: 'ipv6',
+      nic: 'eth0',
+      settings: { advertisements: 'ignored', autoconfiguration: false },
     });
   });
 

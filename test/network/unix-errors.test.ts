@@ -262,7 +262,8 @@ function withFailingPrograms(host: Host): Host {
       hostname: () => host.network.hostname(),
       live: () => Promise.resolve({ addresses: [], routes: [] }),
       change: ignored,
-      setKernel: ignored,
+      ipv6Settings: () => Promise.resolve({}),
+      setIpv6: ignored,
       setHostname: ignored,
     },
   };

@@ -9,14 +9,14 @@ export interface SshdUser {
   readonly uid: number;
   /** Names of all his groups; null when the settings name no groups. */
   readonly groups: readonly string[] | null;
-  /** As the shadow file has it; null for none. */
-  readonly hash: string | null;
+  /** His password is locked. */
+  readonly locked: boolean;
 }
 
 const RSA = ['rsa-sha2-512', 'rsa-sha2-256', 'ssh-rsa'];
 
 /** Why sshd lets the user in with no key at all. */
-export function whyNoKeyLogin(settings: SshdSettings, { user, uid, groups, hash }: SshdUser): readonly string[] {
+export function whyNoKeyLogin(settings: SshdSettings, { user, uid, groups, locked }: SshdUser): readonly string[] {
   const is = (keyword: string, value: string): boolean => first(settings, keyword) === value;
   const list = (keyword: string): readonly string[] => settings.get(keyword) ?? [];
   const inGroups = (keyword: string): boolean =>
@@ -35,7 +35,7 @@ export function whyNoKeyLogin(settings: SshdSettings, { user, uid, groups, hash 
     [list('allowusers').length > 0 && !list('allowusers').some(means), `AllowUsers does not name ${user}`],
     [inGroups('denygroups'), `DenyGroups names a group of ${user}`],
     [list('allowgroups').length > 0 && !inGroups('allowgroups'), `AllowGroups names no group of ${user}`],
-    [hash?.startsWith('!') === true && !is('usepam', 'yes'), 'the account is locked, and UsePAM is no'],
+    [locked && !is('usepam', 'yes'), 'the account is locked, and UsePAM is no'],
   ];
   return reasons.filter(([holds]) => holds).map(([, reason]) => reason);
 }

@@ -6,11 +6,6 @@ export interface CommandContext {
   readonly log: Log;
   /** Aborts when the agent is asked to stop. A plugin's too when its time is up or the host has withdrawn the request. */
   readonly signal: Signal;
-  /**
-   * Once this request is answered and retired, the agent stops serving, closes what it holds, and does `next` instead
-   * of ending. Requests that wait by then stay in the store.
-   */
-  readonly handOver: (next: () => Promise<void>) => void;
 }
 
 /**
@@ -23,7 +18,7 @@ export type Lane = 'serial' | 'immediate';
 export const COMMAND_NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/;
 
 /** A command as the dispatcher sees it: a name on the wire and a handler. */
-export interface Command {
+export interface Command<Context = CommandContext> {
   readonly name: string;
   readonly lane: Lane;
   /**
@@ -46,16 +41,16 @@ export interface Command {
   /** Milliseconds that a command of a plugin may take; `plugins.command-timeout` when absent. */
   readonly timeout?: number;
   /** What is known at once need not be a promise, and is answered the sooner. */
-  handle(value: unknown, context: CommandContext): Promise<Reply> | Reply;
+  handle(value: unknown, context: Context): Promise<Reply> | Reply;
 }
 
 /** A group of commands that share state, such as the two halves of a key exchange. */
-export interface CommandModule {
+export interface CommandModule<Context = CommandContext> {
   readonly name: string;
-  readonly commands: readonly Command[];
+  readonly commands: readonly Command<Context>[];
 }
 
-export interface CommandDefinition<Args> {
+export interface CommandDefinition<Args, Context = CommandContext> {
   readonly name: string;
   readonly lane: Lane;
   /** As {@link Command.timeout}. */
@@ -63,11 +58,13 @@ export interface CommandDefinition<Args> {
   /** Turns the wire value into arguments, or throws AgentError. */
   parse(value: unknown): Args;
   /** Does the work; the string returned is the reply's message. */
-  run(args: Args, context: CommandContext): Promise<string | Reply> | string | Reply;
+  run(args: Args, context: Context): Promise<string | Reply> | string | Reply;
 }
 
 /** Ties `parse` to `run` and forgets the argument type, so modules can hold unlike commands in one list. */
-export function command<Args>(definition: CommandDefinition<Args>): Command {
+export function command<Args, Context = CommandContext>(
+  definition: CommandDefinition<Args, Context>,
+): Command<Context> {
   return {
     name: definition.name,
     lane: definition.lane,

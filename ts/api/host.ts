@@ -1,6 +1,5 @@
 import type { Bytes } from './platform.js';
 import type { Secret } from './secret.js';
-import type { Updates } from './updates.js';
 
 /** The guest machine, as far as commands may touch it. Every path goes through the host's root. Tests pass fakes. */
 export interface Host {
@@ -12,7 +11,6 @@ export interface Host {
   readonly network: Network;
   readonly state: State;
   readonly accounts: Accounts;
-  readonly updates: Updates;
   readonly system: System;
 }
 
@@ -225,6 +223,12 @@ export interface LiveAddress {
   readonly temporary?: boolean;
 }
 
+/**
+ * Who set a route: the kernel itself, what runs at a boot, an administrator, a router's advertisement, a DHCP client, or
+ * another by the system's own mark of him, with which it can be set again.
+ */
+export type RouteOrigin = 'kernel' | 'boot' | 'static' | 'advertisement' | 'dhcp' | `other ${string}`;
+
 export interface LiveRoute {
   readonly nic: string;
   /** Network address, such as `0.0.0.0`. */
@@ -235,8 +239,7 @@ export interface LiveRoute {
   readonly metric: number;
   /** The gateway counts as reachable though no address of the device covers it. */
   readonly onLink: boolean;
-  /** Who set it, rtnetlink(7): 2 the kernel, 3 boot, 4 static, 9 router advertisement, 16 DHCP. */
-  readonly protocol: number;
+  readonly setBy: RouteOrigin;
   /** When it ends, milliseconds since 1970; absent where it has no lifetime. */
   readonly expires?: number;
 }
@@ -275,10 +278,24 @@ interface RouteChange<Type extends string> {
   /** null: the kernel's own default. */
   readonly metric: number | null;
   readonly onLink: boolean;
-  /** For a route that is added, as in {@link LiveRoute}; absent: static. */
-  readonly protocol?: number;
+  /** For a route that is added; absent: static. */
+  readonly setBy?: RouteOrigin;
   /** For a route that is added, as in {@link LiveRoute}; absent: for good. */
   readonly expires?: number;
+}
+
+/** What the kernel does by itself for IPv6 on a device. */
+export interface Ipv6Settings {
+  /** False: there are no addresses of IPv6 on it. */
+  readonly enabled: boolean;
+  /** It passes on what is for others, as a router does. */
+  readonly forwarding: boolean;
+  /** Beside the addresses of advertisements, changing ones for privacy. `preferred`: new connections use these. */
+  readonly temporaryAddresses: 'none' | 'made' | 'preferred';
+  /** It makes addresses of the prefixes that routers advertise (SLAAC). */
+  readonly autoconfiguration: boolean;
+  /** Whether it listens to routers' advertisements, which bring the default route; where it forwards, `always` does. */
+  readonly advertisements: 'ignored' | 'heard' | 'always';
 }
 
 export interface Network {
@@ -290,8 +307,10 @@ export interface Network {
    * What has a lifetime is set for the rest of that; where it has ended it is not set.
    */
   change(changes: readonly LinkChange[]): Promise<void>;
-  /** Sets /proc/sys/KEY, such as `net/ipv6/conf/eth0/accept_ra`. A kernel that has no such key is no error. */
-  setKernel(key: string, value: string): Promise<void>;
+  /** How the kernel does IPv6 on the device; what this one does not tell is absent. */
+  ipv6Settings(nic: string): Promise<Partial<Ipv6Settings>>;
+  /** Has the kernel do IPv6 so from now on. What it does not know, or a device that is not there, is no error. */
+  setIpv6(nic: string, settings: Partial<Ipv6Settings>): Promise<void>;
   hostname(): Promise<string>;
   setHostname(hostname: string): Promise<void>;
 }
@@ -324,7 +343,31 @@ export interface State {
   exclusively<T>(name: string, work: () => Promise<T>): Promise<T>;
 }
 
+export interface NewPassword {
+  /** Whether an account that is locked gets the password, which unlocks it. */
+  readonly unlock: 'always' | 'never';
+  /** The password is a hash for crypt(3) already. */
+  readonly crypted?: boolean;
+}
+
+/** Whether a user can log in though his password or key is right. The reasons are words for a message. */
+export interface LoginState {
+  /** Why no login begins; empty when nothing is in the way. */
+  readonly refused: readonly string[];
+  /** What happens to a login that begins, such as a shell that ends at once. */
+  readonly remarks: readonly string[];
+  /** The password is locked, which sshd may hold against a key, too. */
+  readonly locked: boolean;
+}
+
 export interface Accounts {
+  /**
+   * Gives a user a new password, and tells what keeps him from logging in all the same: nothing when he can. Afterwards
+   * the password counts, or everything is as it was and an AgentError says why: GW_PASSWORD_EMPTY, GW_ARGUMENT_INVALID,
+   * GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED, GW_PASSWORD_UNSUPPORTED, GW_RUN_FAILED, GW_FILE_FAILED.
+   */
+  setPassword(user: string, password: Secret, options: NewPassword): Promise<readonly string[]>;
+  loginState(user: string): Promise<LoginState>;
   /** Hashes for crypt(3) with a fresh salt. */
   hashPassword(password: Secret, scheme: 'yescrypt' | 'sha512'): Promise<string>;
   /** Holds the locks that passwd(1), chpasswd(8) and vipw(8) take: of lckpwdf(3), and the lock files of shadow-utils. */

@@ -10,4 +10,3 @@ export * from './platform.js';
 export * from './plugin.js';
 export * from './report.js';
 export * from './secret.js';
-export * from './updates.js';

@@ -1,5 +1,5 @@
 import { createTwoFilesPatch } from 'diff';
-import type { FileChange } from '../api/host.js';
+import type { FileChange, Ipv6Settings } from '../api/host.js';
 import { decide } from '../network/decide.js';
 import { due } from '../network/act/apply.js';
 import { gather } from '../network/act/gather.js';
@@ -63,14 +63,20 @@ function difference(change: FileChange, files: ReadonlyMap<string, string>): str
     .join('\n');
 }
 
+function ipv6Text(settings: Partial<Ipv6Settings>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} ${typeof value === 'boolean' ? (value ? 'on' : 'off') : value}`)
+    .join(', ');
+}
+
 function describe(action: Action): string {
   switch (action.type) {
     case 'run':
       return action.argv.join(' ') + (action.stdin === undefined ? '' : ` <<< ${JSON.stringify(action.stdin)}`);
     case 'set-hostname':
       return `sethostname ${action.hostname}`;
-    case 'sysctl':
-      return `write ${action.value} to /proc/sys/${action.key}`;
+    case 'ipv6':
+      return `set IPv6 of ${action.nic}: ${ipv6Text(action.settings)}`;
     case 'mtu':
       return `set the MTU of ${action.nic} to ${action.mtu}`;
     case 'configure':

@@ -1,16 +1,7 @@
-import {
-  AgentError,
-  type CommandContext,
-  type CommandModule,
-  type Digest,
-  type Downloaded,
-  type Host,
-  type Installed,
-  type TransferLimits,
-  command,
-  messageOf,
-  printableUrl,
-} from '../api/index.js';
+import type { AgentContext, AgentModule } from '../agent/command.js';
+import type { AgentHost } from '../agent/host.js';
+import { type Digest, type Downloaded, type Installed, type TransferLimits, printableUrl } from '../agent/updates.js';
+import { AgentError, command, messageOf } from '../api/index.js';
 import { AGENT_VERSION } from './version.js';
 import { type PublicKey, checkSignature, parsePublicKey } from '../crypto/minisign.js';
 import { type Manifest, type UpdateRequest, beside, parseManifest, parseUpdateRequest } from './update-request.js';
@@ -43,7 +34,7 @@ const MANIFEST_LINES = 'product, version, architecture, expires, sha256 and size
 const NAMES: Readonly<Record<Digest, string>> = { md5: 'MD5', sha256: 'SHA-256' };
 
 /** `agentupdate`: another version of the agent, downloaded, tried, and put in the place of this one. */
-export function updateCommands(host: Host, options: UpdateOptions): CommandModule {
+export function updateCommands(host: AgentHost, options: UpdateOptions): AgentModule {
   return {
     name: 'update',
     commands: [
@@ -51,17 +42,17 @@ export function updateCommands(host: Host, options: UpdateOptions): CommandModul
         name: 'agentupdate',
         lane: 'serial',
         parse: parseUpdateRequest,
-        run: (request, context) => run(host, options, request, context),
+        run: (request, context: AgentContext) => run(host, options, request, context),
       }),
     ],
   };
 }
 
 async function run(
-  host: Host,
+  host: AgentHost,
   options: UpdateOptions,
   request: UpdateRequest,
-  context: CommandContext,
+  context: AgentContext,
 ): Promise<string> {
   if (!host.live) throw refused('the agent works on a copy of a system');
   if (request.url.protocol === 'http:' && !options.insecure) {
@@ -134,7 +125,7 @@ function isRunning(version: string): string {
 }
 
 /** The running version stays, and with it what `earlier` says of it: that it is still to be confirmed, or undone. */
-async function abandon(host: Host, earlier: Pending | null): Promise<void> {
+async function abandon(host: AgentHost, earlier: Pending | null): Promise<void> {
   await host.updates.clean();
   if (earlier === null) await removePending(host.state);
   else await writePending(host.state, earlier);
@@ -142,7 +133,7 @@ async function abandon(host: Host, earlier: Pending | null): Promise<void> {
 
 /** What the manifest beside the archive says; null when nobody signs, or where none is served and none is needed. */
 async function readManifest(
-  host: Host,
+  host: AgentHost,
   { keys: texts, requireSignature }: UpdateOptions,
   { url, digests }: UpdateRequest,
   limits: TransferLimits,
@@ -173,7 +164,7 @@ async function readManifest(
 
 /** What this guest has had of versions, if none of it speaks against `manifest`. Throws GW_UPDATE_REFUSED where it does. */
 async function admit(
-  host: Host,
+  host: AgentHost,
   { allowDowngrade }: UpdateOptions,
   { running, architecture, builtAt }: Installed,
   manifest: Manifest | null,
@@ -194,12 +185,12 @@ async function admit(
 
 /** Downloads, compares and unpacks; gives the version that it is. */
 async function prepare(
-  host: Host,
+  host: AgentHost,
   { maxSize }: UpdateOptions,
   { url, digests }: UpdateRequest,
   manifest: Manifest | null,
   limits: TransferLimits,
-  { log }: CommandContext,
+  { log }: AgentContext,
 ): Promise<string> {
   const wanted = [
     ...Object.entries(digests).map(([name, digest]) => [name as Digest, digest] as const),

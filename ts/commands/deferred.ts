@@ -1,22 +1,22 @@
 /** Modules that are loaded at the first of their requests: most guests see few of them, and each costs memory. */
-import type { Command, CommandModule } from '../api/command.js';
+import type { AgentCommand, AgentModule } from '../agent/command.js';
 
 /** What has to be known of a command before its module is loaded. All else, its lane above all, the module says. */
-export type Named = Omit<Command, 'lane' | 'handle'>;
+export type Named = Omit<AgentCommand, 'lane' | 'handle'>;
 
 /** A command whose module is loaded when it is first asked for. */
-export interface DeferredCommand extends Named, Pick<Command, 'handle'> {
+export interface DeferredCommand extends Named, Pick<AgentCommand, 'handle'> {
   /** Not known yet. */
   readonly lane: null;
   /** The command itself, once its module is loaded. */
-  readonly loaded: Command | null;
-  load(): Promise<Command>;
+  readonly loaded: AgentCommand | null;
+  load(): Promise<AgentCommand>;
 }
 
-/** A `CommandModule` that may not be loaded yet. */
+/** A `AgentModule` that may not be loaded yet. */
 export interface ListedModule {
   readonly name: string;
-  readonly commands: readonly (Command | DeferredCommand)[];
+  readonly commands: readonly (AgentCommand | DeferredCommand)[];
 }
 
 interface DeferredModule extends ListedModule {
@@ -24,10 +24,10 @@ interface DeferredModule extends ListedModule {
 }
 
 /** `named`: every command of the module that `load` gives, and no other; it cannot be loaded otherwise. */
-export function deferred(name: string, named: readonly Named[], load: () => Promise<CommandModule>): DeferredModule {
-  let loading: Promise<ReadonlyMap<string, Command>> | null = null;
-  let loaded: ReadonlyMap<string, Command> | null = null;
-  const loadModule = async (): Promise<ReadonlyMap<string, Command>> => {
+export function deferred(name: string, named: readonly Named[], load: () => Promise<AgentModule>): DeferredModule {
+  let loading: Promise<ReadonlyMap<string, AgentCommand>> | null = null;
+  let loaded: ReadonlyMap<string, AgentCommand> | null = null;
+  const loadModule = async (): Promise<ReadonlyMap<string, AgentCommand>> => {
     const { commands } = await load();
     loaded = new Map(
       commands.map((command) => {
@@ -39,7 +39,7 @@ export function deferred(name: string, named: readonly Named[], load: () => Prom
     return loaded;
   };
   const commands = named.map((known): DeferredCommand => {
-    const loadCommand = async (): Promise<Command> => {
+    const loadCommand = async (): Promise<AgentCommand> => {
       const command = (await (loading ??= loadModule())).get(known.name);
       if (command === undefined) throw new Error(`module ${name} has no command ${known.name}`);
       return command;

@@ -5,7 +5,7 @@
  * below, and a test under test/commands/. What the command needs of the machine comes through `Host`. In which lane it
  * runs its module alone says; the list has what `features` tells and what an answer to a damaged request goes by.
  */
-import type { Host } from '../api/host.js';
+import type { AgentHost } from '../agent/host.js';
 import type { Reports } from '../api/report.js';
 import { SEALED_FEATURE } from '../crypto/forms.js';
 import { type ListedModule, deferred } from './deferred.js';
@@ -35,7 +35,7 @@ export interface CommandOptions {
  * `supported` are asked at each request that wants to know.
  */
 export function createCommands(
-  host: Host,
+  host: AgentHost,
   reports: Pick<Reports, 'current'>,
   options: CommandOptions,
   features: () => readonly string[],

@@ -3,11 +3,9 @@ import type { Host } from '../api/index.js';
 import { distinctKeys, listKeys, type PublicKey } from '../accounts/authorized-keys.js';
 import type { LoginObstacles } from '../accounts/login-state.js';
 import { type Account, groupsOf } from '../accounts/passwd.js';
-import { findHash } from '../accounts/password-files.js';
 import type { SshdSettings } from '../accounts/sshd-config.js';
 import { namesGroups, whyKeyKeptOut, whyNoKeyLogin } from '../accounts/sshd-login.js';
 import { type KeysFile, leadsTo } from './keys-file.js';
-import { findObstacles, readHashFiles } from './login-facts.js';
 
 const OWNER_ENTERS = 0o100;
 /** A group, or somebody of an access list, which shows in the same bit. */
@@ -23,8 +21,7 @@ export async function keyObstacles(
 ): Promise<LoginObstacles> {
   const { user, uid } = account;
   const now = Date.now();
-  const files = await readHashFiles(host, user);
-  const login = await findObstacles(host, files, user, now);
+  const login = await host.accounts.loginState(user);
   const groups = namesGroups(settings) ? await readGroups(host, account) : null;
   const distinct = distinctKeys(wanted);
   const ofKeys = distinct.map((key, index) => {
@@ -33,7 +30,7 @@ export async function keyObstacles(
   });
   return {
     refused: [
-      ...whyNoKeyLogin(settings, { user, uid, groups, hash: findHash(files, user) }),
+      ...whyNoKeyLogin(settings, { user, uid, groups, locked: login.locked }),
       ...login.refused,
       ...(await whyClosed(host, account, path)),
       ...ofKeys.flatMap(({ refused }) => refused),

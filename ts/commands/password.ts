@@ -8,7 +8,7 @@ import {
   type SealedExchange,
 } from '../crypto/sealed.js';
 import { describe } from './describe.js';
-import { checkPassword, logPasswordSet, setPassword } from './set-password.js';
+import { passwordSet } from './password-set.js';
 
 export interface PasswordOptions {
   /** Makes a key exchange with a fresh private key. */
@@ -58,11 +58,9 @@ export function passwordCommands(host: Host, options: PasswordOptions): CommandM
           using password = request.password;
           const user = request.user ?? options.user;
           if (user !== options.user && !options.users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
-          checkPassword(password);
-          const but = await setPassword(host, { user, unlock: options.unlock, password, now });
+          const obstacles = await host.accounts.setPassword(user, password, { unlock: options.unlock });
           key.drop();
-          logPasswordSet(log, user, but);
-          return but;
+          return passwordSet(log, user, obstacles);
         },
       }),
     ],

@@ -1,5 +1,6 @@
 /** What a host asks for, and what a manifest says. Pure. */
-import { AgentError, type Digest } from '../api/index.js';
+import type { Digest } from '../agent/updates.js';
+import { AgentError } from '../api/index.js';
 import { describe } from './describe.js';
 
 export interface UpdateRequest {

@@ -3,12 +3,13 @@ import { join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { AgentError } from '../api/errors.js';
 import type { CommunicationModule } from '../api/communication.js';
+import type { AgentHost } from '../agent/host.js';
 import type { Host } from '../api/host.js';
 import { hasPending } from '../commands/update-state.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { createCommunication } from '../communication/index.js';
 import { codec } from '../communication/xenstore/nova/codec.js';
-import { createEndpoints, createHost, notifyServiceManager } from '../host/index.js';
+import { createEndpoints, createHost, notifyServiceManager, openUpdates } from '../host/index.js';
 import { reason } from '../host/shared/reason.js';
 import { becomeSoleAgent } from '../host/shared/sole-agent.js';
 import { createStoreLine, storeThrough } from '../host/shared/store-line.js';
@@ -85,16 +86,19 @@ async function createServing(setup: Setup): Promise<Agent> {
     store: storeThrough(line),
     backups: config.files.backups,
     launcher,
-    updates: { directory: resolve(config.update.directory), store: config.xenstore, program },
   });
-  const update = (await hasPending(host.state)) ? await updateStart(host, logging) : null;
+  const updates = openUpdates({
+    ...{ root, stateDirectory, program, store: config.xenstore },
+    directory: resolve(config.update.directory),
+  });
+  const update = (await hasPending(host.state)) ? await updateStart({ ...host, updates }, logging) : null;
   const { restored, left } = recovered;
   if (restored.length > 0) log.warn({ files: restored }, 'files of an interrupted change put back');
   for (const file of left) log.error(file, 'a file of an interrupted change is left alone');
   await startNetwork(host, log, config);
 
   const registry = new Registry(config.commands);
-  addNativeCommands(registry, host, commandOptions(config));
+  addNativeCommands(registry, host, commandOptions(config), updates);
   const native = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, live));
   const ownWires = native.map(({ name }) => name);
   const extensions = new Extensions({ registry, host, log, ownWires, ...setup.extensions });
@@ -216,7 +220,7 @@ async function becomeSole(stateDirectory: string, log: Logger): Promise<void> {
 // What follows is loaded only where there is something: most starts come after no update, and find a network that needs
 // nothing.
 
-async function updateStart(host: Host, log: Log): Promise<Settling> {
+async function updateStart(host: AgentHost, log: Log): Promise<Settling> {
   const { startUpdated } = await import('./update-start.js');
   return startUpdated(host, log);
 }

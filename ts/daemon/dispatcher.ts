@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { asBuffer } from '../api/bytes.js';
-import type { Command, CommandContext } from '../api/command.js';
+import type { AgentCommand, AgentContext } from '../agent/command.js';
 import type { Body, Codec, RawRequest, Reply, Transport } from '../api/communication.js';
 import { AgentError } from '../api/errors.js';
 import { Repeated } from '../api/repeated.js';
@@ -16,7 +16,7 @@ import { reasonOf } from './reason.js';
 const PLACE_RETRY_MS = 2000;
 /** A request that waited longer may have been withdrawn: nova's plugin deletes it when its time is up. */
 const RECHECK_AFTER_MS = 1000;
-/** What most errors say. A command may have a {@link Command.failureCode} instead. */
+/** What most errors say. A command may have a {@link AgentCommand.failureCode} instead. */
 const FAILURE = '500';
 
 export interface DispatcherOptions {
@@ -50,7 +50,7 @@ interface Wire {
 type Told = Readonly<Record<'refused' | 'withdrawn' | 'unbegun' | 'unanswered' | 'unretired', Repeated>>;
 
 /** A request that has been understood, and a command to carry it out. */
-interface Job<C = Command> {
+interface Job<C = AgentCommand> {
   readonly raw: RawRequest;
   readonly command: C;
   readonly value: unknown;
@@ -288,7 +288,7 @@ export class Dispatcher {
     this.#failuresOf(command, wire).tell(reasonOf(failure), failed);
   }
 
-  #failuresOf({ name }: Command, { failures }: Wire): Repeated {
+  #failuresOf({ name }: AgentCommand, { failures }: Wire): Repeated {
     const known = failures.get(name);
     if (known !== undefined) return known;
     const log = this.#options.log.child({ command: name });
@@ -399,7 +399,7 @@ function reasonOn({ id }: RawRequest, error: unknown): string {
  * little of it, so it is made of what is there, and the rest when it is asked for. Its fields are TypeScript's private
  * ones: V8 defines names with a # one by one, each time.
  */
-class Context implements CommandContext {
+class Context implements AgentContext {
   next: (() => Promise<void>) | null = null;
   readonly signal: AbortSignal;
   private readonly job: Job;
@@ -418,7 +418,7 @@ class Context implements CommandContext {
     return (this.own ??= this.base.child(about(this.job, this.wire)));
   }
 
-  get handOver(): CommandContext['handOver'] {
+  get handOver(): AgentContext['handOver'] {
     return (next) => {
       this.next = next;
     };
@@ -478,7 +478,7 @@ function journalId({ id }: RawRequest, { name }: Wire): string {
   return name === '' ? id : `${name}:${id}`;
 }
 
-function isJournaled({ lane, journaled = false }: Command): boolean {
+function isJournaled({ lane, journaled = false }: AgentCommand): boolean {
   return lane === 'serial' || journaled;
 }
 
@@ -492,7 +492,7 @@ function about({ raw, command }: Job, wire: Wire): Readonly<Record<'request' | '
   return { request: raw.id, command: command.name, wire: wire.name };
 }
 
-/** The one place where an error becomes an answer. `failureCode`: {@link Command.failureCode}; null where there is none. */
+/** The one place where an error becomes an answer. `failureCode`: {@link AgentCommand.failureCode}; null where there is none. */
 function failed({ returncode, message }: AgentError, failureCode: string | null): Reply {
   return { returncode: returncode === FAILURE ? (failureCode ?? FAILURE) : returncode, message };
 }

@@ -1,14 +1,23 @@
+import type { Updates } from '../agent/updates.js';
 import type { Host } from '../api/host.js';
 import { type CommandOptions, createCommands } from '../commands/index.js';
+import { openUpdates } from '../host/index.js';
 import { reportsOf } from './deferred-reports.js';
 import type { Registry } from './registry.js';
 
-/** Puts the agent's own commands into `registry`, which those among them that tell of commands then ask. */
-export function addNativeCommands(registry: Registry, host: Host, options: CommandOptions): void {
-  const reports = reportsOf({ host });
+/**
+ * Puts the agent's own commands into `registry`, which those among them that tell of commands then ask. `updates`: of the
+ * one agent that serves; any other refuses to be updated.
+ */
+export function addNativeCommands(
+  registry: Registry,
+  host: Host,
+  options: CommandOptions,
+  updates: Updates = openUpdates(null),
+): void {
   const modules = createCommands(
-    host,
-    reports,
+    { ...host, updates },
+    reportsOf({ host }),
     options,
     () => registry.features(),
     () => registry.list().filter(({ dialect }) => dialect === 'qemu'),

@@ -147,7 +147,6 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
           return outer.log;
         },
         signal: ending.signal,
-        handOver: outer.handOver,
       };
       // What wanted to end the process may never come to its end, or may have caught what it was told instead.
       let fail: Fail = () => undefined;

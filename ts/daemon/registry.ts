@@ -1,4 +1,4 @@
-import type { Command } from '../api/command.js';
+import type { AgentCommand } from '../agent/command.js';
 import { AgentError } from '../api/errors.js';
 import type { DeferredCommand, ListedModule } from '../commands/deferred.js';
 
@@ -17,7 +17,7 @@ export interface CommandRules {
 }
 
 interface Entry {
-  readonly command: Command | DeferredCommand;
+  readonly command: AgentCommand | DeferredCommand;
   readonly origin: Origin;
   readonly allowed: boolean;
 }
@@ -25,7 +25,7 @@ interface Entry {
 export interface ListedCommand {
   readonly name: string;
   /** Null until the command's module is loaded. */
-  readonly lane: Command['lane'] | null;
+  readonly lane: AgentCommand['lane'] | null;
   /** Null for the agent's own commands. */
   readonly dialect: string | null;
   readonly origin: Origin;
@@ -66,7 +66,7 @@ export class Registry {
    * The command of that name and dialect; the agent's own have none. One whose module is not loaded yet has no lane.
    * Throws AgentError GW_COMMAND_UNKNOWN or GW_COMMAND_DENIED.
    */
-  get(name: string, dialect?: string): Command | DeferredCommand {
+  get(name: string, dialect?: string): AgentCommand | DeferredCommand {
     const entry = this.#entries.get(name);
     if (entry === undefined || entry.command.dialect !== dialect) throw new AgentError('GW_COMMAND_UNKNOWN', [name]);
     if (!entry.allowed) throw new AgentError('GW_COMMAND_DENIED', [name]);
@@ -118,7 +118,7 @@ export class Registry {
 }
 
 /** The command itself once its module is loaded. */
-function current({ command }: Entry): Command | DeferredCommand {
+function current({ command }: Entry): AgentCommand | DeferredCommand {
   return command.lane === null ? (command.loaded ?? command) : command;
 }
 

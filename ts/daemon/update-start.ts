@@ -1,6 +1,6 @@
 /** What an update left to do when the agent starts: to clean up, or to see whether the new version is any good. */
 import type { Logger } from 'pino';
-import type { Host } from '../api/host.js';
+import type { AgentHost } from '../agent/host.js';
 import { type Pending, type Switched, readPending, removePending, writePending } from '../commands/update-state.js';
 import { describeError, type Log } from './log.js';
 
@@ -22,7 +22,7 @@ const NOTHING: Settling = { ready: () => undefined, stopped: () => Promise.resol
  * Does not return when the version before has to come back: then that takes the place of this process, once `flush` has
  * written out the log. Never rejects: a full or read-only disk must not lock the owner out.
  */
-export async function startUpdated(host: Host, { log, flush }: Log): Promise<Settling> {
+export async function startUpdated(host: AgentHost, { log, flush }: Log): Promise<Settling> {
   try {
     return await start(host, { log, flush });
   } catch (error) {
@@ -31,7 +31,7 @@ export async function startUpdated(host: Host, { log, flush }: Log): Promise<Set
   }
 }
 
-async function start(host: Host, { log, flush }: Log): Promise<Settling> {
+async function start(host: AgentHost, { log, flush }: Log): Promise<Settling> {
   const pending = await readPending(host.state);
   if (pending === null || !host.live) return NOTHING;
   const running = await host.updates.installed().then(
@@ -52,7 +52,7 @@ async function start(host: Host, { log, flush }: Log): Promise<Settling> {
   return settle(host, log, pending);
 }
 
-async function cleanUp(host: Host, log: Logger, pending: Pending, running: string | null): Promise<void> {
+async function cleanUp(host: AgentHost, log: Logger, pending: Pending, running: string | null): Promise<void> {
   if (pending !== 'preparing' && running !== null) await host.updates.prune([running]);
   await host.updates.clean();
   await removePending(host.state);
@@ -62,7 +62,7 @@ async function cleanUp(host: Host, log: Logger, pending: Pending, running: strin
   );
 }
 
-async function goBack(host: Host, { log, flush }: Log, { previous, next }: Switched): Promise<void> {
+async function goBack(host: AgentHost, { log, flush }: Log, { previous, next }: Switched): Promise<void> {
   try {
     await host.updates.link(previous);
     log.error({ from: next, to: previous, attempts: ATTEMPTS }, 'the version before comes back');
@@ -74,7 +74,7 @@ async function goBack(host: Host, { log, flush }: Log, { previous, next }: Switc
   }
 }
 
-function settle(host: Host, log: Logger, pending: Switched): Settling {
+function settle(host: AgentHost, log: Logger, pending: Switched): Settling {
   let timer: NodeJS.Timeout | undefined;
   const isOurs = (now: Pending | null): boolean => now !== null && now !== 'preparing' && now.next === pending.next;
   const confirm = async (): Promise<void> => {

@@ -32,6 +32,7 @@ export const {
   findScripts,
   notifyServiceManager,
   openHost,
+  openUpdates,
   serveLauncher,
   whyNotRunnable,
 } = await systemOf(process.platform);

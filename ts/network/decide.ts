@@ -96,9 +96,8 @@ function sparing(action: Action, { interfaces, leftAlone = [] }: NetworkFacts): 
       return [action];
     case 'configure':
     case 'mtu':
+    case 'ipv6':
       return leftAlone.includes(action.nic) ? [] : [action];
-    case 'sysctl':
-      return action.key.split('/').some((part) => leftAlone.includes(part)) ? [] : [action];
     case 'run': {
       const [program, ...args] = action.argv;
       if (isSpared(program)) return [];

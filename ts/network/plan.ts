@@ -1,4 +1,4 @@
-import type { Argv, FileChange, Nic } from '../api/host.js';
+import type { Argv, FileChange, Ipv6Settings, Nic } from '../api/host.js';
 import type { Address } from './address.js';
 
 export interface Route extends Address {
@@ -118,8 +118,8 @@ export type Action =
       readonly onFailure: 'ignore' | 'report';
       readonly stdin?: string;
     }
-  /** Write to /proc/sys; a kernel without the key is fine. */
-  | { readonly type: 'sysctl'; readonly key: string; readonly value: string }
+  /** What the kernel is to do by itself for IPv6 on the device. */
+  | { readonly type: 'ipv6'; readonly nic: string; readonly settings: Partial<Ipv6Settings> }
   /** Bytes; for a device that no file names an MTU of any more. */
   | { readonly type: 'mtu'; readonly nic: string; readonly mtu: number }
   /** Makes the interface what the plan wants by netlink, without any program; one that it does not want gets nothing. */

@@ -1,7 +1,16 @@
-import type { Argv, Host, LinkChange, LiveNetwork, Nic, RunOptions, RunResult, State } from '../api/host.js';
+import type {
+  Argv,
+  Host,
+  Ipv6Settings,
+  LinkChange,
+  LiveNetwork,
+  Nic,
+  RunOptions,
+  RunResult,
+  State,
+} from '../api/host.js';
 import { Secret } from '../api/secret.js';
 import { storeOfNodes } from '../host/shared/memory-store.js';
-import { NO_UPDATES } from './no-updates.js';
 import { type MemoryFile, type MemoryFiles, memoryFiles } from './memory-files.js';
 
 /** A program that a command ran. */
@@ -38,15 +47,18 @@ export interface FakeHost extends Host {
   readonly nodes: Map<string, string>;
   /** Every change of addresses and routes, in order. */
   readonly linkChanges: readonly LinkChange[];
-  /** Keys of /proc/sys that were set. */
-  readonly kernel: ReadonlyMap<string, string>;
+  /** The passwords that were set, by user. */
+  readonly passwords: ReadonlyMap<string, string>;
+  /** What the kernel was told to do for IPv6, by device. */
+  readonly ipv6: ReadonlyMap<string, Partial<Ipv6Settings>>;
 }
 
 export function fakeHost(options: FakeHostOptions = {}): FakeHost {
   const runs: Run[] = [];
   const nodes = new Map(Object.entries(options.store ?? {}));
   const linkChanges: LinkChange[] = [];
-  const kernel = new Map<string, string>();
+  const passwords = new Map<string, string>();
+  const ipv6 = new Map<string, Partial<Ipv6Settings>>();
   const nothing: LiveNetwork = { addresses: [], routes: [] };
   let hostname = options.hostname ?? 'guest';
   return {
@@ -55,7 +67,8 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     runs,
     nodes,
     linkChanges,
-    kernel,
+    passwords,
+    ipv6,
     store: storeOfNodes(nodes),
     state: memoryState(),
     processes: {
@@ -72,8 +85,9 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
         linkChanges.push(...changes);
         return Promise.resolve();
       },
-      setKernel: (key, value) => {
-        kernel.set(key, value);
+      ipv6Settings: (nic) => Promise.resolve(ipv6.get(nic) ?? {}),
+      setIpv6: (nic, settings) => {
+        ipv6.set(nic, { ...ipv6.get(nic), ...settings });
         return Promise.resolve();
       },
       hostname: () => Promise.resolve(hostname),
@@ -83,6 +97,11 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
       },
     },
     accounts: {
+      setPassword: (user, password) => {
+        passwords.set(user, password.reveal().toString('utf8'));
+        return Promise.resolve([]);
+      },
+      loginState: () => Promise.resolve({ refused: [], remarks: [], locked: false }),
       hashPassword: (password, scheme) => {
         // Looks like a hash of crypt(3) and is none: nobody can log in with it.
         const letters = password.reveal().length;
@@ -90,7 +109,6 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
       },
       lock: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
     },
-    updates: NO_UPDATES,
     system: { kernel: () => Promise.resolve({ release: '6.1.0', version: '#1 SMP', machine: 'x86_64' }) },
   };
 }

@@ -4,7 +4,7 @@ import { mkdir, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Lifetime, Nic } from '../../../ts/api/host.js';
+import type { Ipv6Settings, Lifetime, Nic } from '../../../ts/api/host.js';
 import { createNetwork } from '../../../ts/host/linux/network.js';
 import { type Scratch, createScratch } from '../../support/scratch.js';
 import type { Outcome, Step } from './network-steps.js';
@@ -95,13 +95,13 @@ test('devices that stand on others are told by what a copied /sys has of them', 
 test('a copy of a system has nothing live, and nothing live can be changed', async () => {
   await using scratch = await createScratch();
   await device(scratch, 'eth0', { address: MAC });
-  const key = 'net/ipv6/conf/eth0/accept_ra';
-  await scratch.write(`proc/sys/${key}`, '1');
+  await scratch.write('proc/sys/net/ipv6/conf/eth0/accept_ra', '1\n');
   await scratch.write('etc/hostname', '# a comment\n\nweb1\n');
   const network = createNetwork(scratch.root, false);
   assert.deepEqual(await network.live(), { addresses: [], routes: [] });
   await assert.rejects(network.change([{ type: 'up', nic: 'eth0' }]), /is not running/);
-  await assert.rejects(network.setKernel(key, '0'), /is not running/);
+  await assert.rejects(network.setIpv6('eth0', { advertisements: 'ignored' }), /is not running/);
+  assert.deepEqual(await network.ipv6Settings('eth0'), { advertisements: 'heard' });
   assert.equal(await network.hostname(), 'web1');
 });
 
@@ -164,8 +164,8 @@ test('addresses and routes of both families are set, read back and taken away', 
       { nic, address: '2001:db8::10', prefix: 64, unusable: null, dynamic: false },
     ],
   );
-  const ours = before.routes.filter(({ protocol }) => protocol === 4);
-  const common = { nic, onLink: false, protocol: 4 };
+  const ours = before.routes.filter(({ setBy }) => setBy === 'static');
+  const common = { nic, onLink: false, setBy: 'static' };
   assert.deepEqual(ours, [
     { ...common, network: '0.0.0.0', prefix: 0, gateway: '192.0.2.1', metric: 50 },
     { ...common, network: '198.51.100.1', prefix: 32, gateway: null, metric: 0 },
@@ -173,7 +173,7 @@ test('addresses and routes of both families are set, read back and taken away', 
     { ...common, network: '198.51.102.0', prefix: 24, gateway: 'fe80::2', metric: 0 },
     { ...common, network: '::', prefix: 0, gateway: 'fe80::1', metric: 1024 },
   ]);
-  const kernels = before.routes.filter(({ protocol }) => protocol === 2).map(({ network }) => network);
+  const kernels = before.routes.filter(({ setBy }) => setBy === 'kernel').map(({ network }) => network);
   assert.deepEqual(kernels, ['192.0.2.0', '2001:db8::']);
 
   const remove: Step = {
@@ -203,8 +203,8 @@ test('what has a lifetime is set for the rest of that, and what has none left is
       { ...address, address: '192.0.2.10', lifetime: until(3600) },
       { ...address, address: '2001:db8::10', lifetime: until(3600), noPrefixRoute: true },
       { ...address, address: '192.0.2.11', lifetime: until(-1) },
-      { ...route, network: '2001:db8:1::', protocol: 16, expires: now + 3600_000 },
-      { ...route, network: '2001:db8:2::', protocol: 16, expires: now - 1 },
+      { ...route, network: '2001:db8:1::', setBy: 'dhcp', expires: now + 3600_000 },
+      { ...route, network: '2001:db8:2::', setBy: 'dhcp', expires: now - 1 },
     ],
   });
   assert.equal(failure, null);
@@ -221,7 +221,7 @@ test('what has a lifetime is set for the rest of that, and what has none left is
       ['2001:db8::10', true, true],
     ],
   );
-  const ours = routes.filter(({ protocol }) => protocol === 16);
+  const ours = routes.filter(({ setBy }) => setBy === 'dhcp');
   assert.deepEqual(
     ours.map(({ network, expires }) => [network, near(expires, now + 3600_000)]),
     [['2001:db8:1::', true]],
@@ -242,15 +242,56 @@ test('a change that fails is named, with its device and the error of the kernel'
   assert.equal(missing.failure, 'there is no device eth9');
 });
 
-test("the kernel's settings are set; one that it does not have is passed over", () => {
+test("the kernel's settings of IPv6 are set; a device that it does not have is passed over", () => {
   const { failure, nics } = inNamespace(
     ...PAIR,
-    { key: 'net/ipv6/conf/eth0/accept_ra', value: '0' },
-    { key: 'net/ipv6/conf/eth9/accept_ra', value: '0' },
+    { nic: 'eth0', ipv6: { advertisements: 'ignored' } },
+    { nic: 'eth9', ipv6: { advertisements: 'ignored' } },
     { key: 'net/ipv6/conf/eth0/mtu', value: '1300' },
-    { key: 'net/ipv6/conf/eth0/disable_ipv6', value: '1' },
+    { nic: 'eth0', ipv6: { enabled: false } },
     { change: [{ type: 'add-address', nic: 'eth0', address: '2001:db8::1', prefix: 64 }] },
   );
   assert.match(failure!, /^adding 2001:db8::1\/64 to eth0: EACCES/);
   assert.equal(named(nics, 'eth0').mtu, 1500);
+});
+
+test("the kernel's settings of IPv6 are read as they were set, and by the values that it has itself", () => {
+  const all: readonly Ipv6Settings[] = [
+    {
+      ...{ enabled: true, forwarding: true, autoconfiguration: false },
+      ...{ temporaryAddresses: 'preferred', advertisements: 'always' },
+    },
+    {
+      ...{ enabled: true, forwarding: false, autoconfiguration: true },
+      ...{ temporaryAddresses: 'made', advertisements: 'heard' },
+    },
+    {
+      ...{ enabled: false, forwarding: false, autoconfiguration: false },
+      ...{ temporaryAddresses: 'none', advertisements: 'ignored' },
+    },
+  ];
+  for (const ipv6 of all) assert.deepEqual(inNamespace(...PAIR, { nic: 'eth0', ipv6 }).ipv6, ipv6);
+  const values = { accept_ra: '2', autoconf: '0', disable_ipv6: '0', forwarding: '1', use_tempaddr: '-1' };
+  const steps = Object.entries(values).map(([key, value]) => ({ key: `net/ipv6/conf/eth0/${key}`, value }));
+  assert.deepEqual(inNamespace(...PAIR, ...steps).ipv6, { ...all[0], temporaryAddresses: 'none' });
+});
+
+test('a route that a routing daemon has set is told as that, and can be set again as that', () => {
+  const nic = 'eth0';
+  const steps: readonly Step[] = [
+    { change: [{ type: 'up', nic }] },
+    { ip: 'route add 198.51.100.0/24 dev eth0 proto 186' },
+  ];
+  const [route] = inNamespace(...PAIR, ...steps).routes.filter(({ network }) => network === '198.51.100.0');
+  assert.equal(route!.setBy, 'other 186');
+  const again = inNamespace(...PAIR, {
+    change: [
+      { type: 'up', nic },
+      { type: 'add-route', ...route! },
+    ],
+  });
+  assert.deepEqual(
+    again.routes.filter(({ network }) => network === '198.51.100.0'),
+    [route],
+  );
 });

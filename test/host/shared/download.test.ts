@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type Logger, pino } from 'pino';
-import type { TransferLimits } from '../../../ts/api/index.js';
+import type { TransferLimits } from '../../../ts/agent/updates.js';
 import { type Certificates, downloadFile, fetchBytes } from '../../../ts/host/shared/download.js';
 import { trustedCertificates } from '../../../ts/host/unix/certificates.js';
 import { ScratchDirectory } from '../../../ts/host/shared/scratch-directory.js';

@@ -3,7 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createAccounts } from '../../../ts/host/unix/accounts.js';
+import { createPrimitives } from '../../../ts/host/unix/accounts.js';
 import { removeStaleLockFiles, takeLockFiles } from '../../../ts/host/unix/lock-files.js';
 import { createScratch, type Scratch, tree } from '../../support/scratch.js';
 
@@ -22,7 +22,7 @@ async function deadProcess(): Promise<number> {
 test('the locks are there while they are held, name this process, and leave nothing behind', async () => {
   await using scratch = await scratchEtc();
   {
-    await using lock = await createAccounts(scratch.root).lock();
+    await using lock = await createPrimitives(scratch.root).lock();
     assert.ok(lock);
     assert.deepEqual(await tree(join(scratch.root, 'etc')), ['.pwd.lock', 'passwd.lock', 'shadow', 'shadow.lock']);
     for (const name of ['passwd.lock', 'shadow.lock']) {
@@ -38,7 +38,7 @@ test('a lock file of a process that is dead is taken over, and so is one of this
     await using scratch = await scratchEtc();
     const path = await scratch.write('etc/shadow.lock', holder, 0o600);
     {
-      await using lock = await createAccounts(scratch.root, 500).lock();
+      await using lock = await createPrimitives(scratch.root, 500).lock();
       assert.ok(lock);
       assert.equal((await readFile(path, 'latin1')).split('\0')[0], String(process.pid));
     }
@@ -57,10 +57,10 @@ test('a live holder is waited for, and named when it does not let go', async () 
     await using scratch = await scratchEtc();
     const path = await scratch.write(`etc/${name}`, holder, 0o600);
     const message = `Could not write /etc/${name}: ${why}`;
-    await assert.rejects(createAccounts(scratch.root, 200).lock(), { code: 'GW_FILE_FAILED', message });
+    await assert.rejects(createPrimitives(scratch.root, 200).lock(), { code: 'GW_FILE_FAILED', message });
     assert.equal(await readFile(path, 'latin1'), holder);
     assert.deepEqual(await tree(join(scratch.root, 'etc')), ['.pwd.lock', name, 'shadow'].sort());
-    const waiting = createAccounts(scratch.root, 10_000).lock();
+    const waiting = createPrimitives(scratch.root, 10_000).lock();
     // As the holder does at its end.
     await new Promise((resolve) => setTimeout(resolve, 100));
     await writeFile(path, `${await deadProcess()}\0`);
@@ -78,7 +78,7 @@ test('a lock file that is a link or a pipe is held by somebody unknown: nothing 
     await using scratch = await scratchEtc();
     await make(join(scratch.root, 'etc/shadow.lock'));
     const message = 'Could not write /etc/shadow.lock: a process that it does not name holds it; waited for 0.2 s';
-    await assert.rejects(createAccounts(scratch.root, 200).lock(), { code: 'GW_FILE_FAILED', message });
+    await assert.rejects(createPrimitives(scratch.root, 200).lock(), { code: 'GW_FILE_FAILED', message });
   }
 
   /** What would be taken over, if it were the lock file itself. */
@@ -93,7 +93,7 @@ test('two who want the locks have them one after the other', async () => {
   let inside = 0;
   let most = 0;
   const work = async (): Promise<void> => {
-    await using lock = await createAccounts(scratch.root).lock();
+    await using lock = await createPrimitives(scratch.root).lock();
     assert.ok(lock);
     most = Math.max(most, ++inside);
     await new Promise((resolve) => setTimeout(resolve, 30));
@@ -114,7 +114,7 @@ test('lock files that a crash of the agent left are removed, and those of others
 
 test('lock files of an agent that is at work stay', async () => {
   await using scratch = await scratchEtc();
-  await using lock = await createAccounts(scratch.root).lock();
+  await using lock = await createPrimitives(scratch.root).lock();
   assert.ok(lock);
   await assert.rejects(removeStaleLockFiles(scratch.root), { code: 'LOCK_TIMEOUT' });
   assert.deepEqual(await tree(join(scratch.root, 'etc')), ['.pwd.lock', 'passwd.lock', 'shadow', 'shadow.lock']);
@@ -127,5 +127,5 @@ test('where the files cannot be locked at all, nothing is left and the reason is
   assert.deepEqual(await tree(join(scratch.root, 'etc')), ['shadow', 'shadow.lock', 'shadow.lock/in-the-way']);
   await using empty = await createScratch();
   const message = /^Could not write \/etc\/[.]pwd[.]lock: cannot open .*No such file/;
-  await assert.rejects(createAccounts(empty.root).lock(), { code: 'GW_FILE_FAILED', message });
+  await assert.rejects(createPrimitives(empty.root).lock(), { code: 'GW_FILE_FAILED', message });
 });

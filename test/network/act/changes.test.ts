@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
-import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute } from '../../../ts/api/host.js';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, RouteOrigin } from '../../../ts/api/host.js';
 import {
   type Address,
   type Family,
@@ -22,7 +22,9 @@ const LINK_LOCAL: LiveAddress = { nic: 'eth0', address: 'fe80::5', prefix: 64, u
 const LIFETIME: Lifetime = { validUntil: 8e12, preferredUntil: null };
 const OF_OTHERS: LiveNetwork = {
   addresses: [{ nic: 'eth1', address: '192.0.2.4', prefix: 24, unusable: false, dynamic: false }],
-  routes: [{ nic: 'eth1', network: '0.0.0.0', prefix: 0, gateway: '192.0.2.1', metric: 5, onLink: false, protocol: 4 }],
+  routes: [
+    { nic: 'eth1', network: '0.0.0.0', prefix: 0, gateway: '192.0.2.1', metric: 5, onLink: false, setBy: 'static' },
+  ],
 };
 
 function text({ address, prefix }: Address): string {
@@ -53,7 +55,7 @@ class Kernel {
     const primaries = this.#v4.filter((one) => !this.#secondary.has(text(one)));
     const byKernel = [...primaries, ...this.#v6].map(({ address, prefix }): LiveRoute => {
       const network = familyOf(address) === 4 ? address.replace(/\d+$/, '0') : address.replace(/[^:]*$/, '');
-      return { nic: 'eth0', network, prefix, gateway: null, metric: 0, onLink: false, protocol: 2 };
+      return { nic: 'eth0', network, prefix, gateway: null, metric: 0, onLink: false, setBy: 'kernel' };
     });
     return {
       addresses: [...OF_OTHERS.addresses, ...this.#v4, ...this.#v6],
@@ -68,7 +70,7 @@ class Kernel {
     else if (step.type === 'mtu') this.mtu = step.mtu;
     else if (step.type === 'add-address') this.addAddress(step, step.lifetime !== undefined);
     else if (step.type === 'remove-address') this.#removeAddress(step);
-    else if (step.type === 'add-route') this.addRoute(step, step.protocol ?? 4);
+    else if (step.type === 'add-route') this.addRoute(step, step.setBy ?? 'static');
     else if ('network' in step) this.#removeRoute(step);
   }
 
@@ -119,14 +121,14 @@ class Kernel {
   }
 
   /** Of one network and metric there is one route. */
-  addRoute({ network, prefix, gateway, metric, onLink }: Route, protocol: number): void {
+  addRoute({ network, prefix, gateway, metric, onLink }: Route, setBy: RouteOrigin): void {
     const covered = (to: string): boolean =>
       [...this.#v4, ...this.#v6].some((own) => contains(own, to)) ||
       this.#routes.some((route) => route.gateway === null && contains({ ...route, address: route.network }, to));
     const reachable = gateway === null || onLink || gateway.startsWith('fe80:') || covered(gateway);
     assert.ok(reachable, `ENETUNREACH: ${network}/${prefix} via ${gateway ?? ''}`);
     const added = {
-      ...{ nic: 'eth0', network, prefix, gateway, onLink, protocol },
+      ...{ nic: 'eth0', network, prefix, gateway, onLink, setBy },
       metric: metric ?? (familyOf(network) === 4 ? 0 : 1024),
     };
     const same = this.#routes.findIndex(
@@ -149,14 +151,14 @@ class Kernel {
 
 interface State {
   readonly addresses: readonly (Address & { readonly dynamic: boolean })[];
-  readonly routes: readonly (Route & { readonly protocol: number })[];
+  readonly routes: readonly (Route & { readonly setBy: RouteOrigin })[];
   readonly promote: boolean;
 }
 
 function kernelIn({ addresses, routes, promote }: State): Kernel {
   const kernel = new Kernel(promote);
   for (const { dynamic, ...address } of addresses) kernel.addAddress(address, dynamic);
-  for (const { protocol, ...route } of routes) kernel.addRoute(route, protocol);
+  for (const { setBy, ...route } of routes) kernel.addRoute(route, setBy);
   return kernel;
 }
 
@@ -190,7 +192,7 @@ const route = destination.chain(({ address: network, prefix }) =>
     prefix: fc.constant(prefix),
     gateway: (familyOf(network) === 4 ? gateway4 : gateway6).map((via) => (prefix === 0 ? (via ?? 'fe80::1') : via)),
     metric: fc.constantFrom(...METRICS),
-    protocol: fc.constantFrom(3, 4, 9, 16),
+    setBy: fc.constantFrom('boot', 'static', 'advertisement', 'dhcp'),
   }),
 );
 
@@ -222,7 +224,7 @@ const state: fc.Arbitrary<State> = fc
     const outside = new Set(flagged.flatMap(({ gateway, onLink }) => (onLink && gateway !== null ? [gateway] : [])));
     const ways = [...outside].map((network) => {
       const prefix = familyOf(network) === 4 ? 32 : 128;
-      return { network, prefix, gateway: null, metric: 0, protocol: 4, onLink: false };
+      return { network, prefix, gateway: null, metric: 0, setBy: 'static' as const, onLink: false };
     });
     return { addresses, routes: [...ways, ...flagged.map((one) => ({ ...one, onLink: false }))], promote };
   });
@@ -251,7 +253,7 @@ const target: fc.Arbitrary<Target> = fc
 function own({ addresses, routes }: LiveNetwork): { addresses: readonly LiveAddress[]; routes: readonly LiveRoute[] } {
   return {
     addresses: addresses.filter(({ nic, address }) => nic === 'eth0' && address !== LINK_LOCAL.address),
-    routes: routes.filter(({ nic, protocol }) => nic === 'eth0' && protocol !== 2),
+    routes: routes.filter(({ nic, setBy }) => nic === 'eth0' && setBy !== 'kernel'),
   };
 }
 
@@ -309,8 +311,8 @@ suite('steps to a wanted state', () => {
             found.some((there) => isMet(one, there)),
             routeKey(one),
           );
-        const isKept = ({ network, protocol }: LiveRoute): boolean =>
-          wanted.keepDynamic.includes(familyOf(network)) && [9, 16].includes(protocol);
+        const isKept = ({ network, setBy }: LiveRoute): boolean =>
+          wanted.keepDynamic.includes(familyOf(network)) && ['advertisement', 'dhcp'].includes(setBy);
         for (const one of found.filter((route) => !isKept(route))) {
           assert.ok(
             wanted.routes.some((asked) => isMet(asked, one)),
@@ -377,8 +379,8 @@ suite('steps to a wanted state', () => {
   });
 
   test('routes that came with kept addresses stay', () => {
-    const routes = [16, 9, 4].map((protocol, index) => ({
-      ...{ network: `10.${index}.0.0`, prefix: 16, gateway: '10.99.0.1', metric: 0, onLink: false, protocol },
+    const routes = (['dhcp', 'advertisement', 'static'] as const).map((setBy, index) => ({
+      ...{ network: `10.${index}.0.0`, prefix: 16, gateway: '10.99.0.1', metric: 0, onLink: false, setBy },
     }));
     const kernel = kernelIn({ addresses: ADDRESSES.slice(-4), routes, promote: true });
     const wanted = { nic: 'eth0', up: true, addresses: [], routes: [], mtu: null, keepDynamic: [4] } satisfies Target;
@@ -423,8 +425,8 @@ suite('steps back', () => {
         assert.deepEqual(lifetimes(kernel.live()), lifetimes(old));
         const routes = (live: LiveNetwork): readonly string[] =>
           own(live)
-            .routes.filter(({ protocol }) => protocol !== 9)
-            .map((one) => `${routeKey(one)} via ${one.gateway ?? ''} by ${one.protocol}`)
+            .routes.filter(({ setBy }) => setBy !== 'advertisement')
+            .map((one) => `${routeKey(one)} via ${one.gateway ?? ''} by ${one.setBy}`)
             .sort();
         assert.deepEqual(routes(kernel.live()), routes(old));
       }),
@@ -438,9 +440,9 @@ suite('what devices of others have lost', () => {
   const address = (name: string, shown: string, prefix: number, more: Partial<LiveAddress> = {}): LiveAddress => {
     return { nic: name, address: shown, prefix, unusable: false, dynamic: false, ...more };
   };
-  const route = (network: string, protocol: number): LiveRoute => {
+  const route = (network: string, setBy: RouteOrigin): LiveRoute => {
     const gateway = '198.51.100.1';
-    return { nic: 'eth0.5', network, prefix: 24, gateway, metric: 0, onLink: false, protocol };
+    return { nic: 'eth0.5', network, prefix: 24, gateway, metric: 0, onLink: false, setBy };
   };
   const there = address('eth0.5', '198.51.100.50', 24);
   const before = {
@@ -453,17 +455,22 @@ suite('what devices of others have lost', () => {
       address('eth0.5', '198.51.100.51', 32),
       address('eth0.5', '2001:db8:6::50', 64, { dynamic: true, lifetime: LIFETIME }),
     ],
-    routes: [route('203.0.113.0', 4), route('10.0.0.0', 16), route('2001:db8:7::', 9), route('10.9.0.0', 188)],
+    routes: [
+      route('203.0.113.0', 'static'),
+      route('10.0.0.0', 'dhcp'),
+      route('2001:db8:7::', 'advertisement'),
+      route('10.9.0.0', 'other 188'),
+    ],
   };
   const now = { nics: [ETH0, vlan], addresses: [there], routes: [] };
 
   test('is what the kernel takes away, has no lifetime and does not come from a server, router or routing daemon', () => {
-    const { gateway } = route('', 0);
+    const { gateway } = route('', 'static');
     assert.deepEqual(lostBy(vlan, before, now), [
       { type: 'add-address', nic: 'eth0.5', address: '2001:db8:5::50', prefix: 64 },
       {
         ...{ type: 'add-route', nic: 'eth0.5', network: '203.0.113.0', prefix: 24 },
-        ...{ gateway, metric: 0, onLink: false, protocol: 4 },
+        ...{ gateway, metric: 0, onLink: false, setBy: 'static' },
       },
     ]);
   });

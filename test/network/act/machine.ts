@@ -129,7 +129,7 @@ export function live(text: string): LiveAddress {
 
 export function route(text: string, gateway: string | null): LiveRoute {
   const [network = '', prefix = ''] = text.split('/');
-  return { nic: 'eth0', network, prefix: Number(prefix), gateway, metric: 0, onLink: false, protocol: 3 };
+  return { nic: 'eth0', network, prefix: Number(prefix), gateway, metric: 0, onLink: false, setBy: 'boot' };
 }
 
 export const FACTS: NetworkFacts = {

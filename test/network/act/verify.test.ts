@@ -33,7 +33,7 @@ function live(text: string, more: Partial<LiveAddress> = {}): LiveAddress {
 
 function route(text: string, gateway: string | null, more: Partial<LiveRoute> = {}): LiveRoute {
   const [network = '', prefix = ''] = text.split('/');
-  return { nic: 'eth0', network, prefix: Number(prefix), gateway, metric: 0, onLink: false, protocol: 4, ...more };
+  return { nic: 'eth0', network, prefix: Number(prefix), gateway, metric: 0, onLink: false, setBy: 'static', ...more };
 }
 
 const DEFAULT4 = route('0.0.0.0/0', '192.0.2.1');
@@ -41,8 +41,8 @@ const DEFAULT6 = route('::/0', 'fe80::1', { metric: 1024 });
 const TEN = route('10.0.0.0/8', '192.0.2.9', { metric: 100 });
 const LINK = route('172.16.0.0/12', null);
 const BY_KERNEL = [
-  route('192.0.2.0/24', null, { protocol: 2 }),
-  route('2001:db8::/64', null, { protocol: 2, metric: 256 }),
+  route('192.0.2.0/24', null, { setBy: 'kernel' }),
+  route('2001:db8::/64', null, { setBy: 'kernel', metric: 256 }),
 ];
 const GOOD: KernelState = {
   nics: [{ ...ETH0, mtu: 1400 }, ETH1],
@@ -54,13 +54,13 @@ const DHCP: InterfaceConfig = { ...CONFIG, ipv4: [], gateway4: null, routes: [],
 const LEASED: KernelState = {
   nics: [ETH0],
   addresses: [live('198.51.100.9/24', { dynamic: true }), live('2001:db8::4/64')],
-  routes: [route('0.0.0.0/0', '198.51.100.1', { protocol: 16 }), DEFAULT6],
+  routes: [route('0.0.0.0/0', '198.51.100.1', { setBy: 'dhcp' }), DEFAULT6],
 };
 const AUTO: InterfaceConfig = { ...CONFIG, ipv6: [], gateway6: null, auto6: 'ra' };
 const ADVERTISED: KernelState = {
   ...GOOD,
   addresses: [live('192.0.2.4/24'), live('192.0.2.5/24'), live('2001:db8:a::9/64', { dynamic: true })],
-  routes: [DEFAULT4, TEN, LINK, route('::/0', 'fe80::9', { protocol: 9 })],
+  routes: [DEFAULT4, TEN, LINK, route('::/0', 'fe80::9', { setBy: 'advertisement' })],
 };
 
 interface Row {
@@ -184,7 +184,7 @@ const ROWS: readonly Row[] = [
   },
   {
     what: 'an IPv6 default too many, from an advertisement',
-    state: routes(DEFAULT4, DEFAULT6, { ...DEFAULT6, gateway: 'fe80::9', protocol: 9 }, TEN, LINK),
+    state: routes(DEFAULT4, DEFAULT6, { ...DEFAULT6, gateway: 'fe80::9', setBy: 'advertisement' }, TEN, LINK),
     mismatch: ['default via fe80::1 on eth0', 'fe80::1 fe80::9'],
   },
   {

@@ -18,7 +18,7 @@ import type { FileOptions } from '../file.js';
 import { newKey, readKeys } from '../keys-file.js';
 import type { PasswordOptions } from '../password.js';
 import { isCryptHash } from '../../accounts/hash-policy.js';
-import { checkPassword, logPasswordSet, setPassword } from '../set-password.js';
+import { passwordSet } from '../password-set.js';
 import { type Action, changeKeys, locate } from '../sshkeys.js';
 import { AGENT_VERSION } from '../version.js';
 import { type Arguments, type Spec, decodeBase64, readArguments } from './arguments.js';
@@ -34,7 +34,7 @@ export interface QemuCommand {
 }
 
 export interface QemuOptions {
-  readonly password: Pick<PasswordOptions, 'user' | 'users' | 'unlock' | 'now'>;
+  readonly password: Pick<PasswordOptions, 'user' | 'users' | 'unlock'>;
   readonly files: FileOptions;
 }
 
@@ -66,7 +66,7 @@ export function qemuCommands(
         async ({ username, password, crypted }, { log }) => {
           using secret = new Secret(decodeBase64('password', password));
           // This dialect has no place for what keeps the user from logging in all the same.
-          logPasswordSet(log, username, await setUserPassword(host, options.password, username, secret, crypted));
+          passwordSet(log, username, await setUserPassword(host, options.password, username, secret, crypted));
         },
       ),
       qemu('guest-ssh-get-authorized-keys', 'immediate', { username: 'text' }, async ({ username }) => ({
@@ -166,17 +166,16 @@ async function interfaces(reports: Pick<Reports, 'current'>): Promise<unknown> {
 /** The port is as private as the machine's memory, so the password needs no exchange of keys; the rules stay. */
 async function setUserPassword(
   host: Host,
-  { user: usual, users, unlock, now = Date.now }: QemuOptions['password'],
+  { user: usual, users, unlock }: QemuOptions['password'],
   user: string,
   password: Secret,
   crypted: boolean,
-): Promise<string> {
+): Promise<readonly string[]> {
   if (user !== usual && !users.includes(user)) throw new AgentError('GW_USER_REFUSED', [user]);
-  if (!crypted) checkPassword(password);
-  else if (!isCryptHash(password.reveal().toString('latin1'))) {
+  if (crypted && !isCryptHash(password.reveal().toString('latin1'))) {
     throw new AgentError('GW_ARGUMENT_INVALID', ['password', 'a hash of crypt', 'other text']);
   }
-  return setPassword(host, { user, unlock, password, crypted, now });
+  return host.accounts.setPassword(user, password, { unlock, crypted });
 }
 
 async function userKeys(host: Host, user: string): Promise<readonly string[]> {

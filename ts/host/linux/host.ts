@@ -1,8 +1,8 @@
 import { machine, release, version } from 'node:os';
 import { AgentError } from '../../api/errors.js';
 import type { Host, Kernel, Network, Processes, Recovered, Store } from '../../api/host.js';
-import type { Updates } from '../../api/updates.js';
-import { createAccounts } from '../unix/accounts.js';
+import type { Updates } from '../../agent/updates.js';
+import { createAccounts, createPrimitives } from '../unix/accounts.js';
 import { createFiles, recoverFiles } from '../unix/files.js';
 import { removeStaleLockFiles } from '../unix/lock-files.js';
 import { createState } from '../shared/state.js';
@@ -20,8 +20,6 @@ export interface HostOptions {
   readonly backups?: number;
   /** Socket of what starts programs for an agent that runs in a sandbox. */
   readonly launcher?: string | null;
-  /** For the one agent that serves, which alone can be replaced by another version. */
-  readonly updates?: Pick<UpdatesOptions, 'directory' | 'store' | 'program'>;
 }
 
 /**
@@ -38,16 +36,17 @@ export async function createHost(
 }
 
 /** As {@link createHost}, for whoever only looks. */
-export function openHost({ root, stateDirectory, live, store, backups, launcher = null, updates }: HostOptions): Host {
+export function openHost({ root, stateDirectory, live, store, backups, launcher = null }: HostOptions): Host {
+  const files = createFiles(root, stateDirectory, backups);
+  const processes = deferredProcesses(launcher);
   return {
     live,
-    files: createFiles(root, stateDirectory, backups),
-    processes: deferredProcesses(launcher),
+    files,
+    processes,
     store,
     network: deferredNetwork(root, live),
     state: createState(stateDirectory),
-    accounts: createAccounts(root),
-    updates: deferredUpdates(updates === undefined ? null : { root, stateDirectory, ...updates }),
+    accounts: createAccounts({ live, files, processes }, createPrimitives(root)),
     system: { kernel },
   };
 }
@@ -73,13 +72,15 @@ function deferredNetwork(root: string, live: boolean): Network {
     nics: async () => (await network()).nics(),
     live: async () => (await network()).live(),
     change: async (changes) => (await network()).change(changes),
-    setKernel: async (key, value) => (await network()).setKernel(key, value),
+    ipv6Settings: async (nic) => (await network()).ipv6Settings(nic),
+    setIpv6: async (nic, settings) => (await network()).setIpv6(nic, settings),
     hostname: async () => (await network()).hostname(),
     setHostname: async (hostname) => (await network()).setHostname(hostname),
   };
 }
 
-function deferredUpdates(options: UpdatesOptions | null): Updates {
+/** `options`: of the one agent that serves, which alone can be replaced by another version. */
+export function openUpdates(options: UpdatesOptions | null): Updates {
   let loaded: Promise<Updates> | null = null;
   const updates = (): Promise<Updates> =>
     options === null

@@ -1,10 +1,10 @@
 /** The kernel's network by netlink; that of a copy of a system from its /sys/class/net, as far as it stands there. */
-import { constants } from 'node:fs';
 import { readFile, readdir, readlink, stat, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type NetworkAddress, type NetworkChange, type NetworkLink, networkApply, networkSnapshot } from '#binding';
 import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, Network, Nic } from '../../api/host.js';
-import { absent } from '../shared/system-error.js';
+import { readIpv6, writeIpv6 } from './ipv6-settings.js';
+import { originOf, protocolOf } from './route-origin.js';
 
 const ETHERNET = '1';
 const ETHERNET_MTU = 1500;
@@ -37,10 +37,10 @@ export function createNetwork(root: string, live: boolean): Network {
       requireLive();
       networkApply(await Promise.resolve(indexed(changes, Date.now())));
     },
-    async setKernel(key, value) {
+    ipv6Settings: (nic) => readIpv6(join(proc, 'sys/net/ipv6/conf', nic)),
+    async setIpv6(nic, settings) {
       requireLive();
-      // Without O_CREAT: /proc refuses that with EACCES where it should say that there is nothing.
-      await writeFile(join(proc, 'sys', key), value, { flag: constants.O_WRONLY }).catch(absent);
+      await writeIpv6(join(proc, 'sys/net/ipv6/conf', nic), settings);
     },
     async hostname() {
       const file = live ? join(proc, 'sys/kernel/hostname') : join(root, 'etc/hostname');
@@ -88,7 +88,7 @@ function kernelNetwork(): LiveNetwork {
     addresses: addresses.flatMap((entry) => on(entry.index, (nic) => liveAddress(nic, entry, now))),
     routes: routes.flatMap(({ index, expires, network, prefix, gateway, metric, onLink, protocol }) =>
       on(index, (nic): LiveRoute => {
-        const route = { nic, network, prefix, gateway, metric, onLink, protocol };
+        const route = { nic, network, prefix, gateway, metric, onLink, setBy: originOf(protocol) };
         return expires === null ? route : { ...route, expires: now + expires * 1000 };
       }),
     ),
@@ -125,7 +125,8 @@ function indexed(changes: readonly LinkChange[], now: number): NetworkChange[] {
       return left.valid === 0 ? [] : [{ type, index, address, prefix, noPrefixRoute, ...left }];
     }
     if (change.type === 'add-route') {
-      const { type, network, prefix, gateway, metric, onLink, protocol = null } = change;
+      const { type, network, prefix, gateway, metric, onLink, setBy } = change;
+      const protocol = setBy === undefined ? null : protocolOf(setBy);
       const expires = change.expires === undefined ? null : secondsUntil(change.expires, now);
       return expires === 0 ? [] : [{ type, index, network, prefix, gateway, metric, onLink, protocol, expires }];
     }

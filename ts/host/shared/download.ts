@@ -5,7 +5,8 @@ import { open } from 'node:fs/promises';
 import { type IncomingMessage, get as httpGet } from 'node:http';
 import { get as httpsGet } from 'node:https';
 import type { Log } from '../../api/log.js';
-import { AgentError, type Digest, type Downloaded, type TransferLimits, printableUrl } from '../../api/index.js';
+import { type Digest, type Downloaded, type TransferLimits, printableUrl } from '../../agent/updates.js';
+import { AgentError } from '../../api/index.js';
 import { codeOf } from '../../api/errors.js';
 import { reason } from './reason.js';
 

@@ -1,5 +1,5 @@
 import { FileLock, hashPassword } from '#binding';
-import { type Accounts, AgentError } from '../../api/index.js';
+import { type Accounts, AgentError, type Host } from '../../api/index.js';
 import { codeOf } from '../../api/errors.js';
 import { LockBusyError, PWD_LOCK, realPath, takeLockFiles } from './lock-files.js';
 import { reason } from '../shared/reason.js';
@@ -7,8 +7,31 @@ import { reason } from '../shared/reason.js';
 /** How long lckpwdf(3) waits, too. Milliseconds. */
 const LOCK_TIMEOUT = 15_000;
 
-/** The accounts of the system below `root`. */
-export function createAccounts(root: string, lockTimeout = LOCK_TIMEOUT): Accounts {
+/** The accounts of a machine. `primitives`: see {@link createPrimitives}; `now` gives milliseconds since 1970. */
+export function createAccounts(
+  { live, files, processes }: Pick<Host, 'live' | 'files' | 'processes'>,
+  primitives: Primitives,
+  now: () => number = Date.now,
+): Accounts {
+  const machine = { live, files, processes, accounts: primitives, now };
+  return {
+    ...primitives,
+    async setPassword(user, password, options) {
+      const { setPassword } = await import('./set-password.js');
+      return setPassword(machine, user, password, options);
+    },
+    async loginState(user) {
+      const { loginState } = await import('./login-facts.js');
+      return loginState(files, user, now());
+    },
+  };
+}
+
+/** What the C library does for accounts. */
+type Primitives = Pick<Accounts, 'hashPassword' | 'lock'>;
+
+/** For the system below `root`. */
+export function createPrimitives(root: string, lockTimeout = LOCK_TIMEOUT): Primitives {
   return {
     async hashPassword(password, scheme) {
       try {

@@ -1,7 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { replaceProcess } from '#binding';
-import { AgentError, type Updates } from '../../api/index.js';
+import type { Updates } from '../../agent/updates.js';
+import { AgentError } from '../../api/index.js';
 import { BUILT_AT } from '../shared/built-at.js';
 import { downloadFile, fetchBytes } from '../shared/download.js';
 import { trustedCertificates } from './certificates.js';

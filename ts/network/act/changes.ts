@@ -1,5 +1,5 @@
 /** From the state that the kernel has to the one that it is to have, without any program. Pure. */
-import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, Nic } from '../../api/host.js';
+import type { Lifetime, LinkChange, LiveAddress, LiveNetwork, LiveRoute, Nic, RouteOrigin } from '../../api/host.js';
 import { type Address, type Family, contains, familyOf, isLinkLocal } from '../address.js';
 import type { InterfaceConfig } from '../plan.js';
 import { type PlannedRoute, isSameRoute, routesOf } from '../routes.js';
@@ -11,7 +11,7 @@ export interface Target {
   /** Of each family, the first is to be the primary one. */
   readonly addresses: readonly (Address & { readonly lifetime?: Lifetime; readonly noPrefixRoute?: boolean })[];
   readonly routes: readonly (Pick<PlannedRoute, 'network' | 'prefix' | 'gateway' | 'metric' | 'onLink'> &
-    Partial<Pick<LiveRoute, 'protocol' | 'expires'>>)[];
+    Partial<Pick<LiveRoute, 'setBy' | 'expires'>>)[];
   /** Bytes; null: as it is. */
   readonly mtu: number | null;
   /** Of these families, addresses with a lifetime and the routes that came with them stay. */
@@ -23,9 +23,6 @@ export interface Before extends LiveNetwork {
   /** Absent in the note of an older version of the agent. */
   readonly nics?: readonly Nic[];
 }
-
-/** linux/rtnetlink.h: by the kernel itself, by what is run at a boot, by an administrator, by a router's advertisement, by a DHCP client. */
-const [BY_KERNEL, AT_BOOT, STATIC, BY_ADVERTISEMENT, BY_DHCP] = [2, 3, 4, 9, 16];
 
 export function targetOf(config: InterfaceConfig): Target {
   return {
@@ -63,13 +60,13 @@ export function targetFrom(nic: string, old: Before): Target {
 }
 
 /** Whether the route came with an advertisement of a router. */
-export function isAdvertised({ protocol }: LiveRoute): boolean {
-  return protocol === BY_ADVERTISEMENT;
+export function isAdvertised({ setBy }: LiveRoute): boolean {
+  return setBy === 'advertisement';
 }
 
 /** Whether the route came with an address, or the like. */
-export function isSetByKernel({ protocol }: LiveRoute): boolean {
-  return protocol === BY_KERNEL;
+export function isSetByKernel({ setBy }: LiveRoute): boolean {
+  return setBy === 'kernel';
 }
 
 /** Steps in the order in which they work: a route needs an address that covers its gateway. */
@@ -104,8 +101,8 @@ export function stepsTo(target: Target, live: LiveNetwork): readonly LinkChange[
         ...(noPrefixRoute ? { noPrefixRoute } : {}),
       } as const;
     }),
-    ...inOrder.map(({ network, prefix, gateway, metric, onLink, protocol, expires }) => {
-      const origin = { ...(protocol === undefined ? {} : { protocol }), ...(expires === undefined ? {} : { expires }) };
+    ...inOrder.map(({ network, prefix, gateway, metric, onLink, setBy, expires }) => {
+      const origin = { ...(setBy === undefined ? {} : { setBy }), ...(expires === undefined ? {} : { expires }) };
       return { type: 'add-route', nic, network, prefix, gateway, metric, onLink, ...origin } as const;
     }),
   ];
@@ -132,8 +129,8 @@ export function lostBy({ name, index }: Nic, old: Before, live: Before): readonl
   return steps.filter(({ type }) => type !== 'up');
 }
 
-function isByHand({ protocol }: { readonly protocol?: number }): boolean {
-  return protocol === undefined || protocol === AT_BOOT || protocol === STATIC;
+function isByHand({ setBy }: { readonly setBy?: RouteOrigin }): boolean {
+  return setBy === undefined || setBy === 'boot' || setBy === 'static';
 }
 
 /** A route that may have any metric takes that with which it is there, or it would be there twice. */
@@ -207,6 +204,6 @@ function isFamily(family: Family): (address: Address) => boolean {
   return ({ address }) => familyOf(address) === family;
 }
 
-function isDynamic({ protocol }: LiveRoute): boolean {
-  return protocol === BY_DHCP || protocol === BY_ADVERTISEMENT;
+function isDynamic({ setBy }: LiveRoute): boolean {
+  return setBy === 'dhcp' || setBy === 'advertisement';
 }

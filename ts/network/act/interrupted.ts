@@ -39,20 +39,14 @@ export async function end({ state }: Host): Promise<void> {
 }
 
 /**
- * In the order in which they are set again: with IPv6 off there is nothing to set. A plan's files and programs write
- * these, and no program that reads the old files takes that back.
+ * What the kernel is told of the devices now, as actions that tell it again. A plan's files and programs set these, and no
+ * program that reads the old files takes that back.
  */
-const SETTINGS = ['disable_ipv6', 'forwarding', 'use_tempaddr', 'autoconf', 'accept_ra'] as const;
-
-/** What the kernel is told of the devices now, as actions that tell it again. */
-export async function settingsOf(nics: readonly string[], { files }: Host): Promise<readonly Action[]> {
+export async function settingsOf(nics: readonly string[], { network }: Host): Promise<readonly Action[]> {
   const actions: Action[] = [];
   for (const nic of nics) {
-    for (const name of SETTINGS) {
-      const key = `net/ipv6/conf/${nic}/${name}`;
-      const value = (await files.readText(`/proc/sys/${key}`))?.trim();
-      if (value !== undefined) actions.push({ type: 'sysctl', key, value });
-    }
+    const settings = await network.ipv6Settings(nic);
+    if (Object.keys(settings).length > 0) actions.push({ type: 'ipv6', nic, settings });
   }
   return actions;
 }

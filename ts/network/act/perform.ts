@@ -71,8 +71,8 @@ async function act(action: Action, { host, log, interfaces }: Performing, leftMs
     case 'set-hostname':
       await host.network.setHostname(action.hostname);
       return null;
-    case 'sysctl':
-      await host.network.setKernel(action.key, action.value);
+    case 'ipv6':
+      await host.network.setIpv6(action.nic, action.settings);
       return null;
     case 'mtu':
       await host.network.change([{ type: 'mtu', nic: action.nic, mtu: action.mtu }]);

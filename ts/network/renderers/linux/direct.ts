@@ -30,7 +30,7 @@ export const direct: Renderer = {
     const old = readDescription(facts.files.get(DESCRIPTION) ?? '') ?? [];
     const gone = old.map(({ nic }) => nic.name).filter((name) => !names.includes(name));
     const after = facts.interfaces.flatMap((config): readonly Action[] => [
-      ...listenAsWanted(config),
+      listenAsWanted(config),
       { type: 'configure', nic: config.nic.name },
     ]);
     return {

@@ -110,7 +110,7 @@ export const ifcfg: Renderer = {
         ...globalFile(facts),
         ...writeIfChanged(facts, SYSCTL, ownFile(interfaces.flatMap(advertisementLines)), 0o644),
       ],
-      after: interfaces.flatMap((config) => [...listenAsWanted(config), run(['ifup', config.nic.name], 'report')]),
+      after: interfaces.flatMap((config) => [listenAsWanted(config), run(['ifup', config.nic.name], 'report')]),
       restore: [...known, ...gone.map(({ name }) => name)].map((name) => run(['ifup', name], 'ignore')),
     };
   },

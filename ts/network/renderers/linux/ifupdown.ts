@@ -129,7 +129,7 @@ export const ifupdown: Renderer = {
           run('ifdown', name, 'ignore'),
         ),
         // A router may advertise at any time: what it has brought must not come again at once.
-        ...facts.interfaces.filter(({ nic }) => isLeased(nic.name)).flatMap(listenAsWanted),
+        ...facts.interfaces.filter(({ nic }) => isLeased(nic.name)).map(listenAsWanted),
         ...[...names, ...gone].filter(isFlushed).map((name): Action => {
           return { type: 'run', argv: ['ip', 'addr', 'flush', 'dev', name, 'scope', 'global'], onFailure: 'ignore' };
         }),
@@ -375,7 +375,7 @@ function dnsLines({ dns }: InterfaceConfig): Lines {
 function device(config: InterfaceConfig): Lines {
   const { nic, mtu } = config;
   return [
-    ...advertisementCommands(config).map((command) => `pre-up ${command}`),
+    ...advertisementCommands(listenAsWanted(config)).map((command) => `pre-up ${command} || true`),
     ...(mtu === null ? [] : [`pre-up ip link set dev ${nic.name} mtu ${mtu} || true`]),
   ];
 }

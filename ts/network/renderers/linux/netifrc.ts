@@ -163,7 +163,7 @@ function stop(name: string): readonly Action[] {
 function start({ present }: NetworkFacts, config: InterfaceConfig): readonly Action[] {
   const { name } = config.nic;
   return [
-    ...listenAsWanted(config),
+    listenAsWanted(config),
     // Never forced: what stands there already may be a script of somebody's own.
     ...(present.has(service(name)) ? [] : [run(['ln', '-s', 'net.lo', service(name)], 'ignore')]),
     ...(levels(name).some((path) => present.has(path)) ? [] : [level('add', name, 'report')]),

@@ -26,7 +26,7 @@ import {
 } from '../../address.js';
 import { refuseHidden } from '../hidden.js';
 import { syntaxChecks } from '../syntax.js';
-import { listenAsWanted } from './advertisements.js';
+import { advertisementCommands, listenAsWanted } from './advertisements.js';
 import { blockOf, withBlock } from '../../formats/block.js';
 import {
   type Action,
@@ -286,7 +286,7 @@ function commandsFor(config: InterfaceConfig, isOld: boolean, plain: readonly Pl
   const flush = (what: string, ...which: readonly string[]): Action =>
     run('ignore', '-6', what, 'flush', 'dev', name, ...which);
   return [
-    ...(isOld ? listenAsWanted(config) : []),
+    ...(isOld ? [listenAsWanted(config)] : []),
     // What came by advertisements before they were turned off.
     ...(isOld && auto6 === null ? [flush('addr', 'dynamic'), flush('route', 'proto', 'ra')] : []),
     ...(isUp ? [] : [run('report', 'link', 'set', 'dev', name, ...(mtu === null ? [] : ['mtu', String(mtu)]), 'up')]),
@@ -331,7 +331,11 @@ function localFile(facts: NetworkFacts, commands: readonly Action[]): readonly F
 
 function commandLine(action: Action): string {
   if (action.type === 'run') return `${action.argv.join(' ')}\n`;
-  return action.type === 'sysctl' ? `echo ${action.value} > /proc/sys/${action.key}\n` : '';
+  return action.type === 'ipv6'
+    ? advertisementCommands(action)
+        .map((line) => `${line}\n`)
+        .join('')
+    : '';
 }
 
 function assigned(key: string, value: string): string {

@@ -1,5 +1,5 @@
-import type { Log } from './log.js';
-import type { Bytes, Signal, Url } from './platform.js';
+import type { Log } from '../api/log.js';
+import type { Bytes, Signal, Url } from '../api/platform.js';
 
 /** How far a transfer may go. */
 export interface TransferLimits {

@@ -1,6 +1,13 @@
-import type { Log } from '../api/log.js';
-import { AgentError, type Argv, type Host, messageOf, Secret } from '../api/index.js';
-import { chooseScheme } from '../accounts/hash-policy.js';
+import {
+  type Accounts,
+  AgentError,
+  type Argv,
+  type Host,
+  messageOf,
+  type NewPassword,
+  Secret,
+} from '../../api/index.js';
+import { chooseScheme } from '../../accounts/hash-policy.js';
 import {
   FILES,
   findHash,
@@ -11,19 +18,21 @@ import {
   putBack,
   setHash,
   whereUnknown,
-} from '../accounts/password-files.js';
-import { isLocked, type PasswordEdit } from '../accounts/shadow.js';
+} from '../../accounts/password-files.js';
+import { isLocked, type PasswordEdit } from '../../accounts/shadow.js';
 import { findObstacles, readHashFiles } from './login-facts.js';
+import { SEARCH_PATH } from './processes.js';
 
-export interface NewPassword {
-  readonly user: string;
-  /** Whether an account that is locked gets the password, which unlocks it. */
-  readonly unlock: 'always' | 'never';
-  readonly password: Secret;
-  /** The password is a hash for crypt(3) already. */
-  readonly crypted?: boolean;
+/** What it takes to set a password. */
+export interface Machine extends Pick<Host, 'live' | 'files' | 'processes'> {
+  readonly accounts: Pick<Accounts, 'hashPassword' | 'lock'>;
   /** Milliseconds since 1970. */
   readonly now: () => number;
+}
+
+interface Wanted extends NewPassword {
+  readonly user: string;
+  readonly password: Secret;
 }
 
 /** libxcrypt takes no more. */
@@ -31,8 +40,6 @@ const MAX_PASSWORD_BYTES = 511;
 /** In the order in which their say counts: Debian and SUSE, Red Hat, Arch. */
 const PAM_STACKS = ['/etc/pam.d/common-password', '/etc/pam.d/password-auth', '/etc/pam.d/system-auth'];
 const LOGIN_DEFS = ['/etc/login.defs', '/usr/etc/login.defs'];
-/** Where the agent's programs are looked for. */
-const PROGRAM_DIRECTORIES = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 /** Milliseconds: chpasswd itself waits 15 s for lckpwdf(3), and the host half a minute for the answer. */
 const TOOL_TIMEOUT = 20_000;
 const TOOL_MESSAGE_LENGTH = 200;
@@ -44,7 +51,7 @@ interface Tool {
 }
 
 /** Refuses what crypt(3) or a login prompt would cut off: the user could never type it. */
-export function checkPassword(password: Secret): void {
+function checkPassword(password: Secret): void {
   const bytes = password.reveal();
   const wanted = `text of at most ${MAX_PASSWORD_BYTES} bytes in one line`;
   if (bytes.length === 0) throw new AgentError('GW_PASSWORD_EMPTY');
@@ -57,56 +64,54 @@ export function checkPassword(password: Secret): void {
 }
 
 /**
- * Gives a user a new password, and tells what keeps him from logging in all the same: empty when nothing does. Through the
- * system's own program where the system is live and has it, else by writing the files under the system's locks. Afterwards the hash stands where a login looks for it, or everything is as it was
- * and an AgentError says why: GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED, GW_PASSWORD_UNSUPPORTED, GW_RUN_FAILED,
- * GW_FILE_FAILED.
+ * See {@link Accounts.setPassword}. Through the system's own program where the system is live and has it, else by writing
+ * the files under the system's locks. Afterwards the hash stands where a login looks for it, or everything is as it was.
  */
-export async function setPassword(host: Host, wanted: NewPassword): Promise<string> {
-  const { user, password } = wanted;
-  const files = await readHashFiles(host, user);
+export async function setPassword(
+  machine: Machine,
+  user: string,
+  password: Secret,
+  options: NewPassword,
+): Promise<readonly string[]> {
+  const wanted = { ...options, user, password };
+  if (wanted.crypted !== true) checkPassword(password);
+  const files = await readHashFiles(machine.files, user);
   checkAccount(files, wanted);
   const system = hashSystem(files);
   const program = system === 'master' ? 'pw' : 'chpasswd';
-  const hasTool = host.live && (await hasProgram(host, program));
-  if (!hasTool) checkWritable(host, system, user);
-  const hash = wanted.crypted === true ? password.reveal().toString('latin1') : await makeHash(host, files, wanted);
-  if (hasTool) await setByTool(host, toolOf(system, user, hash), files, wanted, hash);
-  else await setInFiles(host, wanted, hash);
-  const { refused, remarks } = await findObstacles(host, await readHashFiles(host, user), user, wanted.now());
-  const obstacles = [...refused, ...remarks];
-  return obstacles.length === 0 ? '' : `the password is set, but ${obstacles.join(', and ')}`;
+  const hasTool = machine.live && (await hasProgram(machine, program));
+  if (!hasTool) checkWritable(machine, system, user);
+  const hash = wanted.crypted === true ? password.reveal().toString('latin1') : await makeHash(machine, files, wanted);
+  if (hasTool) await setByTool(machine, toolOf(system, user, hash), files, wanted, hash);
+  else await setInFiles(machine, wanted, hash);
+  const after = await readHashFiles(machine.files, user);
+  const { refused, remarks } = await findObstacles(machine.files, after, user, machine.now());
+  return [...refused, ...remarks];
 }
 
-/** `but` is what `setPassword` gave. */
-export function logPasswordSet(log: Log, user: string, but: string): void {
-  if (but === '') log.info({ user }, 'password set');
-  else log.warn({ user }, but);
-}
-
-async function makeHash(host: Host, files: HashFiles, { user, password }: NewPassword): Promise<string> {
+async function makeHash(machine: Machine, files: HashFiles, { user, password }: Wanted): Promise<string> {
   // FreeBSD's crypt(3) knows no yescrypt.
-  if (hashSystem(files) === 'master') return host.accounts.hashPassword(password, 'sha512');
+  if (hashSystem(files) === 'master') return machine.accounts.hashPassword(password, 'sha512');
   const scheme = chooseScheme({
     present: findHash(files, user),
-    pam: await readAll(host, PAM_STACKS),
-    loginDefs: await readAll(host, LOGIN_DEFS),
+    pam: await readAll(machine, PAM_STACKS),
+    loginDefs: await readAll(machine, LOGIN_DEFS),
   });
-  return host.accounts.hashPassword(password, scheme);
+  return machine.accounts.hashPassword(password, scheme);
 }
 
 /** Throws GW_USER_UNKNOWN, GW_ACCOUNT_LOCKED. */
-function checkAccount(files: HashFiles, { user, unlock }: NewPassword): void {
+function checkAccount(files: HashFiles, { user, unlock }: Wanted): void {
   if (!isKnown(files, user)) throw new AgentError('GW_USER_UNKNOWN', [user, whereUnknown(files)]);
   const present = findHash(files, user);
   if (unlock === 'never' && present !== null && isLocked(present)) throw new AgentError('GW_ACCOUNT_LOCKED', [user]);
 }
 
 /** Throws GW_PASSWORD_UNSUPPORTED for what only the system's own program may change, or can bring into effect. */
-function checkWritable(host: Host, system: HashSystem, user: string): void {
+function checkWritable(machine: Machine, system: HashSystem, user: string): void {
   const refuse = (why: string): AgentError => new AgentError('GW_PASSWORD_UNSUPPORTED', [user, why]);
   if (system === 'tcb') throw refuse('its hash is in /etc/tcb, which wants chpasswd in a system that runs');
-  if (system === 'master' && !host.live) {
+  if (system === 'master' && !machine.live) {
     throw refuse('logins read the databases that pwd_mkdb makes, which wants a system that runs');
   }
 }
@@ -116,16 +121,18 @@ function toolOf(system: HashSystem, user: string, hash: string): Tool {
   return { argv: ['chpasswd', '-e'], input: `${user}:${hash}\n` };
 }
 
-async function hasProgram(host: Host, name: string): Promise<boolean> {
-  const found = await Promise.all(PROGRAM_DIRECTORIES.map((directory) => host.files.resolve(`${directory}/${name}`)));
+async function hasProgram(machine: Machine, name: string): Promise<boolean> {
+  const found = await Promise.all(
+    SEARCH_PATH.split(':').map((directory) => machine.files.resolve(`${directory}/${name}`)),
+  );
   return found.some((path) => path !== null);
 }
 
-async function setByTool(host: Host, tool: Tool, before: HashFiles, wanted: NewPassword, hash: string): Promise<void> {
-  const { user, now } = wanted;
+async function setByTool(machine: Machine, tool: Tool, before: HashFiles, wanted: Wanted, hash: string): Promise<void> {
+  const { user } = wanted;
   try {
-    await runTool(host, tool, hash);
-    const after = await readHashFiles(host, user);
+    await runTool(machine, tool, hash);
+    const after = await readHashFiles(machine.files, user);
     if (findHash(after, user) !== hash) {
       throw new AgentError('GW_RUN_FAILED', [
         tool.argv[0],
@@ -133,18 +140,18 @@ async function setByTool(host: Host, tool: Tool, before: HashFiles, wanted: NewP
       ]);
     }
     // Such as the day of the change where the tool left it, or a passwd line that has the hash for all to read.
-    const complete = (files: HashFiles): readonly PasswordEdit[] => setHash(files, user, hash, now());
-    if (complete(after).length > 0) await changeFiles(host, user, hash, complete);
+    const complete = (files: HashFiles): readonly PasswordEdit[] => setHash(files, user, hash, machine.now());
+    if (complete(after).length > 0) await changeFiles(machine, user, hash, complete);
   } catch (error) {
     // A tool that failed half way, or was killed, may have set the hash all the same.
-    await putUserBack(host, before, user, hash, error);
+    await putUserBack(machine, before, user, hash, error);
     throw error;
   }
 }
 
-async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise<void> {
+async function runTool(machine: Machine, { argv, input }: Tool, hash: string): Promise<void> {
   using stdin = new Secret(Buffer.from(input));
-  const { code, stderr, timedOut } = await host.processes
+  const { code, stderr, timedOut } = await machine.processes
     .run(argv, { stdin, timeout: TOOL_TIMEOUT, confined: true })
     .catch((cause: unknown) => {
       throw new AgentError('GW_RUN_FAILED', [argv[0], messageOf(cause)], { cause });
@@ -153,11 +160,17 @@ async function runTool(host: Host, { argv, input }: Tool, hash: string): Promise
   if (code !== 0) throw new AgentError('GW_RUN_FAILED', [argv[0], whyFailed(code, stderr.replaceAll(hash, '<hash>'))]);
 }
 
-async function putUserBack(host: Host, before: HashFiles, user: string, hash: string, because: unknown): Promise<void> {
+async function putUserBack(
+  machine: Machine,
+  before: HashFiles,
+  user: string,
+  hash: string,
+  because: unknown,
+): Promise<void> {
   try {
     const decide = (files: HashFiles): readonly PasswordEdit[] => putBack(files, before, user, hash);
-    if (decide(await readHashFiles(host, user)).length === 0) return;
-    await changeFiles(host, user, findHash(before, user), decide);
+    if (decide(await readHashFiles(machine.files, user)).length === 0) return;
+    await changeFiles(machine, user, findHash(before, user), decide);
   } catch (error) {
     const cause = new AggregateError([because, error]);
     throw new AgentError(
@@ -175,11 +188,11 @@ function whyFailed(code: number, stderr: string): string {
   return said === '' ? `exit code ${code}` : said.slice(0, TOOL_MESSAGE_LENGTH);
 }
 
-async function setInFiles(host: Host, wanted: NewPassword, hash: string): Promise<void> {
-  await changeFiles(host, wanted.user, hash, (files) => {
+async function setInFiles(machine: Machine, wanted: Wanted, hash: string): Promise<void> {
+  await changeFiles(machine, wanted.user, hash, (files) => {
     // Again: others may have changed the files before the lock was ours.
     checkAccount(files, wanted);
-    return setHash(files, wanted.user, hash, wanted.now());
+    return setHash(files, wanted.user, hash, machine.now());
   });
 }
 
@@ -188,22 +201,22 @@ async function setInFiles(host: Host, wanted: NewPassword, hash: string): Promis
  * files are as they were.
  */
 async function changeFiles(
-  host: Host,
+  machine: Machine,
   user: string,
   result: string | null,
   decide: (files: HashFiles) => readonly PasswordEdit[],
 ): Promise<void> {
-  const lock = await host.accounts.lock();
+  const lock = await machine.accounts.lock();
   try {
-    const files = await readHashFiles(host, user);
+    const files = await readHashFiles(machine.files, user);
     const edits = decide(files);
-    const commit = await host.files.commit(
+    const commit = await machine.files.commit(
       // The files are there, so they keep their own mode.
       edits.map(({ path, text }) => ({ type: 'write', path, content: Buffer.from(text, 'latin1'), mode: 0o600 })),
     );
     try {
-      if (hashSystem(files) === 'master') await makeDatabases(host);
-      if (findHash(await readHashFiles(host, user), user) !== result) {
+      if (hashSystem(files) === 'master') await makeDatabases(machine);
+      if (findHash(await readHashFiles(machine.files, user), user) !== result) {
         throw new AgentError('GW_FILE_FAILED', [
           edits[0]?.path ?? '',
           'it does not hold the new hash; it was put back',
@@ -220,12 +233,12 @@ async function changeFiles(
 }
 
 /** FreeBSD's logins read databases, and other programs the passwd file, which are both made of master.passwd. */
-async function makeDatabases(host: Host): Promise<void> {
-  const { code, stderr } = await host.processes.run(['pwd_mkdb', '-p', FILES.master], { timeout: TOOL_TIMEOUT });
+async function makeDatabases(machine: Machine): Promise<void> {
+  const { code, stderr } = await machine.processes.run(['pwd_mkdb', '-p', FILES.master], { timeout: TOOL_TIMEOUT });
   if (code !== 0) throw new AgentError('GW_RUN_FAILED', ['pwd_mkdb', whyFailed(code, stderr)]);
 }
 
-async function readAll(host: Host, paths: readonly string[]): Promise<readonly string[]> {
-  const texts = await Promise.all(paths.map((path) => host.files.readText(path)));
+async function readAll(machine: Machine, paths: readonly string[]): Promise<readonly string[]> {
+  const texts = await Promise.all(paths.map((path) => machine.files.readText(path)));
   return texts.filter((text) => text !== null);
 }

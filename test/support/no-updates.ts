@@ -1,4 +1,4 @@
-import type { Updates } from '../api/updates.js';
+import type { Updates } from '../../ts/agent/updates.js';
 
 const unused = (): never => {
   throw new Error('there are no versions of the agent here');
