@@ -1,9 +1,10 @@
 /** `guestwire report`, as a person calls it. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { hostname, release } from 'node:os';
 import { test } from 'node:test';
 import type { Report } from '../../ts/api/index.js';
-import { runCli } from '../support/run-cli.js';
+import { PROGRAM, runCli } from '../support/run-cli.js';
 import { createScratch } from '../support/scratch.js';
 
 test('report prints what this machine would tell, the kernel and its memory included', async () => {
@@ -36,3 +37,25 @@ test('report --root tells of the copy alone, with the services of the plugins th
   );
   assert.deepEqual(services, [{ name: 'db', values: { status: 'running' } }]);
 });
+
+for (const hiding of ['invisible', 'noaccess']) {
+  test(`report tells the volumes where PID 1 cannot be looked at: hidepid=${hiding}`, async () => {
+    const { stdout: seen } = await runCli(['report']);
+    const { volumes } = JSON.parse(seen) as Report;
+    // By default root's group may see all.
+    const sandbox = `mount -t proc -o hidepid=${hiding},gid=1 proc /proc &&
+      ! cat /proc/1/mountinfo >/dev/null 2>&1 && exec "$0" "$1" report`;
+    const { status, stdout, stderr } = spawnSync(
+      'unshare',
+      [
+        ...['--mount', '--propagation', 'private', 'setpriv', '--inh-caps', '-sys_ptrace'],
+        ...['--bounding-set', '-sys_ptrace', 'sh', '-c', sandbox, process.execPath, PROGRAM],
+      ],
+      { encoding: 'utf8' },
+    );
+    assert.equal(status, 0, stderr);
+    const devices = (list: Report['volumes']): readonly string[] => (list ?? []).map(({ device }) => device);
+    assert.notEqual(devices(volumes).length, 0);
+    assert.deepEqual(devices((JSON.parse(stdout) as Report).volumes), devices(volumes));
+  });
+}

@@ -77,7 +77,7 @@ test("the administrator's os-release goes before the distribution's", async () =
   assert.equal((await reports.current(['os'])).os.id, 'mine');
 });
 
-test("in a sandbox, from which PID 1 cannot be seen, the volumes are those of the agent's own mounts", async () => {
+test("where PID 1 cannot be looked at, the volumes are those of the agent's own mounts", async () => {
   const host = fakeHost({ files: { '/proc/self/mountinfo': '27 1 254:0 / / rw - ext4 /dev/vda rw\n' } });
   const { volumes } = await createReports({ host, log: silent }).current(['volumes']);
   assert.deepEqual(volumes, [{ device: '/dev/vda', fileSystem: 'ext4', mountPoints: ['/'] }]);

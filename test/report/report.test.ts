@@ -4,10 +4,10 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { LiveAddress, Nic, Report } from '../../ts/api/index.js';
 import { differs } from '../../ts/report/difference.js';
-import { readMemory } from '../../ts/report/memory.js';
+import { readMemory } from '../../ts/report/linux/memory.js';
 import { reportNics } from '../../ts/report/nics.js';
 import { readOsRelease } from '../../ts/report/os-release.js';
-import { readVolumes } from '../../ts/report/volumes.js';
+import { readVolumes } from '../../ts/report/linux/volumes.js';
 
 const MIB = 1024 * 1024;
 

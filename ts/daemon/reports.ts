@@ -5,10 +5,10 @@ import type { Report, ReportedService, Reports } from '../api/report.js';
 import { Repeated } from '../api/repeated.js';
 import { AGENT_VERSION } from '../commands/version.js';
 import { differs } from '../report/difference.js';
-import { readMemory } from '../report/memory.js';
+import { MEMINFO, readMemory } from '../report/linux/memory.js';
+import { MOUNTS, OWN_MOUNTS, readVolumes } from '../report/linux/volumes.js';
 import { reportNics } from '../report/nics.js';
 import { OS_RELEASES, readOsRelease } from '../report/os-release.js';
-import { readVolumes } from '../report/volumes.js';
 import { describeError } from './log.js';
 import { reasonOf } from './reason.js';
 
@@ -50,12 +50,13 @@ function partsOf({ host, services }: ReportSources): Parts {
       ]);
       return { ...readOsRelease(text), hostname: hostname === '' ? null : hostname, kernel };
     },
-    memory: async () => readMemory(await files.readText('/proc/meminfo')),
+    memory: async () => readMemory(await files.readText(MEMINFO)),
     nics: async () => {
       const [nics, { addresses }] = await Promise.all([network.nics(), network.live()]);
       return reportNics(nics, live ? addresses : null);
     },
-    volumes: async () => readVolumes(await mounts(files)),
+    volumes: async () =>
+      readVolumes((await files.readText(MOUNTS).catch(() => null)) ?? (await files.readText(OWN_MOUNTS))),
     services: services ?? (() => Promise.resolve([])),
   };
 }
@@ -66,11 +67,6 @@ async function firstText(files: Host['files'], paths: readonly string[]): Promis
     if (text !== null) return text;
   }
   return null;
-}
-
-/** The machine's; in a sandbox, from which PID 1 cannot be seen, the agent's own, which has the same and binds besides. */
-async function mounts(files: Host['files']): Promise<string | null> {
-  return (await files.readText('/proc/1/mountinfo').catch(() => null)) ?? files.readText('/proc/self/mountinfo');
 }
 
 /** As {@link Reports.current} has it. */

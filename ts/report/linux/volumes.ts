@@ -1,9 +1,14 @@
-import type { ReportedVolume } from '../api/report.js';
+import type { ReportedVolume } from '../../api/report.js';
 
 /** File systems that lie on block devices. What is on none (tmpfs, nfs, fuse), or only a read-only image, is no volume. */
 const ON_DISKS = /^(?:ext[234]|xfs|btrfs|f2fs|vfat|exfat|ntfs3?|zfs|reiserfs|jfs|bcachefs)$/;
 
-/** Of /proc/PID/mountinfo (proc_pid_mountinfo(5)); null where there is none. */
+/** The machine's mounts. */
+export const MOUNTS = '/proc/1/mountinfo';
+/** The agent's own, for where PID 1 cannot be looked at (proc(5), hidepid): the same, and binds of its sandbox besides. */
+export const OWN_MOUNTS = '/proc/self/mountinfo';
+
+/** Of one of these (proc_pid_mountinfo(5)); null where there is none. */
 export function readVolumes(mountinfo: string | null): readonly ReportedVolume[] | null {
   if (mountinfo === null) return null;
   const volumes = new Map<string, ReportedVolume>();

@@ -1,6 +1,8 @@
-import type { ReportedMemory } from '../api/report.js';
+import type { ReportedMemory } from '../../api/report.js';
 
-/** Of /proc/meminfo, whose figures are KiB; null where there is none. */
+export const MEMINFO = '/proc/meminfo';
+
+/** Of {@link MEMINFO}, whose figures are KiB (proc_meminfo(5)); null where there is none. */
 export function readMemory(meminfo: string | null): ReportedMemory | null {
   const total = figure('MemTotal', meminfo);
   return total === null ? null : { total, available: figure('MemAvailable', meminfo) };
