@@ -9,11 +9,14 @@ const { fileURLToPath } = process.getBuiltinModule('node:url');
 const names = [`binding.${process.platform}-${process.arch}-gnu.node`, `binding.${process.platform}-${process.arch}-musl.node`];
 const paths = names.map((name) => fileURLToPath(new URL(name, import.meta.url)));
 const path = paths.find((candidate) => existsSync(candidate));
-if (path === undefined) {
-  throw new Error(`guestwire's native addon is missing: looked for ${paths.join(' and ')}; build it with 'npm run build:native'`);
-}
 
-const addon = createRequire(import.meta.url)(path);
+// Only its use fails: a program that cannot run here for another reason, such as the system, is to say that first.
+const missing = () => {
+  throw new Error(`guestwire's native addon is missing: looked for ${paths.join(' and ')}; build it with 'npm run build:native'`);
+};
+const stub = new Proxy(function () {}, { apply: missing, construct: missing, get: missing });
+
+const addon = path === undefined ? new Proxy({}, { get: () => stub }) : createRequire(import.meta.url)(path);
 export const {
   FileLock,
   FilePlace,

@@ -1,9 +1,8 @@
 /**
- * The subcommands, in the order that `--help` lists them. Each is loaded only when it is called, but for `run`: what a
- * service manager starts is in the bundle's first file, because every file more costs start-up time.
+ * The subcommands, in the order that `--help` lists them. Each is loaded only when it is called: what keeps one of them
+ * from being loaded, such as a system that is not supported, is then told as its other errors are.
  */
 import type { Subcommand } from './command-line.js';
-import { run } from './run.js';
 
 export interface Entry {
   readonly summary: string;
@@ -13,7 +12,7 @@ export interface Entry {
 export const SUBCOMMANDS: Readonly<Record<string, Entry>> = {
   run: {
     summary: 'serve the host in the foreground',
-    load: () => Promise.resolve(run),
+    load: async () => (await import('./run.js')).run,
   },
   call: {
     summary: "be the host: send a guest's agent a request",
