@@ -9,4 +9,5 @@ export * from './log.js';
 export * from './platform.js';
 export * from './plugin.js';
 export * from './secret.js';
+export * from './settings.js';
 export * from './updates.js';

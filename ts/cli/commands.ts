@@ -30,7 +30,8 @@ export const commands = subcommand({
     noMore(positionals);
     const root = systemRoot(values.root);
     const files = await readConfigFiles(root, values.config ?? null);
-    const { config } = await loadConfig(files, pluginsOverride(values.plugins));
+    const loaded = await loadConfig(files, pluginsOverride(values.plugins));
+    const { config } = loaded;
     const { log } = await createLog({ format: 'json', level: 'silent' });
     // Connects when a plugin reads: most do not, and this machine need not have a XenStore.
     using line = createStoreLine(config.xenstore, log);
@@ -45,14 +46,14 @@ export const commands = subcommand({
     // Made to know their names: none is opened.
     const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
     const ownWires = own.map(({ name }) => name);
-    const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
+    const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(loaded, values) });
     await extensions.load();
     extensions.unload();
-    const { problems, shadowed, broughtWires } = extensions;
+    const { problems, shadowed, unclaimed, broughtWires } = extensions;
     await registry.load();
     const listed = registry.list();
     if (values.json) {
-      print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, problems }));
+      print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, unclaimed, problems }));
     } else {
       const rows = (own: boolean): readonly Row[] =>
         listed.filter(({ dialect }) => (dialect === null) === own).map(asRow);
@@ -65,6 +66,8 @@ export const commands = subcommand({
       for (const line of table(rows(false))) print(`  ${line}`);
       if (broughtWires.length > 0) print('\nWires of plugins:');
       for (const { name, where } of broughtWires) print(`  ${name}  plugin ${where}`);
+      if (unclaimed.length > 0) print('\nSettings for plugins that are not there:');
+      for (const { where, name } of unclaimed) print(`  ${where}: [plugin.${name}]`);
       if (problems.length > 0) print('\nThese cannot be used:');
       for (const { where, reason } of problems) print(`  ${where}: ${reason}`);
     }
