@@ -108,3 +108,29 @@ test('commands ends though a plugin keeps timers', async () => {
   });
   assert.equal((await runCli(['commands', '--plugins', `${scratch.path}/plugins`])).code, 0);
 });
+
+test('config prints the tables of plugins, commands checks them, and doctor says who does', async () => {
+  const own = `[plugin.x]\ncount = 3\nnames = ["a"]\n[plugin."g one"]\n"a b" = true\n`;
+  await using scratch = await folders({ 'own.toml': own });
+  const file = `${scratch.path}/own.toml`;
+  const config = await runCli(['config', '--config', file]);
+  assert.equal(config.code, 0);
+  const printed = config.stdout.slice(config.stdout.indexOf('[plugin.x]')).replaceAll(/ +/g, ' ');
+  assert.equal(
+    printed,
+    `[plugin.x]\ncount = 3 # ${file}:2\nnames = ["a"] # ${file}:3\n\n[plugin."g one"]\n"a b" = true # ${file}:5\n`,
+  );
+  const found = await runCli(['commands', '--config', file, '--plugins', `${scratch.path}/plugins`]);
+  assert.equal(found.code, 1);
+  assert.ok(
+    found.stdout.endsWith(
+      `\nSettings for plugins that are not there:\n  ${file}:4: [plugin.g one]\n\nThese cannot be used:\n` +
+        `  ${scratch.path}/plugins/x.mjs: ${file}:2: unknown key plugin.x.count: the plugin has no settings\n`,
+    ),
+    found.stdout,
+  );
+  const json = await runCli(['commands', '--json', '--config', file, '--plugins', `${scratch.path}/plugins`]);
+  assert.deepEqual((JSON.parse(json.stdout) as { unclaimed: unknown }).unclaimed, [
+    { where: `${file}:4`, name: 'g one' },
+  ]);
+});

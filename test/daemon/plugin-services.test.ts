@@ -24,7 +24,7 @@ async function bench(...services: readonly PluginReports['services'][]): Promise
     services.map((one, index): Promise<LoadedPlugin> => {
       const name = String.fromCharCode(97 + index);
       const plugin = definePlugin({ name, setup: () => [{ kind: 'reports', module: { services: one } }] });
-      const options = { host: fakeHost(), log, loadTimeout: 10_000, commandTimeout: 1000 };
+      const options = { host: fakeHost(), log, loadTimeout: 10_000, commandTimeout: 1000, table: () => null };
       return loadPlugin(name, () => Promise.resolve(plugin), options);
     }),
   );

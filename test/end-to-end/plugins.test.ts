@@ -8,6 +8,7 @@ import type { Report } from '../../ts/api/index.js';
 import { Agent, BUNDLE } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { answers, pluginText } from '../support/plugins.js';
+import { ScratchDirectory } from '../../ts/host/shared/scratch-directory.js';
 import { ScratchRoot } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
 
@@ -272,3 +273,33 @@ for (const lane of ['serial', 'immediate'] as const) {
     assert.equal(await agent.stop(), 0);
   });
 }
+
+test('SIGHUP hands a plugin new settings, and the agent keeps those of before when the file is broken', async () => {
+  await using scratch = await ScratchDirectory.create();
+  await using store = await startXenstored('c', scratch.path);
+  const config = `${scratch.path}/own.toml`;
+  const base =
+    `[state]\ndirectory = "${scratch.path}/state"\n[hooks]\ndirectory = "${scratch.path}/hooks"\n` +
+    `[scripts]\ndirectory = "${scratch.path}/commands"\n[plugins]\ndirectory = "${scratch.path}/plugins"\n`;
+  const schema = `settings: { word: { kind: 'text', default: 'none', about: 'A word.' } },`;
+  const plugin = pluginText('x', { word: answers('settings.word') })
+    .replace('{ signal }', '{ settings }')
+    .replace('async setup', `${schema}\n  async setup`);
+  await scratch.write({ 'plugins/x.mjs': plugin, 'own.toml': `${base}[plugin.x]\nword = "first"\n` });
+  await using agent = await Agent.start({ store: store.socket, domain: DOMAIN, config });
+  const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+  const word = (): Promise<unknown> => dom0.call('word', '');
+  assert.deepEqual(await word(), { kind: 'ok', message: 'first' });
+  await scratch.write({ 'own.toml': `${base}[plugin.x]\nword = "second"\n[plugin.y]\n` });
+  await agent.reload();
+  assert.deepEqual(await word(), { kind: 'ok', message: 'second' });
+  assert.match(agent.log, /"level":40,[^\n]*"plugin":"y","msg":"settings are for no plugin that is there"/);
+  await scratch.write({ 'own.toml': `${base}[plugin.x]\nwrod = "third"\n` });
+  await agent.reload();
+  assert.match(agent.log, /own\.toml:10: unknown key plugin\.x\.wrod \(the nearest known one is plugin\.x\.word\)/);
+  await scratch.write({ 'own.toml': `${base}[plugin.x` });
+  await agent.reload();
+  assert.match(agent.log, /"msg":"configuration cannot be read: plugins keep their settings"/);
+  assert.deepEqual(await word(), { kind: 'ok', message: 'second' });
+  assert.equal(await agent.stop(), 0);
+});

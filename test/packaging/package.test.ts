@@ -22,7 +22,16 @@ async function text(host: Host, signal: Signal, log: Log): Promise<string> {
 
 export default definePlugin({
   name: 'typed',
-  setup(host, { log, signal }) {
+  settings: {
+    colour: { kind: 'choice', choices: ['red', 'blue'], default: 'red', about: 'The colour.' },
+    every: { kind: 'duration', default: '15m', about: 'How often.' },
+    file: { kind: 'path', default: null, about: 'Where.' },
+  },
+  setup(host, { log, settings, signal }) {
+    const { colour, every, file }: { colour: 'red' | 'blue'; every: number; file: string | null } = settings;
+    log.info({ colour, every, file }, 'settings');
+    // @ts-expect-error it was not declared
+    void settings.other;
     const module: CommandModule = {
       name: 'typed',
       commands: [command({ name: 'typed', lane: 'serial', parse: String, run: () => text(host, signal, log) })],
@@ -34,7 +43,7 @@ export default definePlugin({
 const USE = `import { type FakeHost, fakeHost, fakeWire, memoryFiles, memoryStore } from 'guestwire/testing';
 import plugin from './plugin.js';
 const host: FakeHost = fakeHost({ files: { '/etc/motd': 'x' } });
-const wire = await fakeWire(plugin, host, { log: true });
+const wire = await fakeWire(plugin, host, { log: true, settings: { every: '1m' } });
 const { message }: { message: string } = await wire.request('typed');
 export const all: unknown[] = [message, memoryFiles(), memoryStore({})];
 `;

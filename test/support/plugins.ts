@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { type Host } from '../../ts/api/index.js';
 import { commandOptions } from '../../ts/daemon/command-options.js';
-import { DEFAULTS } from '../../ts/daemon/config.js';
+import { DEFAULTS, type PluginTables } from '../../ts/daemon/config.js';
 import { Extensions } from '../../ts/daemon/extensions.js';
 import { addNativeCommands } from '../../ts/daemon/native-commands.js';
 import { Registry } from '../../ts/daemon/registry.js';
@@ -28,12 +28,19 @@ export interface FolderOptions {
   readonly loadTimeout?: number;
   readonly commandTimeout?: number;
   readonly scriptTimeout?: number;
+  readonly tables?: PluginTables;
 }
 
 /** Folders for plugins and scripts, and what the agent makes of them beside its own commands. */
 export async function createFolders(options: FolderOptions = {}): Promise<Folders> {
   const scratch: Scratch = await createScratch();
-  const { host = fakeHost(), loadTimeout = 5000, commandTimeout = 5000, scriptTimeout = 5000 } = options;
+  const {
+    host = fakeHost(),
+    loadTimeout = 5000,
+    commandTimeout = 5000,
+    scriptTimeout = 5000,
+    tables = new Map(),
+  } = options;
   const plugins = join(scratch.directory, 'plugins');
   const scripts = join(scratch.directory, 'commands');
   const log: Record<string, unknown>[] = [];
@@ -45,7 +52,7 @@ export async function createFolders(options: FolderOptions = {}): Promise<Folder
     host,
     log: pino({ level: 'trace', base: null }, stream),
     ownWires: ['stream'],
-    plugins: { directory: plugins, loadTimeout, commandTimeout },
+    plugins: { directory: plugins, loadTimeout, commandTimeout, tables },
     scripts: { directory: scripts, timeout: scriptTimeout },
   });
   return {

@@ -21,6 +21,35 @@ const plugin = (commands: (host: Host) => CommandModule['commands']): Plugin =>
     setup: (host) => [{ kind: 'commands', module: { name: 'test', commands: commands(host) } }],
   });
 
+test('a plugin is handed what the test has in its table, checked as the agent does, and new settings by a reload', async (t) => {
+  const counting = definePlugin({
+    name: 'counting',
+    settings: { count: { kind: 'integer', min: 1, max: 9, default: 3, about: 'How many.' } },
+    setup: (_, { settings }) => {
+      const run = (): string => String(settings.count + 1);
+      return [
+        {
+          kind: 'commands',
+          module: { name: 'c', commands: [command({ name: 'count', lane: 'serial', parse: () => null, run })] },
+        },
+      ];
+    },
+  });
+  await assert.rejects(fakeWire(counting, fakeHost(), { settings: { count: 10 } }), {
+    message: 'the test: plugin.counting.count: found 10, wanted a whole number from 1 to 9',
+  });
+  const wire = await fakeWire(counting);
+  t.after(() => wire.close());
+  assert.equal((await wire.request('count')).message, '4');
+  await wire.reload(counting, { count: 7 });
+  await assert.rejects(wire.reload(counting, { number: 8 }), {
+    message: 'the test: unknown key plugin.counting.number',
+  });
+  await wire.reload(counting);
+  await wire.crash();
+  assert.equal((await wire.request('count')).message, '8');
+});
+
 test('a command sees the fake machine, and what it did there can be looked at', async (t) => {
   const host = fakeHost({
     files: { '/etc/motd': 'hello' },

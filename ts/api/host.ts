@@ -1,4 +1,4 @@
-import type { Bytes } from './platform.js';
+import type { Bytes, Signal } from './platform.js';
 import type { Secret } from './secret.js';
 
 /** The guest machine, as far as commands may touch it. Every path goes through the host's root. Tests pass fakes. */
@@ -143,6 +143,11 @@ export interface RunOptions {
   readonly stdin?: Secret | string;
   /** Milliseconds; 60,000 when absent. The program is killed after it. */
   readonly timeout?: number;
+  /**
+   * When it aborts, the program and all that it has started are killed, as after the timeout: then `code` is 137. What
+   * comes aborted is not started.
+   */
+  readonly signal?: Signal;
   /** Added to the clean environment that every program gets. Visible to whoever may look at the process. */
   readonly environment?: Readonly<Record<string, string>>;
   /**

@@ -10,3 +10,4 @@ export * from './platform.js';
 export * from './plugin.js';
 export * from './report.js';
 export * from './secret.js';
+export * from './settings.js';

@@ -4,6 +4,7 @@ import type { Host } from './host.js';
 import type { Log } from './log.js';
 import type { Signal } from './platform.js';
 import type { ReportedService, Reports } from './report.js';
+import type { PluginSettings, SettingsOf } from './settings.js';
 
 /** Raised when a plugin written for the shape before would stop working. */
 export const API_VERSION = 1;
@@ -39,21 +40,25 @@ export type Contribution =
   | { readonly kind: 'reports'; readonly module: PluginReports };
 
 /** What a plugin is handed beside the machine. */
-export interface PluginContext {
+export interface PluginContext<S extends PluginSettings = PluginSettings> {
   readonly log: Log;
+  /** By the plugin's own {@link Plugin.settings}. Other values are handed to another `setup`. */
+  readonly settings: SettingsOf<S>;
   /** Aborts when the plugin is unloaded or the agent stops: timers, servers and the like have to end then. */
   readonly signal: Signal;
 }
 
 /** The default export of a plugin's file. */
-export interface Plugin {
+export interface Plugin<S extends PluginSettings = PluginSettings> {
   readonly apiVersion: number;
   readonly name: string;
+  /** What may stand in the table `[plugin.NAME]` of the configuration, where NAME is the plugin's; nothing when absent. */
+  readonly settings?: S;
   /** Makes what the plugin adds. `guestwire commands` calls it too: what serves or changes something begins later. */
-  setup(host: Host, context: PluginContext): readonly Contribution[] | Promise<readonly Contribution[]>;
+  setup(host: Host, context: PluginContext<S>): readonly Contribution[] | Promise<readonly Contribution[]>;
 }
 
 /** Adds the version of the API; gives authors checking and completion. */
-export function definePlugin(plugin: Omit<Plugin, 'apiVersion'>): Plugin {
+export function definePlugin<const S extends PluginSettings>(plugin: Omit<Plugin<S>, 'apiVersion'>): Plugin<S> {
   return { apiVersion: API_VERSION, ...plugin };
 }

@@ -14,7 +14,7 @@ export const apply = subcommand({
   async main(values, positionals) {
     onlyNetwork('apply', positionals);
     using opened = await openNetworkHost(values);
-    const { config } = opened;
+    const { config } = opened.loaded;
     const { log, flush } = await createLog({ level: 'warn', format: 'pretty' });
     try {
       const { outcome, renderer, names, leftAlone } = await resetNetwork(opened.host, {

@@ -22,7 +22,7 @@ export const config = subcommand({
   },
 });
 
-function render({ config: effective, sources }: LoadedConfig): string[] {
+function render({ config: effective, sources, plugins }: LoadedConfig): string[] {
   const settings = Object.entries(SETTINGS).map(([section, keys]) => {
     const values = effective[section as keyof typeof SETTINGS] as Readonly<Record<string, unknown>>;
     const lines = Object.entries<Setting>(keys).map(([key, setting]) => {
@@ -33,10 +33,24 @@ function render({ config: effective, sources }: LoadedConfig): string[] {
     });
     return { section, lines };
   });
-  const column = Math.max(...settings.flatMap(({ lines }) => lines.map(({ text }) => text.length))) + 2;
-  return settings.flatMap(({ section, lines }, index) => [
+  // Defaults of these only their plugins know.
+  const tables = [...plugins].map(([name, { values }]) => ({
+    section: `plugin.${keyOf(name)}`,
+    lines: [...values].map(([key, { value, source }]) => ({
+      text: `${keyOf(key)} = ${JSON.stringify(value)}`,
+      source,
+    })),
+  }));
+  const all = [...settings, ...tables];
+  const column = Math.max(...all.flatMap(({ lines }) => lines.map(({ text }) => text.length))) + 2;
+  return all.flatMap(({ section, lines }, index) => [
     ...(index === 0 ? [] : ['']),
     `[${section}]`,
     ...lines.map(({ text, source }) => `${text.padEnd(column)}# ${source}`),
   ]);
+}
+
+/** As TOML has it. */
+function keyOf(name: string): string {
+  return /^[A-Za-z0-9_-]+$/.test(name) ? name : JSON.stringify(name);
 }

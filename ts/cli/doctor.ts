@@ -41,7 +41,8 @@ export const doctor = subcommand({
     let storeError: unknown = null;
     // A machine without XenStore can be examined all the same.
     using opened = await openNetworkHost(values, (error) => (storeError = error));
-    const { host, config } = opened;
+    const { host, loaded } = opened;
+    const { config } = loaded;
     let sound = true;
     const complain = (error: unknown): null => {
       sound = false;
@@ -97,7 +98,7 @@ export const doctor = subcommand({
     const hooks = await describeHooks(host, config);
     if (hooks.length > 0) print(`\nhooks in ${config.hooks.directory}`);
     for (const { text } of hooks) print(`  ${text}`);
-    const extensions = await describeExtensions(config, values.root);
+    const extensions = await describeExtensions(loaded, values.root);
     if (extensions.length > 0) print('\nplugins and scripts');
     for (const line of extensions) print(`  ${line}`);
     if (hooks.some(({ refusesReset }) => refusesReset)) sound = false;

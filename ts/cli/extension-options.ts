@@ -1,5 +1,5 @@
 /** Where plugins and scripts are, for the subcommands that look at them. */
-import type { Config, Override } from '../daemon/config.js';
+import type { LoadedConfig, Override } from '../daemon/config.js';
 import type { ExtensionOptions } from '../daemon/extensions.js';
 import { isDirectory } from '../host/shared/system.js';
 import { type Option, UsageError } from './command-line.js';
@@ -24,7 +24,7 @@ export function pluginsOverride(directory: string | undefined): readonly Overrid
  * names are loaded, and no scripts are run.
  */
 export function extensionOptions(
-  { plugins, scripts }: Config,
+  { config: { plugins, scripts }, plugins: tables }: LoadedConfig,
   { root, plugins: named }: { readonly root: string | undefined; readonly plugins: string | undefined },
 ): Pick<ExtensionOptions, 'plugins' | 'scripts'> {
   return {
@@ -32,6 +32,7 @@ export function extensionOptions(
       directory: root === undefined || named !== undefined ? plugins.directory : null,
       loadTimeout: plugins['load-timeout'],
       commandTimeout: plugins['command-timeout'],
+      tables,
     },
     scripts: { directory: join(resolve(root ?? '/'), scripts.directory), timeout: scripts.timeout },
   };

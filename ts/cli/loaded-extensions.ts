@@ -34,7 +34,8 @@ export async function loadExtensions(values: {
 }): Promise<LoadedExtensions> {
   const root = systemRoot(values.root);
   const files = await readConfigFiles(root, values.config ?? null);
-  const { config } = await loadConfig(files, pluginsOverride(values.plugins));
+  const loaded = await loadConfig(files, pluginsOverride(values.plugins));
+  const { config } = loaded;
   const { log } = await createLog({ format: 'json', level: 'silent' });
   // Connects when a plugin reads: most do not, and this machine need not have a XenStore.
   const line = createStoreLine(config.xenstore, log);
@@ -49,7 +50,7 @@ export async function loadExtensions(values: {
   // Made to know their names: none is opened.
   const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
   const ownWires = own.map(({ name }) => name);
-  const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(config, values) });
+  const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(loaded, values) });
   await extensions.load();
   return {
     host,

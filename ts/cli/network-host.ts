@@ -1,6 +1,6 @@
 /** The machine for `plan`, `apply` and `doctor`, with what a host wants of it from XenStore or from a file. */
 import type { Host, Nic, Store } from '../api/host.js';
-import { type Config, loadConfig } from '../daemon/config.js';
+import { type Config, type LoadedConfig, loadConfig } from '../daemon/config.js';
 import { openHost } from '../host/index.js';
 import { storeOfNodes } from '../host/shared/memory-store.js';
 import { readLocalFile } from '../host/shared/local-file.js';
@@ -31,7 +31,7 @@ export interface NetworkHostOptions {
 
 export interface NetworkHost extends Disposable {
   readonly host: Host;
-  readonly config: Config;
+  readonly loaded: LoadedConfig;
 }
 
 /** Throws what opening the store throws, unless `withoutStore` is given, which then takes it and goes on with nothing. */
@@ -58,7 +58,7 @@ export async function openNetworkHost(
   const nics = facts?.nics?.map(completed);
   return {
     host: nics === undefined ? host : { ...host, network: { ...host.network, nics: () => Promise.resolve(nics) } },
-    config,
+    loaded,
     [Symbol.dispose]: close,
   };
 }

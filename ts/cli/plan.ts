@@ -27,13 +27,17 @@ export const plan = subcommand({
   async main(values, positionals) {
     onlyNetwork('plan', positionals);
     using opened = await openNetworkHost(values);
-    const { facts, recordErrors } = await gather(opened.host, RENDERERS, opened.config.network['device-timeout']);
+    const { facts, recordErrors } = await gather(
+      opened.host,
+      RENDERERS,
+      opened.loaded.config.network['device-timeout'],
+    );
     const plan = decide(facts, RENDERERS);
     const { renderer, servers } = plan;
     const { host } = opened;
     const left = host.live ? await due(plan, await withoutStrays(facts, host), host, await kernelState(host)) : plan;
     const { checks, before, files, after } = left ?? NOTHING;
-    const unchecked = left === null ? [] : await foresee(left, host, opened.config.network['program-timeout']);
+    const unchecked = left === null ? [] : await foresee(left, host, opened.loaded.config.network['program-timeout']);
     print(`# ${renderer}`);
     if (left === null) print('# the network is already as wanted: there is nothing to do');
     for (const reason of unchecked) print(`# ${reason}`);

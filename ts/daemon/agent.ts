@@ -16,7 +16,7 @@ import { appendOnlyFile, isThere } from '../host/shared/system.js';
 import { TRIAL_STATE } from '../host/shared/trial-state.js';
 import { hasNetworkToStart } from '../network/act/unfinished.js';
 import { commandOptions, communicationOptions, networkOptions } from './command-options.js';
-import type { Config } from './config.js';
+import type { Config, PluginTables } from './config.js';
 import { deferredReports } from './deferred-reports.js';
 import { Dispatcher } from './dispatcher.js';
 import { Extensions, type ExtensionOptions } from './extensions.js';
@@ -51,6 +51,8 @@ export interface Setup {
   /** Absolute, of this machine. */
   readonly stateDirectory: string;
   readonly extensions: Pick<ExtensionOptions, 'plugins' | 'scripts'>;
+  /** Reads the tables of plugins in the configuration again. */
+  readonly reread: () => Promise<PluginTables>;
   /** Socket of what starts programs for an agent that runs in a sandbox; null where it starts them itself. */
   readonly launcher: string | null;
   /** What this process was started as. */
@@ -113,7 +115,7 @@ async function createServing(setup: Setup): Promise<Agent> {
     hooks: createHooks({ host, log, directory, isThere, timeoutMs: timeout }),
     modules: chooseWires([...native, ...(await extensions.wires(codec))], config.wires.use, log),
     reload: async () => {
-      await extensions.load();
+      await extensions.load(setup.reread);
       reports.look();
       log.info({ features: registry.features() }, 'plugins and scripts looked at again');
     },

@@ -1,110 +1,9 @@
 /** One configuration file: TOML, checked key by key by what settings.ts says. Loaded only when there is a file. */
 import { TomlError, parse } from 'smol-toml';
-import * as v from 'valibot';
 import { AgentError } from '../api/errors.js';
 import type { TextFile } from '../host/shared/system.js';
+import { checkValue, nearest, show } from './setting-checks.js';
 import { SETTINGS, type Setting } from './settings.js';
-import { formatSize, parseDuration, parseSize } from './units.js';
-
-const duration = v.pipe(
-  v.string('a duration such as "90s" or "10m"'),
-  v.rawTransform(({ dataset, addIssue, NEVER }) => {
-    const milliseconds = parseDuration(dataset.value);
-    if (milliseconds !== null) return milliseconds;
-    addIssue({ message: 'a duration between "1ms" and "596h", such as "90s" or "10m"' });
-    return NEVER;
-  }),
-);
-const absolutePath = v.pipe(v.string('an absolute path'), v.regex(/^\/[^\0]*$/u, 'an absolute path'));
-/** Every directory on the way is judged by its name, so there is no `..` in it. */
-const plainPath = v.pipe(
-  v.string('an absolute path without ..'),
-  v.regex(/^\/(?!(?:.*\/)?\.\.?(?:\/|$))[^\0]*[^\0/]$/su, 'an absolute path without ..'),
-);
-/** It becomes an argument of a program. */
-const organization = v.pipe(v.string('an organization'), v.regex(/^[^-\s\0][^\n\0]*$/u, 'an organization'));
-const userName = /^[^:\s]+$/u;
-const size = v.pipe(
-  v.string('a size such as "512KiB" or "16MiB"'),
-  v.rawTransform(({ dataset, addIssue, NEVER }) => {
-    const bytes = parseSize(dataset.value);
-    if (bytes !== null) return bytes;
-    addIssue({ message: 'a size between "0B" and "256MiB", such as "512KiB" or "16MiB"' });
-    return NEVER;
-  }),
-);
-const fileMode = v.pipe(
-  v.string('a file mode such as "0600"'),
-  v.regex(/^0?[0-7]{3}$/u, 'a file mode such as "0600"'),
-  v.transform((text) => Number.parseInt(text, 8)),
-);
-const wireNames = v.pipe(
-  v.array(
-    v.pipe(v.string('a list of names'), v.regex(/^[a-z0-9-]+$/u, 'a list of names such as "auto" or "stream"')),
-    'a list of names such as "auto" or "stream"',
-  ),
-  v.minLength(1, 'a list of at least one name'),
-);
-const pathPattern = /^\/(?!(?:.*\/)?\.\.(?:\/|$))[^\0]*$/su;
-const signingKey = /^RW[A-Za-z0-9+/]{54}$/u;
-const olderVersion = /^(?:(?:\d+\.){0,2}\*|\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.+-]+)?)$/u;
-
-/** What a setting must be. A check's message is what was wanted. */
-function checkOf(setting: Setting): v.GenericSchema {
-  switch (setting.kind) {
-    case 'boolean':
-      return v.boolean('true or false');
-    case 'choice': {
-      const { choices } = setting;
-      return v.picklist(choices, `one of ${choices.map((choice) => JSON.stringify(choice)).join(', ')}`);
-    }
-    case 'integer':
-      return integer(setting);
-    case 'duration':
-      return duration;
-    case 'size': {
-      const { min = 0 } = setting;
-      return v.pipe(
-        size,
-        v.check((bytes) => bytes >= min, `a size of at least ${JSON.stringify(formatSize(min))}`),
-      );
-    }
-    case 'mode':
-      return fileMode;
-    case 'path':
-      return absolutePath;
-    case 'plainPath':
-      return plainPath;
-    case 'user':
-      return v.pipe(v.string('a user name'), v.regex(userName, 'a user name'));
-    case 'organization':
-      return organization;
-    case 'wires':
-      return wireNames;
-    case 'commands':
-      return listOf('a list of command names', /^[^\s,]+$/u, 'a list of command names, or "*" for all');
-    case 'users':
-      return listOf('a list of user names', userName);
-    case 'pathPatterns':
-      return listOf('a list of absolute paths', pathPattern, 'a list of absolute paths without ..');
-    case 'signingKeys': {
-      const wanted = 'a list of minisign public keys';
-      return listOf(wanted, signingKey, `${wanted}: RW and 54 more characters each`);
-    }
-    case 'versionPatterns':
-      return listOf('a list of versions', olderVersion, 'a list of versions such as "0.9.4", "0.9.*" or "*"');
-  }
-}
-
-function integer({ min, max, called }: Extract<Setting, { kind: 'integer' }>): v.GenericSchema {
-  const wanted = called === undefined ? `a whole number from ${min} to ${max}` : `${called}, ${min} to ${max}`;
-  return v.pipe(v.number(wanted), v.integer(wanted), v.minValue(min, wanted), v.maxValue(max, wanted));
-}
-
-/** `ofItem`: what is wanted when one of them does not match. */
-function listOf(wanted: string, pattern: RegExp, ofItem = wanted): v.GenericSchema {
-  return v.array(v.pipe(v.string(wanted), v.regex(pattern, ofItem)), wanted);
-}
 
 /** A value that a file sets. */
 export interface Assignment {
@@ -114,6 +13,9 @@ export interface Assignment {
   /** Where it stands, counted from 1. */
   readonly line: number;
 }
+
+/** Above the tables of plugins. */
+const PLUGIN = 'plugin';
 
 /** The table, for names that come from a file. */
 const TABLE: ReadonlyMap<string, ReadonlyMap<string, Setting>> = new Map(
@@ -135,10 +37,24 @@ const RENAMED: ReadonlyMap<string, string> = new Map(
   ),
 );
 
+/** A table `[plugin.NAME]`, as it stands in the files. */
+export interface PluginTable {
+  /** Where it begins, such as `/etc/guestwire/guestwire.toml:4`. */
+  readonly source: string;
+  readonly values: ReadonlyMap<string, { readonly value: unknown; readonly source: string }>;
+}
+
+export interface ParsedFile {
+  readonly assignments: readonly Assignment[];
+  /** Tables `[plugin.NAME]` by name, as they stand there: what may be in them only the plugin knows. */
+  readonly plugins: ReadonlyMap<string, PluginTable>;
+}
+
 /** Throws AgentError GW_CONFIG_INVALID that names file, line, key, what was found and what was wanted. */
-export function parseConfigFile({ path, text }: TextFile): readonly Assignment[] {
+export function parseConfigFile({ path, text }: TextFile): ParsedFile {
   const assignments: Assignment[] = [];
-  for (const [section, keys] of Object.entries(parseToml({ path, text }))) {
+  const { [PLUGIN]: plugins = {}, ...sections } = parseToml({ path, text });
+  for (const [section, keys] of Object.entries(sections)) {
     const known = TABLE.get(section);
     if (known === undefined) {
       const moved = isTable(keys) ? Object.keys(keys).find((key) => RENAMED.has(`${section}.${key}`)) : undefined;
@@ -158,14 +74,32 @@ export function parseConfigFile({ path, text }: TextFile): readonly Assignment[]
       const name = `${section}.${key}`;
       const setting = known.get(key);
       if (setting === undefined) throw invalid(`${path}:${line}`, unknown('key', name));
-      const result = v.safeParse(checkOf(setting), found);
-      if (!result.success) {
-        throw invalid(`${path}:${line}`, `${name}: found ${show(found)}, wanted ${result.issues[0].message}`);
+      const checked = checkValue(setting, found);
+      if ('wanted' in checked) {
+        throw invalid(`${path}:${line}`, `${name}: found ${show(found)}, wanted ${checked.wanted}`);
       }
-      assignments.push({ section, key, value: result.output, line });
+      assignments.push({ section, key, value: checked.value, line });
     }
   }
-  return assignments;
+  return { assignments, plugins: pluginTables({ path, text }, plugins) };
+}
+
+function pluginTables({ path, text }: TextFile, tables: unknown): ReadonlyMap<string, PluginTable> {
+  const at = (section: string, key: string | null): string => `${path}:${lineOf(text, section, key)}`;
+  const refuse = (section: string, found: unknown): never => {
+    throw invalid(at(section, null), `${section}: found ${show(found)}, wanted a section [${PLUGIN}.NAME]`);
+  };
+  if (!isTable(tables)) return refuse(PLUGIN, tables);
+  return new Map(
+    Object.entries(tables).map(([name, values]): readonly [string, PluginTable] => {
+      const section = `${PLUGIN}.${name}`;
+      if (!isTable(values)) return refuse(section, values);
+      const settings = Object.entries(values).map(
+        ([key, value]) => [key, { value, source: at(section, key) }] as const,
+      );
+      return [name, { source: at(section, null), values: new Map(settings) }];
+    }),
+  );
 }
 
 function invalid(at: string, why: string): AgentError {
@@ -175,7 +109,7 @@ function invalid(at: string, why: string): AgentError {
 /** What is wrong with a name that nothing has. */
 function unknown(what: 'section' | 'key', name: string): string {
   const now = RENAMED.get(name);
-  return now === undefined ? `unknown ${what} ${name}${nearest(name)}` : `${name} is now ${now}`;
+  return now === undefined ? `unknown ${what} ${name}${nearest(name, NAMES)}` : `${name} is now ${now}`;
 }
 
 function parseToml({ path, text }: TextFile): Record<string, unknown> {
@@ -192,50 +126,27 @@ function isTable(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
-function show(value: unknown): string {
-  const json = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner));
-  return json.length > 60 ? `${json.slice(0, 57)}...` : json;
-}
-
 /**
  * The line of a key, or of a section's head when `key` is null. The parser keeps no positions, so this looks for them
  * in the text as people write it: `[section]` and `key = …`, or `section.key = …`.
  */
 function lineOf(text: string, section: string, key: string | null): number {
+  const wanted = plain(section);
   let current = '';
   const lines = text.split('\n');
   for (const [index, line] of lines.entries()) {
-    const head = /^\s*\[\s*"?([^\]"]+?)"?\s*\]/.exec(line)?.[1];
-    if (head !== undefined) current = head;
-    const assigned = /^\s*([^=#[]+?)\s*=/.exec(line)?.[1]?.replaceAll(/["'\s]/g, '');
-    const name = assigned === undefined ? null : current === '' ? assigned : `${current}.${assigned}`;
-    if (key === null ? current === section || name?.split('.')[0] === section : name === `${section}.${key}`) {
-      return index + 1;
-    }
+    const head = /^\s*\[+([^\]]+)\]/.exec(line)?.[1];
+    if (head !== undefined) current = plain(head);
+    const assigned = /^\s*([^=#[]+?)\s*=/.exec(line)?.[1];
+    const own = assigned === undefined ? null : plain(assigned);
+    const name = own === null || current === '' ? own : `${current}.${own}`;
+    const isOf = current === wanted || name === wanted || name?.startsWith(`${wanted}.`) === true;
+    if (key === null ? isOf : name === plain(`${section}.${key}`)) return index + 1;
   }
   return 1;
 }
 
-/** Points at the known name with the fewest letters different, where those are few enough for a slip. */
-function nearest(name: string): string {
-  const [best] = NAMES.map((candidate) => ({ candidate, distance: editDistance(name, candidate) })).sort(
-    (a, b) => a.distance - b.distance,
-  );
-  return best === undefined || best.distance > Math.max(2, name.length / 4)
-    ? ''
-    : ` (the nearest known one is ${best.candidate})`;
-}
-
-/** Levenshtein's, one row at a time. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
+/** A name without what it may be quoted by. */
+function plain(name: string): string {
+  return name.replaceAll(/["'\s]/g, '');
 }

@@ -1,5 +1,6 @@
 /** The configuration in force. What can be set is in settings.ts. */
 import type { TextFile } from '../host/shared/system.js';
+import type { PluginTable } from './config-file.js';
 import { type Kinds, SETTINGS, type Setting } from './settings.js';
 
 type Table = typeof SETTINGS;
@@ -24,7 +25,11 @@ export interface LoadedConfig {
   readonly config: Config;
   /** Where each key came from, such as `log.level` → `/etc/guestwire/guestwire.toml:4`, `default` or `--log-level`. */
   readonly sources: ReadonlyMap<string, string>;
+  readonly plugins: PluginTables;
 }
+
+/** What the files have in tables `[plugin.NAME]`, by the name of the plugin. */
+export type PluginTables = ReadonlyMap<string, PluginTable>;
 
 /** A key given on the command line, such as `['log', 'level', 'debug', '--log-level']`. */
 export type Override = {
@@ -47,17 +52,25 @@ export async function loadConfig(
     config[section] = { ...config[section], [key]: value };
     sources.set(`${section}.${key}`, source);
   };
+  const plugins = new Map<string, PluginTable>();
   if (files.length > 0) {
     // The parser and the checks are half of what there is to load, and most guests have no file.
     const { parseConfigFile } = await import('./config-file.js');
     for (const file of files) {
-      for (const { section, key, value, line } of parseConfigFile(file)) {
+      const parsed = parseConfigFile(file);
+      for (const { section, key, value, line } of parsed.assignments) {
         set(section, key, value, `${file.path}:${line}`);
       }
+      for (const [name, table] of parsed.plugins) plugins.set(name, merged(plugins.get(name), table));
     }
   }
   for (const [section, key, value, source] of overrides) set(section, key, value, source);
-  return { config: config as unknown as Config, sources };
+  return { config: config as unknown as Config, sources, plugins };
+}
+
+/** Key by key, as those of the agent. */
+function merged(before: PluginTable | undefined, table: PluginTable): PluginTable {
+  return before === undefined ? table : { ...table, values: new Map([...before.values, ...table.values]) };
 }
 
 function mapValues<From, To>(record: Readonly<Record<string, From>>, change: (value: From) => To): Record<string, To> {

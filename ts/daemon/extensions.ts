@@ -4,10 +4,13 @@ import type { Codec, CommunicationModule } from '../api/communication.js';
 import type { Host } from '../api/host.js';
 import type { ReportedService } from '../api/report.js';
 import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/index.js';
+import type { PluginTable } from './config-file.js';
+import type { PluginTables } from './config.js';
 import type { LoadedPlugin } from './plugin.js';
 import type { PluginServices } from './plugin-services.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
+import { reasonOf } from './reason.js';
 import { scriptCommand, scriptSettings } from './script.js';
 import { AUTO } from './wires.js';
 
@@ -24,6 +27,7 @@ export interface ExtensionOptions {
     readonly loadTimeout: number;
     /** Milliseconds. */
     readonly commandTimeout: number;
+    readonly tables: PluginTables;
   };
   readonly scripts: {
     readonly directory: string;
@@ -42,6 +46,16 @@ export interface Shadowed {
 interface Loaded {
   readonly found: FoundPlugin;
   readonly plugin: LoadedPlugin;
+  /** What the configuration had for it, as text that can be compared. */
+  readonly settings: string;
+}
+
+/** A table of the configuration that no plugin has asked for. */
+export interface Unclaimed {
+  /** Where it stands. */
+  readonly where: string;
+  /** The plugin that it is for. */
+  readonly name: string;
 }
 
 /** A plugin that is to be put to use. */
@@ -59,6 +73,8 @@ export class Extensions {
   #loaded: readonly Loaded[] = [];
   #problems: readonly Problem[] = [];
   #shadowed: readonly Shadowed[] = [];
+  #unclaimed: readonly Unclaimed[] = [];
+  #tables: PluginTables;
   #last: Promise<void> = Promise.resolve();
   /** Those whose wires were handed out to be opened; null before any was. */
   #served: ReadonlySet<LoadedPlugin> | null = null;
@@ -66,6 +82,7 @@ export class Extensions {
 
   constructor(options: ExtensionOptions) {
     this.#options = options;
+    this.#tables = options.plugins.tables;
   }
 
   /** What cannot be used, and why. */
@@ -77,15 +94,25 @@ export class Extensions {
     return this.#shadowed;
   }
 
+  get unclaimed(): readonly Unclaimed[] {
+    return this.#unclaimed;
+  }
+
   /** Names of the wires that plugins bring, and the file of each. */
   get broughtWires(): readonly { readonly name: string; readonly where: string }[] {
     return this.#loaded.flatMap(({ found: { where }, plugin }) => plugin.wires.map(({ name }) => ({ name, where })));
   }
 
-  /** Looks at both folders, again if it did before. Commands that run meanwhile finish. Never rejects. */
-  async load(): Promise<void> {
+  /**
+   * Looks at both folders, again if it did before, and at what the configuration has for plugins: by `reread`, or as
+   * before without it, or where it rejects. Commands that run meanwhile finish. Never rejects.
+   */
+  async load(reread?: () => Promise<PluginTables>): Promise<void> {
     this.#last = this.#last
-      .then(() => this.#load())
+      .then(async () => {
+        if (reread !== undefined) await this.#reread(reread);
+        await this.#load();
+      })
       .catch((error: unknown) => {
         this.#options.log.error({ error: describeError(error) }, 'plugins and scripts cannot be looked at');
       });
@@ -117,12 +144,21 @@ export class Extensions {
     for (const { plugin } of this.#loaded) plugin.unload();
   }
 
+  async #reread(read: () => Promise<PluginTables>): Promise<void> {
+    try {
+      this.#tables = await read();
+    } catch (error) {
+      this.#options.log.error({ reason: reasonOf(error) }, 'configuration cannot be read: plugins keep their settings');
+    }
+  }
+
   async #load(): Promise<void> {
     const { plugins, scripts, registry, host, log } = this.#options;
     const foundPlugins = await findPlugins(plugins.directory);
     const foundScripts = await findScripts(scripts.directory, host.live);
     const problems = [...foundPlugins.problems, ...foundScripts.problems];
-    const candidates = await this.#loadPlugins(foundPlugins.found, problems);
+    const asked = new Set<string>();
+    const candidates = await this.#loadPlugins(foundPlugins.found, problems, asked);
     // From here to the end nothing waits, so that no request meets half a registry.
     registry.removeExtensions();
     const before = this.#loaded;
@@ -135,6 +171,11 @@ export class Extensions {
     this.#tell(before, candidates);
     this.#shadowed = this.#addScripts(foundScripts.found, problems);
     this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));
+    // Where no plugins are to be loaded, nothing is missing.
+    const unclaimed = plugins.directory === null ? [] : [...this.#tables].filter(([name]) => !asked.has(name));
+    this.#unclaimed = unclaimed.map(([name, { source }]) => ({ where: source, name }));
+    for (const { where, name } of this.#unclaimed)
+      log.warn({ where, plugin: name }, 'settings are for no plugin that is there');
     for (const { where, reason } of problems) log.error({ where, reason }, 'plugin or script cannot be used');
     for (const { name, where, by } of this.#shadowed) {
       log.info({ name, where, by: by.kind }, 'script is not asked: another command has its name');
@@ -157,25 +198,29 @@ export class Extensions {
     }
   }
 
-  async #loadPlugins(found: readonly FoundPlugin[], problems: Problem[]): Promise<readonly Candidate[]> {
+  /** Adds the names of all that could tell theirs to `asked`. */
+  async #loadPlugins(
+    found: readonly FoundPlugin[],
+    problems: Problem[],
+    asked: Set<string>,
+  ): Promise<readonly Candidate[]> {
     const loaded: Candidate[] = this.#unreadable(problems);
     const isServed = ({ plugin }: Loaded): boolean => this.#served?.has(plugin) ?? false;
     // A wire is served until the agent stops, and so is the plugin that has it, even when its file is gone.
     for (const before of this.#loaded.filter(isServed)) {
       if (loaded.some(({ now }) => now === before)) continue;
-      const { where, fingerprint } = before.found;
+      const { where } = before.found;
       const now = found.find((one) => one.where === where);
-      if (now?.fingerprint !== fingerprint) {
-        problems.push({ where, reason: `${now === undefined ? 'is gone' : 'has changed'}; ${RESTART}` });
-      }
+      const change = now === undefined ? 'is gone' : this.#change(before, now);
+      if (change !== null) problems.push({ where, reason: `${change}; ${RESTART}` });
       loaded.push({ now: before, before });
     }
     for (const one of found.filter(({ where }) => !loaded.some(({ now }) => now.found.where === where))) {
       const { where } = one;
       const before = this.#loaded.find((candidate) => candidate.found.where === where) ?? null;
       try {
-        const isSame = before?.found.fingerprint === one.fingerprint;
-        const now = isSame ? before : { found: one, plugin: await this.#loadPlugin(one, before !== null) };
+        const isSame = before !== null && this.#change(before, one) === null;
+        const now = isSame ? before : await this.#loadPlugin(one, before !== null, asked);
         loaded.push({ now, before });
         if (this.#served !== null && now.plugin.wires.length > 0) problems.push({ where, reason: RESTART });
       } catch (error) {
@@ -184,7 +229,14 @@ export class Extensions {
         if (before !== null) loaded.push({ now: before, before });
       }
     }
+    for (const { now, before } of loaded) for (const one of [now, before]) if (one !== null) asked.add(one.plugin.name);
     return loaded;
+  }
+
+  /** What is no longer as it was when the plugin was loaded, or null. */
+  #change({ found, plugin, settings }: Loaded, now: FoundPlugin): string | null {
+    if (found.fingerprint !== now.fingerprint) return 'has changed';
+    return settings === asText(this.#tables.get(plugin.name)) ? null : 'has other settings';
   }
 
   /** What runs and cannot be looked at now, for another reason than that others could have changed it: it stays. */
@@ -200,7 +252,7 @@ export class Extensions {
     });
   }
 
-  async #loadPlugin(found: FoundPlugin, isAgain: boolean): Promise<LoadedPlugin> {
+  async #loadPlugin(found: FoundPlugin, isAgain: boolean, asked: Set<string>): Promise<Loaded> {
     const { where } = found;
     const { host, log, plugins } = this.#options;
     // Most guests have no plugin, and are spared the code for them.
@@ -211,7 +263,13 @@ export class Extensions {
     ]);
     guardProcess(log);
     const { loadTimeout, commandTimeout } = plugins;
-    return loadPlugin(where, () => importPlugin(found, isAgain), { host, log, loadTimeout, commandTimeout });
+    const table = (name: string): PluginTable | null => {
+      asked.add(name);
+      return this.#tables.get(name) ?? null;
+    };
+    const options = { host, log, loadTimeout, commandTimeout, table };
+    const plugin = await loadPlugin(where, () => importPlugin(found, isAgain), options);
+    return { found, plugin, settings: asText(this.#tables.get(plugin.name)) };
   }
 
   /**
@@ -287,6 +345,11 @@ export class Extensions {
       return [];
     });
   }
+}
+
+/** Without where it stands. */
+function asText(table: PluginTable | undefined): string {
+  return table === undefined ? '' : JSON.stringify([...table.values].map(([key, { value }]) => [key, value]));
 }
 
 function commandNames({ modules }: LoadedPlugin): readonly string[] {

@@ -3,9 +3,22 @@ import { COMMAND_NAME, type CommandModule } from '../api/command.js';
 import type { Transport } from '../api/communication.js';
 import { API_VERSION, type Contribution, type Plugin, type PluginReports, type PluginWire } from '../api/plugin.js';
 import type { ReportedService } from '../api/report.js';
+import type { SettingKinds } from '../api/settings.js';
 
 /** As `wires.use` takes them. */
 const WIRE_NAME = /^[a-z0-9-]{1,64}$/;
+
+const SETTING_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+const SETTING_KINDS: Readonly<Record<keyof SettingKinds, true>> = {
+  boolean: true,
+  choice: true,
+  integer: true,
+  duration: true,
+  size: true,
+  path: true,
+  text: true,
+  texts: true,
+};
 
 /** Says which field is wrong, what was wanted and what was there. */
 export class ShapeError extends Error {
@@ -24,7 +37,30 @@ export function checkPlugin(exported: unknown): Plugin {
   }
   text('name', plugin['name']);
   callable('setup', plugin['setup']);
+  if (plugin['settings'] !== undefined) checkSettings(plugin['settings']);
   return exported as Plugin;
+}
+
+/** Whether each default is what its setting wants is seen when the settings are made. */
+function checkSettings(settings: unknown): void {
+  for (const [key, item] of Object.entries(object('settings', settings))) {
+    const at = `settings.${key}`;
+    if (!SETTING_NAME.test(key))
+      throw wrong('a key of settings', 'a letter, then letters, digits, _ and -, at most 64', key);
+    const setting = object(at, item);
+    const { kind, about, choices } = setting;
+    if (typeof kind !== 'string' || !Object.hasOwn(SETTING_KINDS, kind)) {
+      throw wrong(`${at}.kind`, `one of ${Object.keys(SETTING_KINDS).join(', ')}`, kind);
+    }
+    if (setting['default'] === undefined) throw wrong(`${at}.default`, 'a value, or null for none', undefined);
+    text(`${at}.about`, about);
+    if (kind === 'choice') for (const choice of list(`${at}.choices`, choices)) text(`${at}.choices`, choice);
+    for (const bound of ['min', 'max']) {
+      const needed = kind === 'integer' || (kind === 'size' && bound === 'min' && setting[bound] !== undefined);
+      if (needed && !Number.isSafeInteger(setting[bound]))
+        throw wrong(`${at}.${bound}`, 'a whole number', setting[bound]);
+    }
+  }
 }
 
 export interface Contributions {

@@ -7,7 +7,8 @@ import type { Command, CommandContext, CommandModule } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
 import { AgentError, PluginError } from '../api/errors.js';
 import type { Host } from '../api/host.js';
-import type { Plugin, PluginReports, PluginWire } from '../api/plugin.js';
+import type { Plugin, PluginContext, PluginReports, PluginWire } from '../api/plugin.js';
+import type { PluginTable } from './config-file.js';
 import { describeError } from './log.js';
 import { OVERDUE, within } from './overdue.js';
 import { ShapeError, checkContributions, checkPlugin } from './plugin-shape.js';
@@ -20,6 +21,8 @@ export interface PluginOptions {
   readonly loadTimeout: number;
   /** How long a command, or a step of a wire, may take, milliseconds. */
   readonly commandTimeout: number;
+  /** What the configuration has for the plugin of this name. */
+  readonly table: (name: string) => PluginTable | null;
 }
 
 export interface LoadedPlugin {
@@ -60,7 +63,7 @@ export function currentPlugin(): Running | undefined {
 export async function loadPlugin(
   where: string,
   load: () => Promise<unknown>,
-  { host, log, loadTimeout, commandTimeout }: PluginOptions,
+  { host, log, loadTimeout, commandTimeout, table }: PluginOptions,
 ): Promise<LoadedPlugin> {
   const stop = new AbortController();
   const begun = performance.now();
@@ -75,7 +78,8 @@ export async function loadPlugin(
   try {
     const plugin = checkPlugin(await inTime('loading it', load));
     name = plugin.name;
-    const context = { log: log.child({ plugin: plugin.name }), signal: stop.signal };
+    const settings = await settingsOf(plugin, table(plugin.name));
+    const context = { log: log.child({ plugin: plugin.name }), settings, signal: stop.signal };
     const given = await inTime('setup', async () => plugin.setup(host, context));
     const { modules, wires, reports } = checkContributions(given);
     return {
@@ -96,6 +100,16 @@ export async function loadPlugin(
     });
     throw error instanceof ShapeError ? error : new Error(explain(error), { cause: error });
   }
+}
+
+/** Throws ShapeError. The checks are loaded where there is something to check. */
+async function settingsOf(
+  { name, settings = {} }: Plugin,
+  table: PluginTable | null,
+): Promise<PluginContext['settings']> {
+  if (Object.keys(settings).length === 0 && table === null) return {};
+  const { settingsFor } = await import('./plugin-settings.js');
+  return settingsFor(name, settings, table);
 }
 
 /** No request is under way here, so that the message may be shown. */

@@ -5,7 +5,7 @@
  */
 import { type Command, command } from '../api/command.js';
 import type { Reply } from '../api/communication.js';
-import { AgentError } from '../api/errors.js';
+import { AgentError, messageOf } from '../api/errors.js';
 import type { Host, RunResult } from '../api/host.js';
 import { Secret } from '../api/secret.js';
 import { parseDuration } from './units.js';
@@ -53,16 +53,16 @@ export function scriptSettings(head: string): ScriptSettings | string {
 export function scriptCommand({ name, path, timeout, logsErrors }: Script, host: Host): Command {
   const failed = (reason: string, cause?: unknown): AgentError =>
     new AgentError('GW_SCRIPT_FAILED', [name, reason], { cause });
-  return command({
+  const script = command({
     name,
     lane: 'serial',
     parse: (value) => value,
-    async run(value, { log }) {
+    async run(value, { log, signal }) {
       if (!host.live) throw failed('on a copy of a system (--root) nothing is run');
       using request = new Secret(Buffer.from(`${JSON.stringify({ name, value })}\n`));
       let result: RunResult;
       try {
-        result = await host.processes.run([path], { stdin: request, timeout });
+        result = await host.processes.run([path], { stdin: request, timeout, signal });
       } catch (error) {
         throw failed(`cannot be started: ${(error as { code?: string }).code ?? 'no reason given'}`, error);
       }
@@ -71,6 +71,8 @@ export function scriptCommand({ name, path, timeout, logsErrors }: Script, host:
       log.debug({ script: path, code, stdoutBytes: stdout.length, stderrBytes: stderr.length }, 'script ended');
       const complaint = logsErrors ? printable(stderr) : '';
       if (complaint !== '') log.info({ script: path, stderr: complaint }, 'script wrote to standard error');
+      // What ended by itself at the last moment has an answer all the same.
+      if (signal.aborted && code !== 0) throw failed(`it was killed: ${messageOf(signal.reason)}`);
       if (timedOut) throw failed(`no answer within ${timeout / 1000} s`);
       if (code === NOT_FOUND) throw failed('exit status 127: it, its interpreter or a program it runs was not found');
       if (code !== 0) throw failed(`exit status ${code}, wanted 0`);
@@ -79,6 +81,8 @@ export function scriptCommand({ name, path, timeout, logsErrors }: Script, host:
       throw failed(stdout.length >= OUTPUT_LIMIT ? 'more output than 64 KiB' : reply);
     },
   });
+  // With that the signal aborts when the request is withdrawn, too.
+  return { ...script, journaled: true };
 }
 
 /** The end of it, which most often says why, in one line. */

@@ -5,20 +5,12 @@
  * To add one: an entry here, `npm run pages`, and the place that uses it.
  */
 
+import type { SettingBounds, SettingKinds } from '../api/settings.js';
+
 /** What a setting of each kind is in here. A file has durations, sizes and modes as text. */
-export interface Kinds {
-  boolean: boolean;
-  /** One of the words in `choices`. */
-  choice: string;
-  /** From `min` to `max`. */
-  integer: number;
-  /** Milliseconds. */
-  duration: number;
-  /** Bytes. */
-  size: number;
+export interface Kinds extends SettingKinds {
   /** Permission bits. */
   mode: number;
-  path: string;
   /** A path without `..`. */
   plainPath: string;
   user: string;
@@ -34,13 +26,10 @@ export interface Kinds {
   versionPatterns: readonly string[];
 }
 
-/** What the checks of a kind depend on besides the kind. */
-interface Bounds {
-  choice: { readonly choices: readonly string[] };
-  /** `called`: what messages call it in place of `a whole number`. */
-  integer: { readonly min: number; readonly max: number; readonly called?: string };
-  size: { readonly min?: number };
-}
+/** A kind, and what its checks depend on. */
+export type Kind = {
+  [K in keyof Kinds]: { readonly kind: K } & (K extends keyof SettingBounds ? SettingBounds[K] : unknown);
+}[keyof Kinds];
 
 export type Setting = {
   [K in keyof Kinds]: {
@@ -51,7 +40,7 @@ export type Setting = {
     readonly about: string;
     /** Its name of old, `section.key`, which is refused with the new one. */
     readonly formerly?: string;
-  } & (K extends keyof Bounds ? Bounds[K] : unknown);
+  } & (K extends keyof SettingBounds ? SettingBounds[K] : unknown);
 }[keyof Kinds];
 
 const SECOND = 1000;

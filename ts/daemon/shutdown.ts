@@ -21,14 +21,14 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
     asked = true;
     if (controller.signal.aborted) return;
     onStop(signal);
-    controller.abort();
+    controller.abort(stopping());
   };
   const ignore = (): void => undefined;
   process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', ignore);
   return {
     signal: controller.signal,
     stop() {
-      controller.abort();
+      controller.abort(stopping());
     },
     get asked() {
       return asked;
@@ -57,6 +57,11 @@ export function listenForShutdown(onStop: (signal: NodeJS.Signals) => void, grac
       process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', ignore);
     },
   };
+}
+
+/** What is told who waits for something. */
+function stopping(): DOMException {
+  return new DOMException('the agent stops', 'AbortError');
 }
 
 /** Calls `onReload` at each SIGHUP, until the function that it gives is called. */

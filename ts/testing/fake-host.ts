@@ -73,6 +73,8 @@ export function fakeHost(options: FakeHostOptions = {}): FakeHost {
     state: memoryState(),
     processes: {
       run: (argv, given = {}) => {
+        if (given.signal?.aborted === true)
+          return Promise.resolve({ code: 137, stdout: '', stderr: '', timedOut: false });
         const run = recorded(argv, given);
         runs.push(run);
         return Promise.resolve(outcome(run, options.programs ?? {}));

@@ -7,6 +7,7 @@ import type { Report } from '../api/report.js';
 import { featuresCommands } from '../commands/features.js';
 import { versionCommands } from '../commands/version.js';
 import { codec } from '../communication/xenstore/nova/codec.js';
+import type { PluginTable } from '../daemon/config-file.js';
 import { Dispatcher } from '../daemon/dispatcher.js';
 import { createHooks } from '../daemon/hooks.js';
 import { FileJournal, type JournalFile } from '../daemon/journal.js';
@@ -24,6 +25,8 @@ export interface FakeWireOptions {
   readonly log?: boolean;
   /** How long a command may take, milliseconds; 60,000 when absent. */
   readonly commandTimeout?: number;
+  /** What the configuration has in the plugin's table, as it stands there: `{ every: '15m' }`. */
+  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 /** A line of the agent's log: its level, such as `info`, its message and whatever fields it has. */
@@ -48,9 +51,10 @@ export interface FakeWire {
   report(): Promise<Report>;
   /**
    * Puts `plugin` in the place of the one that runs, as SIGHUP does once the file has changed: commands that run finish.
-   * Rejects with what the log would say of one that cannot be used, and the one before stays.
+   * Rejects with what the log would say of one that cannot be used, and the one before stays. `settings`: what the
+   * configuration has for it by now; the same as before when absent.
    */
-  reload(plugin: Plugin): Promise<void>;
+  reload(plugin: Plugin, settings?: FakeWireOptions['settings']): Promise<void>;
   /**
    * The agent dies, whatever it is doing, and starts again on the same machine, with its plugin set up anew: requests
    * without an answer come again, and those that had begun get the answer that they were interrupted. Code that runs
@@ -69,11 +73,12 @@ export interface FakeWire {
 export async function fakeWire(
   plugin: Plugin,
   host: Host = fakeHost(),
-  { log: isPrinted = false, commandTimeout = 60_000 }: FakeWireOptions = {},
+  { log: isPrinted = false, commandTimeout = 60_000, settings = {} }: FakeWireOptions = {},
 ): Promise<FakeWire> {
   const logged: LoggedLine[] = [];
   const log = createLog(logged, isPrinted);
-  const options = { host, log, loadTimeout: 10_000, commandTimeout };
+  let table = tableOf(settings);
+  const options = { host, log, loadTimeout: 10_000, commandTimeout, table: () => table };
   /** Requests without an answer. */
   const waiting = new Map<string, Waiting>();
   let running = await start(plugin, '', options);
@@ -110,9 +115,16 @@ export async function fakeWire(
     request: (name, value) => send(JSON.stringify({ name, value })),
     send,
     report: () => running.report(),
-    async reload(next) {
-      await running.reload(next);
-      current = next;
+    async reload(next, newSettings) {
+      const before = table;
+      if (newSettings !== undefined) table = tableOf(newSettings);
+      try {
+        await running.reload(next);
+        current = next;
+      } catch (error) {
+        table = before;
+        throw error;
+      }
     },
     async crash() {
       const { transport, journal } = running;
@@ -223,6 +235,11 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
     },
     close,
   };
+}
+
+function tableOf(settings: Readonly<Record<string, unknown>>): PluginTable {
+  const source = 'the test';
+  return { source, values: new Map(Object.entries(settings).map(([key, value]) => [key, { value, source }])) };
 }
 
 function createLog(logged: LoggedLine[], isPrinted: boolean): Logger {

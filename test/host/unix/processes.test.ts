@@ -197,6 +197,28 @@ function behave(make: () => Processes): void {
     assert.match(stdout, /^(Z.*)?\s*$/);
   });
 
+  test('an abort of its signal ends the program and its children, and one that comes aborted is not started', async () => {
+    const file = join(scratch.directory, `child-${Math.random()}`);
+    const stop = new AbortController();
+    const signal = stop.signal;
+    const running = processes.run(['sh', '-c', `sleep 600 & echo $! > ${file}; wait`], { signal });
+    while (!existsSync(file) || readFileSync(file, 'utf8') === '') await sleep(10);
+    const child = readFileSync(file, 'utf8').trim();
+    const state = async (): Promise<string> => (await processes.run(['ps', '-o', 'stat=', '-p', child])).stdout.trim();
+    assert.match(await state(), /^S/);
+    stop.abort();
+    assert.deepEqual(await running, { code: 128 + 9, stdout: '', stderr: '', timedOut: false });
+    // A killed orphan vanishes once init has reaped it; until then it is a zombie.
+    while (!/^(?:Z.*)?$/.test(await state())) await sleep(20);
+    const made = `${file}-made`;
+    assert.equal((await processes.run(['touch', made], { signal })).code, 128 + 9);
+    assert.equal(existsSync(made), false);
+    const after = new AbortController();
+    assert.equal((await processes.run(['echo', 'done'], { signal: after.signal })).stdout, 'done\n');
+    after.abort();
+    assert.equal((await processes.run(['echo', 'more'])).stdout, 'more\n');
+  });
+
   test('output beyond 64 KiB is dropped without stopping the program', async () => {
     const result = await processes.run(['sh', '-c', 'head -c 1000000 /dev/zero | tr "\\0" x; echo done >&2']);
     assert.equal(result.code, 0);

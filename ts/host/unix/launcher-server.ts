@@ -27,7 +27,7 @@ async function launch({ header, payload }: Message, signal: AbortSignal): Promis
   const { argv, environment, timeout } = header as Launch;
   using stdin = new Secret(payload);
   try {
-    return await runProgram(argv, { stdin, environment, timeout }, signal);
+    return await runProgram(argv, { stdin, environment, timeout, signal });
   } catch (error) {
     return { failure: messageOf(error), code: codeOf(error) ?? 'UNKNOWN' };
   }

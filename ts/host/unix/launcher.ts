@@ -36,16 +36,22 @@ export class Launcher {
 
   /**
    * Rejects with the system's code when the program cannot be started, and with NO_LAUNCHER when nobody starts programs.
-   * The other end kills a program whose asker is gone.
+   * The other end kills a program whose asker is gone: so an abort of `signal` closes the connection, and null is what
+   * comes of the program then.
    */
-  async run(launch: Launch, stdin: Uint8Array): Promise<RunResult> {
+  async run(launch: Launch, stdin: Uint8Array, signal?: AbortSignal): Promise<RunResult | null> {
     const [program] = launch.argv;
     const connection = await this.#connection(program);
     const { socket, channel } = connection;
-    const overdue = setTimeout(() => socket.destroy(), launch.timeout + PATIENCE_MS);
+    const hangUp = (): void => void socket.destroy();
+    const overdue = setTimeout(hangUp, launch.timeout + PATIENCE_MS);
+    signal?.addEventListener('abort', hangUp);
+    if (signal?.aborted === true) hangUp();
     channel.send(launch, stdin);
     const answer = await channel.next();
     clearTimeout(overdue);
+    signal?.removeEventListener('abort', hangUp);
+    if (answer === null && signal?.aborted === true) return null;
     if (answer === null) throw noLauncher(`${program} is lost: what started it at ${this.#path} ended before it`);
     this.#keep(connection);
     const launched = answer.header as Launched;

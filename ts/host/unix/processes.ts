@@ -14,6 +14,8 @@ const OUTPUT_LIMIT = 64 * 1024;
 const DRAIN_TIME = 500;
 const NO_SUCH_PROGRAM = 127;
 const SIGNAL_BASE = 128;
+/** Of a program whose signal aborted. */
+const KILLED = { code: SIGNAL_BASE + constants.signals.SIGKILL, stdout: '', stderr: '', timedOut: false } as const;
 
 /**
  * Programs of the machine itself. Where the agent runs in a sandbox, `launcher` is the socket of what starts programs
@@ -21,10 +23,11 @@ const SIGNAL_BASE = 128;
  */
 export function createProcesses(launcher: string | null = null): Processes {
   const outside = launcher === null ? null : new Launcher(launcher);
-  const run = (argv: Argv, options: RunOptions = {}): Promise<RunResult> => {
+  const run = async (argv: Argv, options: RunOptions = {}): Promise<RunResult> => {
     if (outside === null || options.confined === true) return runProgram(argv, options);
-    const { environment = {}, timeout = DEFAULT_TIMEOUT } = options;
-    return outside.run({ argv, environment, timeout }, inputOf(options));
+    const { environment = {}, timeout = DEFAULT_TIMEOUT, signal } = options;
+    if (signal?.aborted === true) return KILLED;
+    return (await outside.run({ argv, environment, timeout }, inputOf(options), signal)) ?? KILLED;
   };
   return {
     run: (argv, options) => (options?.folder === undefined ? run(argv, options) : besideFolder(run, argv, options)),
@@ -46,14 +49,12 @@ async function besideFolder(run: Processes['run'], argv: Argv, options: RunOptio
 }
 
 /**
- * Starts a program as a child of this process, which is killed when `signal` aborts. Rejects only when a program that
- * exists cannot be started, for want of rights or memory.
+ * Starts a program as a child of this process. Rejects only when a program that exists cannot be started, for want of
+ * rights or memory.
  */
-export function runProgram(
-  [program, ...args]: Argv,
-  options: RunOptions = {},
-  signal?: AbortSignal,
-): Promise<RunResult> {
+export function runProgram([program, ...args]: Argv, options: RunOptions = {}): Promise<RunResult> {
+  const { signal } = options;
+  if (signal?.aborted === true) return Promise.resolve(KILLED);
   return new Promise((resolve, reject) => {
     // A process group of its own, so that a timeout ends the program's children too.
     const child = spawn(program, args, {
@@ -79,7 +80,6 @@ export function runProgram(
       killGroup(child.pid);
     };
     signal?.addEventListener('abort', abort);
-    if (signal?.aborted === true) abort();
 
     child.once('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer);
