@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Manifest } from '../../ts/commands/update-request.js';
-import { type Situation, highestOf, refusal } from '../../ts/commands/update-rules.js';
+import { highestOf } from '../../ts/commands/comparable-versions.js';
+import { type Situation, refusal } from '../../ts/commands/update-rules.js';
 
 /** In the order of https://semver.org/#spec-item-11, whose example is its middle. */
 const ASCENDING = [

@@ -1,11 +1,8 @@
+import type { Body } from './bytes.js';
 import type { Signal } from './platform.js';
 import type { Reports } from './report.js';
 
-/**
- * What a wire carries: bytes, or text that stands for its bytes in UTF-8. What comes and goes as text spares both sides
- * the making of an array of bytes, which takes as long as all else that is done for an answer.
- */
-export type Body = string | Uint8Array;
+export type { Body } from './bytes.js';
 
 /** A request exactly as it came off the wire. */
 export interface RawRequest {

@@ -6,7 +6,8 @@ import { AGENT_VERSION } from './version.js';
 import { type PublicKey, checkSignature, parsePublicKey } from '../crypto/minisign.js';
 import { type Manifest, type UpdateRequest, beside, parseManifest, parseUpdateRequest } from './update-request.js';
 import { type UpdateRecord, readRecord, writeRecord } from './update-record.js';
-import { foreign, highestOf, refusal } from './update-rules.js';
+import { highestOf } from './comparable-versions.js';
+import { foreign, refusal } from './update-rules.js';
 import { type Pending, readPending, removePending, writePending } from './update-state.js';
 
 export interface UpdateOptions {

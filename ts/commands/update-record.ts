@@ -1,6 +1,6 @@
 /** What a guest has had of versions. No update and no cleaning up forgets it, so that nobody can bring an old hole back. */
 import { AgentError, messageOf, type State } from '../api/index.js';
-import { isComparable } from './update-rules.js';
+import { isComparable } from './comparable-versions.js';
 
 /** In the state directory. */
 const NAME = 'update-record.json';

@@ -1,6 +1,6 @@
 /** Which of the versions that a trusted key has signed are for this guest, and now. Pure. */
 import compare from 'semver/functions/compare.js';
-import parse from 'semver/functions/parse.js';
+import { isComparable } from './comparable-versions.js';
 import type { Manifest } from './update-request.js';
 import type { UpdateRecord } from './update-record.js';
 
@@ -54,19 +54,6 @@ function downgrade(version: string, { highest, allowDowngrade }: Situation): str
 
 function covers(pattern: string, version: string): boolean {
   return pattern.endsWith('*') ? version.startsWith(pattern.slice(0, -1)) : pattern === version;
-}
-
-/** The highest of these by the rules of semver.org; null when none of them is a version by those rules. */
-export function highestOf(versions: readonly (string | null)[]): string | null {
-  return versions
-    .filter((version) => version !== null)
-    .filter(isComparable)
-    .reduce<string | null>((best, version) => (best !== null && compare(best, version) >= 0 ? best : version), null);
-}
-
-/** Whether it is a version by the rules of semver.org. The library takes `v1.2.3` as well, the name of another directory. */
-export function isComparable(version: string): boolean {
-  return /^\d/.test(version) && parse(version) !== null;
 }
 
 function timestamp(milliseconds: number): string {

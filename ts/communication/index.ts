@@ -5,17 +5,11 @@
  * index.ts that makes a `CommunicationModule` of them, a line in the list below, and a test under test/communication/.
  * What the wire needs of the machine comes through `Endpoints`, because only ts/host may touch it.
  */
-import type { Logger } from 'pino';
 import type { CommunicationModule } from '../api/communication.js';
-import type { Endpoints } from '../api/endpoints.js';
-import { type StreamOptions, streamWire } from './stream/index.js';
+import { streamWire } from './stream/index.js';
+import type { StreamOptions } from './stream/options.js';
+import type { WireContext } from './wire-context.js';
 import { type XenStoreOptions, xenStoreWire } from './xenstore/index.js';
-
-/** What every wire is handed. */
-export interface WireContext {
-  readonly endpoints: Endpoints;
-  readonly log: Logger;
-}
 
 export interface CommunicationOptions {
   readonly xenstore: XenStoreOptions;

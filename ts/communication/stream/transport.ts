@@ -6,7 +6,7 @@ import { AgentError } from '../../api/errors.js';
 import { Repeated } from '../../api/repeated.js';
 import { RequestQueue } from '../request-queue.js';
 import { LineSplitter } from './lines.js';
-import type { StreamOptions } from './index.js';
+import type { StreamOptions } from './options.js';
 import { sleep } from '../../host/shared/runtime/timers.js';
 
 /** What libvirt and other users of QEMU call the port of a guest agent. */

@@ -1,5 +1,5 @@
 import type { CommunicationModule } from '../../api/communication.js';
-import type { WireContext } from '../index.js';
+import type { WireContext } from '../wire-context.js';
 import { codec } from './nova/codec.js';
 
 export interface XenStoreOptions {
