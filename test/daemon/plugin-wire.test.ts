@@ -13,6 +13,7 @@ const plugin: LoadedPlugin = {
   name: 'p',
   modules: [],
   wires: [],
+  tasks: [],
   run: (work) => work(),
   unload: () => undefined,
 };

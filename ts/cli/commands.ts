@@ -6,6 +6,7 @@ import { Extensions } from '../daemon/extensions.js';
 import { createLog } from '../daemon/log.js';
 import { addNativeCommands } from '../daemon/native-commands.js';
 import { type ListedCommand, type Origin, Registry } from '../daemon/registry.js';
+import { formatDuration } from '../daemon/units.js';
 import { createEndpoints } from '../host/endpoints.js';
 import { openHost } from '../host/host.js';
 import { createStoreLine, storeThrough } from '../host/store-line.js';
@@ -49,11 +50,11 @@ export const commands = subcommand({
     const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(loaded, values) });
     await extensions.load();
     extensions.unload();
-    const { problems, shadowed, unclaimed, broughtWires } = extensions;
+    const { problems, shadowed, unclaimed, broughtWires, tasks } = extensions;
     await registry.load();
     const listed = registry.list();
     if (values.json) {
-      print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, unclaimed, problems }));
+      print(JSON.stringify({ commands: listed, wires: broughtWires, tasks, shadowed, unclaimed, problems }));
     } else {
       const rows = (own: boolean): readonly Row[] =>
         listed.filter(({ dialect }) => (dialect === null) === own).map(asRow);
@@ -66,6 +67,8 @@ export const commands = subcommand({
       for (const line of table(rows(false))) print(`  ${line}`);
       if (broughtWires.length > 0) print('\nWires of plugins:');
       for (const { name, where } of broughtWires) print(`  ${name}  plugin ${where}`);
+      if (tasks.length > 0) print('\nScheduled work of plugins:');
+      for (const { name, every, where } of tasks) print(`  ${name}  every ${formatDuration(every)}  plugin ${where}`);
       if (unclaimed.length > 0) print('\nSettings for plugins that are not there:');
       for (const { where, name } of unclaimed) print(`  ${where}: [plugin.${name}]`);
       if (problems.length > 0) print('\nThese cannot be used:');

@@ -112,6 +112,7 @@ async function createServing(setup: Setup): Promise<Agent> {
       await extensions.load(setup.reread);
       log.info({ features: registry.features() }, 'plugins and scripts looked at again');
     },
+    tasks: extensions,
     onReady: () => update?.ready(),
     async onEnd(asked) {
       extensions.unload();
@@ -148,6 +149,8 @@ interface Parts {
   readonly hooks?: Hooks;
   /** At each SIGHUP. */
   readonly reload?: () => Promise<void>;
+  /** The scheduled work of plugins. */
+  readonly tasks?: Pick<Extensions, 'beginTasks' | 'endTasks'>;
   readonly onReady?: () => void;
   /** `asked`: by a signal. */
   readonly onEnd?: (asked: boolean) => Promise<void>;
@@ -156,7 +159,7 @@ interface Parts {
 async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
   const { live, stateDirectory, shutdown } = setup;
   const { log } = setup.log;
-  const { registry, modules, hooks } = parts;
+  const { registry, modules, hooks, tasks } = parts;
   let next: Agent['next'] = null;
   const journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
   const dispatcher = new Dispatcher({
@@ -173,6 +176,7 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands by ${wires.join(', ')}`);
     log.info({ version: AGENT_VERSION, live, wires }, 'ready');
     parts.onReady?.();
+    if (!shutdown.signal.aborted) tasks?.beginTasks((work) => dispatcher.inTurn(work));
   };
   return {
     get next() {
@@ -180,8 +184,13 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     },
     async serve() {
       let served = true as boolean;
-      const serving = serveWires(modules, { dispatcher, signal: shutdown.signal, log, onReady }).then((toTheEnd) => {
+      shutdown.signal.addEventListener('abort', () => tasks?.endTasks(), { once: true });
+      const wires = serveWires(modules, { dispatcher, signal: shutdown.signal, log, onReady });
+      const serving = wires.then((toTheEnd) => {
         served = toTheEnd;
+        tasks?.endTasks();
+        // Of these nothing but the line knows.
+        return dispatcher.inTurn(() => Promise.resolve());
       });
       const stopReloading = parts.reload === undefined ? null : listenForReload(parts.reload);
       const outcome = await shutdown.within(serving);

@@ -9,6 +9,7 @@ import type { LoadedPlugin } from './plugin.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
 import { reasonOf } from './reason.js';
+import { Schedule, type ScheduleOptions } from './schedule.js';
 import { scriptCommand, scriptSettings } from './script.js';
 import { AUTO } from './wires.js';
 
@@ -39,6 +40,13 @@ export interface Shadowed {
   readonly name: string;
   readonly where: string;
   readonly by: Origin;
+}
+
+export interface ListedTask {
+  readonly name: string;
+  /** Milliseconds. */
+  readonly every: number;
+  readonly where: string;
 }
 
 interface Loaded {
@@ -74,6 +82,8 @@ export class Extensions {
   #unclaimed: readonly Unclaimed[] = [];
   #tables: PluginTables;
   #last: Promise<void> = Promise.resolve();
+  /** Null while nothing is scheduled. */
+  #schedule: Schedule | null = null;
   /** Those whose wires were handed out to be opened; null before any was. */
   #served: ReadonlySet<LoadedPlugin> | null = null;
 
@@ -126,8 +136,27 @@ export class Extensions {
     return brought.map((one) => guardedWire({ ...one, codec, timeout }));
   }
 
+  /** What plugins do again and again, and the file of each. */
+  get tasks(): readonly ListedTask[] {
+    return this.#loaded.flatMap(({ found: { where }, plugin }) =>
+      plugin.tasks.map(({ name, every }) => ({ name, every, where })),
+    );
+  }
+
+  /** From now on plugins do their scheduled work, when `inTurn` lets them. */
+  beginTasks(inTurn: ScheduleOptions['inTurn']): void {
+    this.#schedule = new Schedule({ log: this.#options.log, inTurn });
+    this.#schedule.use(this.#loaded.map(({ plugin }) => plugin));
+  }
+
+  /** No scheduled work is begun any more, and what runs is told to end. */
+  endTasks(): void {
+    this.#schedule?.end('the agent stops');
+  }
+
   /** Tells every plugin to end what it has begun. */
   unload(): void {
+    this.endTasks();
     for (const { plugin } of this.#loaded) plugin.unload();
   }
 
@@ -155,6 +184,7 @@ export class Extensions {
     for (const { found, plugin } of this.#loaded) {
       for (const module of plugin.modules) registry.add(module, { kind: 'plugin', where: found.where });
     }
+    this.#schedule?.use(this.#loaded.map(({ plugin }) => plugin));
     this.#tell(before, candidates);
     this.#shadowed = this.#addScripts(foundScripts.found, problems);
     this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));

@@ -51,6 +51,11 @@ export interface FakeWire {
    */
   reload(plugin: Plugin, settings?: FakeWireOptions['settings']): Promise<void>;
   /**
+   * Does the scheduled work of that name now, as the agent does when it is due: nothing else begins it here. Rejects with
+   * what the log would say when it fails.
+   */
+  runTask(name: string): Promise<void>;
+  /**
    * The agent dies, whatever it is doing, and starts again on the same machine, with its plugin set up anew: requests
    * without an answer come again, and those that had begun get the answer that they were interrupted. Code that runs
    * cannot be ended here: its signal is aborted, and what it still answers reaches nobody.
@@ -120,6 +125,7 @@ export async function fakeWire(
         throw error;
       }
     },
+    runTask: (name) => running.runTask(name),
     async crash() {
       const { transport, journal } = running;
       running.die();
@@ -144,6 +150,7 @@ interface Running {
   /** Ends without waiting for anything. */
   die(): void;
   reload(plugin: Plugin): Promise<void>;
+  runTask(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -218,6 +225,14 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
       use(fresh);
       loaded.unload();
       loaded = fresh;
+    },
+    async runTask(name) {
+      const task = loaded.tasks.find((one) => one.name === name);
+      if (task === undefined) {
+        const names = loaded.tasks.map((one) => one.name).join(', ');
+        throw new Error(`wanted a task of the plugin (${names === '' ? 'it has none' : names}), got ${name}`);
+      }
+      await dispatcher.inTurn(() => task.run(stop.signal));
     },
     close,
   };
