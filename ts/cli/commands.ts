@@ -47,7 +47,14 @@ export const commands = subcommand({
     // Made to know their names: none is opened.
     const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
     const ownWires = own.map(({ name }) => name);
-    const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(loaded, values) });
+    const extensions = new Extensions({
+      registry,
+      host,
+      log,
+      ownWires,
+      isAgent: false,
+      ...extensionOptions(loaded, values),
+    });
     await extensions.load();
     extensions.unload();
     const { problems, shadowed, unclaimed, broughtWires, tasks } = extensions;

@@ -99,7 +99,7 @@ async function createServing(setup: Setup): Promise<Agent> {
   addNativeCommands(registry, host, commandOptions(config));
   const native = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, live));
   const ownWires = native.map(({ name }) => name);
-  const extensions = new Extensions({ registry, host, log, ownWires, ...setup.extensions });
+  const extensions = new Extensions({ registry, host, log, ownWires, isAgent: true, ...setup.extensions });
   await extensions.load();
   for (const name of registry.unknownRules()) log.warn({ name }, 'commands.allow or commands.deny names no command');
   const { directory, timeout } = config.hooks;
