@@ -134,3 +134,15 @@ test('config prints the tables of plugins, commands checks them, and doctor says
     { where: `${file}:4`, name: 'g one' },
   ]);
 });
+
+test('commands tells what plugins do on a schedule, and does none of it', async () => {
+  const done = `throw new Error('done');`;
+  const text = `import { definePlugin } from 'guestwire';
+    const tasks = [{ name: 'sweep', every: '15m', delay: 0, run() { ${done} } }];
+    export default definePlugin({ name: 'x', setup: () => [{ kind: 'schedule', tasks }] });`;
+  await using scratch = await folders({ 'plugins/x.mjs': text });
+  const { code, stdout, stderr } = await runCli(['commands', '--config', `${scratch.path}/guestwire.toml`]);
+  assert.deepEqual([code, stderr], [0, '']);
+  const where = `${scratch.path}/plugins/x.mjs`;
+  assert.ok(stdout.endsWith(`\nScheduled work of plugins:\n  sweep  every 15m  plugin ${where}\n`), stdout);
+});

@@ -16,6 +16,7 @@ const plugin: LoadedPlugin = {
   modules: [],
   wires: [],
   reports: [],
+  tasks: [],
   run: (work) => work(),
   unload: () => undefined,
 };

@@ -56,7 +56,7 @@ const WRONG: readonly (readonly [what: string, text: string, reason: RegExp])[] 
   [
     'gives another kind',
     setup("[{ kind: 'menu' }]"),
-    /^contribution 1.kind: wanted 'commands', 'communication' or 'reports', got 'menu'$/,
+    /^contribution 1.kind: wanted 'commands', 'communication', 'reports' or 'schedule', got 'menu'$/,
   ],
   ['has no module', setup("[{ kind: 'commands' }]"), /^contribution 1.module: wanted an object, got nothing$/],
   ['has no commands', commands('null'), /^contribution 1.module.commands: wanted a list, got null$/],

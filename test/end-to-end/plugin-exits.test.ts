@@ -1,10 +1,13 @@
 /** Plugins that end the process that they run in, in the whole agent, asked by xenstored's own tools. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Agent } from '../support/agent.js';
+import { Agent, BUNDLE } from '../support/agent.js';
 import { Dom0, localTools } from '../support/dom0.js';
 import { answers, pluginText } from '../support/plugins.js';
+import { runCli } from '../support/run-cli.js';
 import { ScratchRoot } from '../support/scratch-root.js';
 import { startXenstored } from '../support/xenstored.js';
 
@@ -124,5 +127,70 @@ for (const lane of ['immediate', 'serial'] as const) {
     assert.deepEqual(await dom0.call('alive', ''), { kind: 'ok', message: 'alive' });
     assert.ok(!agent.log.includes('never-to-be-logged'));
     assert.equal(await agent.stop(), 0);
+  });
+}
+
+/** At the top level; the last one never comes to its end, and it is the watchdog of the service that ends it. */
+const DEADLY: readonly (readonly [what: string, text: string])[] = [
+  [
+    'kills the agent',
+    "import { execFileSync } from 'node:child_process'; execFileSync('kill', ['-9', `${process.pid}`]);",
+  ],
+  ['never gives the processor back', "import { writeSync } from 'node:fs'; writeSync(1, 'spinning'); for (;;);"],
+];
+for (const [what, deadly] of DEADLY) {
+  test(`a plugin that ${what} while it is loaded does so once: the next start leaves it out and serves`, async () => {
+    using scratch = new ScratchRoot();
+    await using store = await startXenstored('c', scratch.directory);
+    const plugins = join(scratch.directory, 'plugins');
+    const file = join(plugins, 'deadly.mjs');
+    scratch.write('../plugins/deadly.mjs', `${deadly}\n${pluginText('deadly', { mine: answers('1') })}`);
+    scratch.write('../plugins/good.mjs', pluginText('good', { good: answers("'good'") }));
+    const options = { store: store.socket, domain: DOMAIN, root: scratch.root, args: ['--plugins', plugins] };
+    const dom0 = new Dom0(localTools(store.socket), DOMAIN);
+    const dies = async (): Promise<void> => {
+      const args = [BUNDLE, 'run', '--store', store.socket, '--domain', String(DOMAIN), '--root', scratch.root];
+      const agent = spawn(process.execPath, [...args, ...options.args], { stdio: ['ignore', 'pipe', 'ignore'] });
+      agent.stdout.on('data', (text: Buffer) => {
+        if (text.includes('spinning')) agent.kill('SIGKILL');
+      });
+      const [, signal] = (await once(agent, 'close')) as [unknown, string];
+      assert.equal(signal, 'SIGKILL');
+    };
+    const reason =
+      'the agent ended while it loaded it; it is left out until its file changes, or the agent is told to reload (SIGHUP)';
+    await dies();
+    // As often as it is started.
+    for (let start = 0; start < 2; start += 1) {
+      await using agent = await Agent.start(options);
+      assert.ok(
+        agent.log.includes(`"level":50`) && agent.log.includes(`"where":"${file}","reason":"${reason}"`),
+        agent.log,
+      );
+      assert.deepEqual(await dom0.call('good', ''), { kind: 'ok', message: 'good' });
+      assert.equal(await agent.stop(), 0);
+    }
+    const told = await runCli(['commands', '--root', scratch.root, '--plugins', plugins]);
+    assert.equal(told.code, 1);
+    assert.ok(told.stdout.endsWith(`\nThese cannot be used:\n  ${file}: ${reason}\n`), told.stdout);
+    // It may have been mended from outside: the operator says so.
+    {
+      await using agent = await Agent.start(options);
+      process.kill(agent.pid, 'SIGHUP');
+      if (what === 'kills the agent') assert.equal(await agent.ended(), 'SIGKILL');
+      else {
+        await agent.logged('spinning');
+        process.kill(agent.pid, 'SIGKILL');
+        await agent.ended();
+      }
+    }
+    scratch.write('../plugins/deadly.mjs', pluginText('deadly', { mine: answers("'mended'") }));
+    await using agent = await Agent.start(options);
+    assert.deepEqual(await dom0.call('mine', ''), { kind: 'ok', message: 'mended' });
+    assert.ok(!agent.log.includes('is left out'), agent.log);
+    assert.equal(await agent.stop(), 0);
+    await using again = await Agent.start(options);
+    assert.deepEqual(await dom0.call('mine', ''), { kind: 'ok', message: 'mended' });
+    assert.equal(await again.stop(), 0);
   });
 }

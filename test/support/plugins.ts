@@ -52,6 +52,7 @@ export async function createFolders(options: FolderOptions = {}): Promise<Folder
     host,
     log: pino({ level: 'trace', base: null }, stream),
     ownWires: ['stream'],
+    isAgent: true,
     plugins: { directory: plugins, loadTimeout, commandTimeout, tables },
     scripts: { directory: scripts, timeout: scriptTimeout },
   });

@@ -50,6 +50,65 @@ test('a plugin is handed what the test has in its table, checked as the agent do
   assert.equal((await wire.request('count')).message, '8');
 });
 
+test('scheduled work is done by hand, in line with commands, and what it throws reaches the test', async (t) => {
+  const host = fakeHost();
+  const scheduled = definePlugin({
+    name: 'scheduled',
+    setup: ({ state }) => [
+      {
+        kind: 'schedule',
+        tasks: [
+          { name: 'sweep', every: '15m', run: () => state.write('scheduled/swept', 'yes') },
+          {
+            name: 'fail',
+            every: 1000,
+            delay: 0,
+            run() {
+              throw new TypeError('no');
+            },
+          },
+        ],
+      },
+    ],
+  });
+  const wire = await fakeWire(scheduled, host);
+  t.after(() => wire.close());
+  assert.equal(await host.state.read('scheduled/swept'), null);
+  await wire.runTask('sweep');
+  assert.equal(await host.state.read('scheduled/swept'), 'yes');
+  await assert.rejects(wire.runTask('fail'), { message: 'TypeError: no' });
+  await assert.rejects(wire.runTask('other'), { message: 'wanted a task of the plugin (sweep, fail), got other' });
+});
+
+const TASKS: readonly (readonly [tasks: unknown, reason: string])[] = [
+  [undefined, 'contribution 1.tasks: wanted a list, got nothing'],
+  [[{}], 'contribution 1.tasks[0].name: wanted letters, digits, _ and -, at most 64, got nothing'],
+  [[{ name: 'x' }], 'contribution 1.tasks[0].run: wanted a function, got nothing'],
+  [
+    [{ name: 'x', run: String, every: '15 min' }],
+    "contribution 1.tasks[0].every: wanted a duration such as '15m' or '90s', or milliseconds, 1000 to 2147483647, got '15 min'",
+  ],
+  [
+    [{ name: 'x', run: String, every: '500ms' }],
+    "contribution 1.tasks[0].every: wanted a duration such as '15m' or '90s', or milliseconds, 1000 to 2147483647, got '500ms'",
+  ],
+  [
+    [{ name: 'x', run: String, every: '1s', delay: -1 }],
+    "contribution 1.tasks[0].delay: wanted a duration such as '15m' or '90s', or milliseconds, 0 to 2147483647, got -1",
+  ],
+  [
+    [{ name: 'x', run: String, every: '1s', timeout: '1s' }],
+    "contribution 1.tasks[0].timeout: wanted milliseconds, 1 to 2147483647, got '1s'",
+  ],
+  [['x', 'x'].map((name) => ({ name, run: String, every: '1s' })), "brings the task 'x' twice"],
+];
+for (const [tasks, reason] of TASKS) {
+  test(`scheduled work that is not well described is refused: ${reason}`, async () => {
+    const setup = (): never => [{ kind: 'schedule', tasks }] as never;
+    await assert.rejects(fakeWire(definePlugin({ name: 'x', setup })), { message: reason });
+  });
+}
+
 test('a command sees the fake machine, and what it did there can be looked at', async (t) => {
   const host = fakeHost({
     files: { '/etc/motd': 'hello' },

@@ -33,11 +33,35 @@ export interface PluginReports {
   services(signal: Signal): readonly ReportedService[] | Promise<readonly ReportedService[]>;
 }
 
+/** What scheduled work is handed. */
+export interface TaskContext {
+  readonly log: Log;
+  /** Aborts when the plugin is unloaded, the agent stops, or the time is up. */
+  readonly signal: Signal;
+}
+
+/**
+ * Work that a plugin does again and again while the agent serves. It takes its turn among the serial commands, for it may
+ * change the machine as they do, and is never begun again before it has ended.
+ */
+export interface ScheduledTask {
+  /** As names of commands. */
+  readonly name: string;
+  /** From one beginning to the next: such as `'15m'`, or milliseconds; at least a second. */
+  readonly every: string | number;
+  /** How long after the agent has begun to serve, or loaded the plugin, it is done first; as `every` when absent. */
+  readonly delay?: string | number;
+  /** Milliseconds that it may take; `plugins.command-timeout` when absent. */
+  readonly timeout?: number;
+  run(context: TaskContext): Promise<void> | void;
+}
+
 /** What a plugin adds to the agent. */
 export type Contribution =
   | { readonly kind: 'commands'; readonly module: CommandModule }
   | { readonly kind: 'communication'; readonly module: PluginWire }
-  | { readonly kind: 'reports'; readonly module: PluginReports };
+  | { readonly kind: 'reports'; readonly module: PluginReports }
+  | { readonly kind: 'schedule'; readonly tasks: readonly ScheduledTask[] };
 
 /** What a plugin is handed beside the machine. */
 export interface PluginContext<S extends PluginSettings = PluginSettings> {

@@ -1,4 +1,5 @@
 import type { ListedCommand, Origin } from '../daemon/registry.js';
+import { formatDuration } from '../daemon/units.js';
 import { EXIT, noMore, print, subcommand } from './command-line.js';
 import { LOADING_OPTIONS, loadExtensions } from './loaded-extensions.js';
 
@@ -16,11 +17,11 @@ export const commands = subcommand({
     noMore(positionals);
     using loaded = await loadExtensions(values);
     const { registry, extensions } = loaded;
-    const { problems, shadowed, unclaimed, broughtWires } = extensions;
+    const { problems, shadowed, unclaimed, broughtWires, tasks } = extensions;
     await registry.load();
     const listed = registry.list();
     if (values.json) {
-      print(JSON.stringify({ commands: listed, wires: broughtWires, shadowed, unclaimed, problems }));
+      print(JSON.stringify({ commands: listed, wires: broughtWires, tasks, shadowed, unclaimed, problems }));
     } else {
       const rows = (own: boolean): readonly Row[] =>
         listed.filter(({ dialect }) => (dialect === null) === own).map(asRow);
@@ -33,6 +34,8 @@ export const commands = subcommand({
       for (const line of table(rows(false))) print(`  ${line}`);
       if (broughtWires.length > 0) print('\nWires of plugins:');
       for (const { name, where } of broughtWires) print(`  ${name}  plugin ${where}`);
+      if (tasks.length > 0) print('\nScheduled work of plugins:');
+      for (const { name, every, where } of tasks) print(`  ${name}  every ${formatDuration(every)}  plugin ${where}`);
       if (unclaimed.length > 0) print('\nSettings for plugins that are not there:');
       for (const { where, name } of unclaimed) print(`  ${where}: [plugin.${name}]`);
       if (problems.length > 0) print('\nThese cannot be used:');

@@ -50,7 +50,10 @@ export async function loadExtensions(values: {
   // Made to know their names: none is opened.
   const own = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, host.live));
   const ownWires = own.map(({ name }) => name);
-  const extensions = new Extensions({ registry, host, log, ownWires, ...extensionOptions(loaded, values) });
+  const extensions = new Extensions({
+    ...{ registry, host, log, ownWires, isAgent: false },
+    ...extensionOptions(loaded, values),
+  });
   await extensions.load();
   return {
     host,

@@ -103,7 +103,7 @@ async function createServing(setup: Setup): Promise<Agent> {
   addNativeCommands(registry, host, commandOptions(config), updates);
   const native = createCommunication({ endpoints: createEndpoints(line), log }, communicationOptions(config, live));
   const ownWires = native.map(({ name }) => name);
-  const extensions = new Extensions({ registry, host, log, ownWires, ...setup.extensions });
+  const extensions = new Extensions({ registry, host, log, ownWires, isAgent: true, ...setup.extensions });
   await extensions.load();
   for (const name of registry.unknownRules()) log.warn({ name }, 'commands.allow or commands.deny names no command');
   const reports = deferredReports({ host, log, services: () => extensions.services() });
@@ -119,6 +119,7 @@ async function createServing(setup: Setup): Promise<Agent> {
       reports.look();
       log.info({ features: registry.features() }, 'plugins and scripts looked at again');
     },
+    tasks: extensions,
     onReady: () => update?.ready(),
     async onEnd(asked) {
       extensions.unload();
@@ -157,6 +158,8 @@ interface Parts {
   readonly reports?: WatchedReports;
   /** At each SIGHUP. */
   readonly reload?: () => Promise<void>;
+  /** The scheduled work of plugins. */
+  readonly tasks?: Pick<Extensions, 'beginTasks' | 'endTasks'>;
   readonly onReady?: () => void;
   /** `asked`: by a signal. */
   readonly onEnd?: (asked: boolean) => Promise<void>;
@@ -165,7 +168,7 @@ interface Parts {
 async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
   const { live, stateDirectory, shutdown } = setup;
   const { log } = setup.log;
-  const { registry, modules, hooks, reports } = parts;
+  const { registry, modules, hooks, reports, tasks } = parts;
   let next: Agent['next'] = null;
   const journalFile = appendOnlyFile(join(stateDirectory, 'journal'));
   const dispatcher = new Dispatcher({
@@ -183,6 +186,7 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     notifyServiceManager(`READY=1\nSTATUS=Serving ${registry.features().length} commands by ${wires.join(', ')}`);
     log.info({ version: AGENT_VERSION, live, wires }, 'ready');
     parts.onReady?.();
+    if (!shutdown.signal.aborted) tasks?.beginTasks((work) => dispatcher.inTurn(work));
   };
   return {
     get next() {
@@ -190,11 +194,16 @@ async function assemble(setup: Setup, parts: Parts): Promise<Agent> {
     },
     async serve() {
       let served = true as boolean;
-      const serving = serveWires(modules, {
+      shutdown.signal.addEventListener('abort', () => tasks?.endTasks(), { once: true });
+      const wires = serveWires(modules, {
         ...{ dispatcher, signal: shutdown.signal, log, onReady },
         ...(reports === undefined ? {} : { reports }),
-      }).then((toTheEnd) => {
+      });
+      const serving = wires.then((toTheEnd) => {
         served = toTheEnd;
+        tasks?.endTasks();
+        // Of these nothing but the line knows.
+        return dispatcher.inTurn(() => Promise.resolve());
       });
       const stopReloading = parts.reload === undefined ? null : listenForReload(parts.reload);
       const outcome = await shutdown.within(serving);

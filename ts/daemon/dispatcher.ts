@@ -99,6 +99,16 @@ export class Dispatcher {
     }
   }
 
+  /**
+   * Does what is no request's in line with the serial commands, so that one thing at a time changes the machine. Resolves
+   * or rejects as `work` does.
+   */
+  inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#serial.then(work);
+    this.#serial = turn.catch(() => undefined);
+    return turn;
+  }
+
   #take(raw: RawRequest, wire: Wire): void {
     const job = this.#prepare(raw, wire);
     if (job === null) return;

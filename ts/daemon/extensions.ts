@@ -6,11 +6,13 @@ import type { ReportedService } from '../api/report.js';
 import { type FoundPlugin, type FoundScript, type Problem, findPlugins, findScripts } from '../host/index.js';
 import type { PluginTable } from './config-file.js';
 import type { PluginTables } from './config.js';
+import { LoadingNotes } from './loading-notes.js';
 import type { LoadedPlugin } from './plugin.js';
 import type { PluginServices } from './plugin-services.js';
 import { describeError } from './log.js';
 import type { Origin, Registry } from './registry.js';
 import { reasonOf } from './reason.js';
+import { Schedule, type ScheduleOptions } from './schedule.js';
 import { scriptCommand, scriptSettings } from './script.js';
 import { AUTO } from './wires.js';
 
@@ -20,6 +22,8 @@ export interface ExtensionOptions {
   readonly log: Logger;
   /** Names that no plugin's wire may have. */
   readonly ownWires: readonly string[];
+  /** Whether this is the agent, which notes what it loads, and not who only looks. */
+  readonly isAgent: boolean;
   readonly plugins: {
     /** Null where none are to be loaded. */
     readonly directory: string | null;
@@ -43,6 +47,13 @@ export interface Shadowed {
   readonly by: Origin;
 }
 
+export interface ListedTask {
+  readonly name: string;
+  /** Milliseconds. */
+  readonly every: number;
+  readonly where: string;
+}
+
 interface Loaded {
   readonly found: FoundPlugin;
   readonly plugin: LoadedPlugin;
@@ -58,6 +69,14 @@ export interface Unclaimed {
   readonly name: string;
 }
 
+/** One look at the folder of plugins. */
+interface Look {
+  readonly problems: Problem[];
+  /** Names of all plugins that could tell theirs. */
+  readonly asked: Set<string>;
+  readonly notes: LoadingNotes;
+}
+
 /** A plugin that is to be put to use. */
 interface Candidate {
   readonly now: Loaded;
@@ -66,6 +85,9 @@ interface Candidate {
 }
 
 const RESTART = 'it brings a wire, which is opened when the agent starts: restart the agent';
+/** What is told of one by which the agent ended. */
+const LEFT_OUT =
+  'the agent ended while it loaded it; it is left out until its file changes, or the agent is told to reload (SIGHUP)';
 const KEPT = 'the version before it keeps running';
 
 export class Extensions {
@@ -76,6 +98,8 @@ export class Extensions {
   #unclaimed: readonly Unclaimed[] = [];
   #tables: PluginTables;
   #last: Promise<void> = Promise.resolve();
+  /** Null while nothing is scheduled. */
+  #schedule: Schedule | null = null;
   /** Those whose wires were handed out to be opened; null before any was. */
   #served: ReadonlySet<LoadedPlugin> | null = null;
   #services: PluginServices | null = null;
@@ -111,7 +135,7 @@ export class Extensions {
     this.#last = this.#last
       .then(async () => {
         if (reread !== undefined) await this.#reread(reread);
-        await this.#load();
+        await this.#load(reread !== undefined);
       })
       .catch((error: unknown) => {
         this.#options.log.error({ error: describeError(error) }, 'plugins and scripts cannot be looked at');
@@ -139,8 +163,27 @@ export class Extensions {
     return this.#services.ask(telling);
   }
 
+  /** What plugins do again and again, and the file of each. */
+  get tasks(): readonly ListedTask[] {
+    return this.#loaded.flatMap(({ found: { where }, plugin }) =>
+      plugin.tasks.map(({ name, every }) => ({ name, every, where })),
+    );
+  }
+
+  /** From now on plugins do their scheduled work, when `inTurn` lets them. */
+  beginTasks(inTurn: ScheduleOptions['inTurn']): void {
+    this.#schedule = new Schedule({ log: this.#options.log, inTurn });
+    this.#schedule.use(this.#loaded.map(({ plugin }) => plugin));
+  }
+
+  /** No scheduled work is begun any more, and what runs is told to end. */
+  endTasks(): void {
+    this.#schedule?.end('the agent stops');
+  }
+
   /** Tells every plugin to end what it has begun. */
   unload(): void {
+    this.endTasks();
     for (const { plugin } of this.#loaded) plugin.unload();
   }
 
@@ -152,13 +195,19 @@ export class Extensions {
     }
   }
 
-  async #load(): Promise<void> {
+  /** `isAsked`: by the operator, who may want to try again what was left out. */
+  async #load(isAsked: boolean): Promise<void> {
     const { plugins, scripts, registry, host, log } = this.#options;
     const foundPlugins = await findPlugins(plugins.directory);
     const foundScripts = await findScripts(scripts.directory, host.live);
     const problems = [...foundPlugins.problems, ...foundScripts.problems];
     const asked = new Set<string>();
-    const candidates = await this.#loadPlugins(foundPlugins.found, problems, asked);
+    const notes = await LoadingNotes.open(host.state, this.#options.isAgent);
+    await notes.keep(foundPlugins.found.map(({ where }) => where));
+    const leftOut = isAsked ? [] : foundPlugins.found.filter((one) => notes.has(one.where, one.fingerprint));
+    for (const { where } of leftOut) problems.push({ where, reason: LEFT_OUT });
+    const toLoad = foundPlugins.found.filter((one) => !leftOut.includes(one));
+    const candidates = await this.#loadPlugins(toLoad, { problems, asked, notes });
     // From here to the end nothing waits, so that no request meets half a registry.
     registry.removeExtensions();
     const before = this.#loaded;
@@ -168,11 +217,13 @@ export class Extensions {
     for (const { found, plugin } of this.#loaded) {
       for (const module of plugin.modules) registry.add(module, { kind: 'plugin', where: found.where });
     }
+    this.#schedule?.use(this.#loaded.map(({ plugin }) => plugin));
     this.#tell(before, candidates);
     this.#shadowed = this.#addScripts(foundScripts.found, problems);
     this.#problems = problems.sort((a, b) => (a.where < b.where ? -1 : 1));
-    // Where no plugins are to be loaded, nothing is missing.
-    const unclaimed = plugins.directory === null ? [] : [...this.#tables].filter(([name]) => !asked.has(name));
+    // Where no plugins are to be loaded, nothing is missing; and one that is left out may be the one that they are for.
+    const unclaimed =
+      plugins.directory === null || leftOut.length > 0 ? [] : [...this.#tables].filter(([name]) => !asked.has(name));
     this.#unclaimed = unclaimed.map(([name, { source }]) => ({ where: source, name }));
     for (const { where, name } of this.#unclaimed)
       log.warn({ where, plugin: name }, 'settings are for no plugin that is there');
@@ -198,12 +249,8 @@ export class Extensions {
     }
   }
 
-  /** Adds the names of all that could tell theirs to `asked`. */
-  async #loadPlugins(
-    found: readonly FoundPlugin[],
-    problems: Problem[],
-    asked: Set<string>,
-  ): Promise<readonly Candidate[]> {
+  async #loadPlugins(found: readonly FoundPlugin[], look: Look): Promise<readonly Candidate[]> {
+    const { problems, asked } = look;
     const loaded: Candidate[] = this.#unreadable(problems);
     const isServed = ({ plugin }: Loaded): boolean => this.#served?.has(plugin) ?? false;
     // A wire is served until the agent stops, and so is the plugin that has it, even when its file is gone.
@@ -220,7 +267,7 @@ export class Extensions {
       const before = this.#loaded.find((candidate) => candidate.found.where === where) ?? null;
       try {
         const isSame = before !== null && this.#change(before, one) === null;
-        const now = isSame ? before : await this.#loadPlugin(one, before !== null, asked);
+        const now = isSame ? before : await this.#loadPlugin(one, before !== null, look);
         loaded.push({ now, before });
         if (this.#served !== null && now.plugin.wires.length > 0) problems.push({ where, reason: RESTART });
       } catch (error) {
@@ -252,8 +299,8 @@ export class Extensions {
     });
   }
 
-  async #loadPlugin(found: FoundPlugin, isAgain: boolean, asked: Set<string>): Promise<Loaded> {
-    const { where } = found;
+  async #loadPlugin(found: FoundPlugin, isAgain: boolean, { asked, notes }: Look): Promise<Loaded> {
+    const { where, fingerprint } = found;
     const { host, log, plugins } = this.#options;
     // Most guests have no plugin, and are spared the code for them.
     const [{ loadPlugin }, { guardProcess }, { importPlugin }] = await Promise.all([
@@ -268,7 +315,8 @@ export class Extensions {
       return this.#tables.get(name) ?? null;
     };
     const options = { host, log, loadTimeout, commandTimeout, table };
-    const plugin = await loadPlugin(where, () => importPlugin(found, isAgain), options);
+    const load = (): Promise<LoadedPlugin> => loadPlugin(where, () => importPlugin(found, isAgain), options);
+    const plugin = await notes.under(where, fingerprint, load);
     return { found, plugin, settings: asText(this.#tables.get(plugin.name)) };
   }
 

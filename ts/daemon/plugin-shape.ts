@@ -1,9 +1,17 @@
 /** Whether what a plugin's file exports, and what its `setup` gives, has the shape of ts/api/plugin.ts. */
 import { COMMAND_NAME, type CommandModule } from '../api/command.js';
 import type { Transport } from '../api/communication.js';
-import { API_VERSION, type Contribution, type Plugin, type PluginReports, type PluginWire } from '../api/plugin.js';
+import {
+  API_VERSION,
+  type Contribution,
+  type Plugin,
+  type PluginReports,
+  type PluginWire,
+  type ScheduledTask,
+} from '../api/plugin.js';
 import type { ReportedService } from '../api/report.js';
 import type { SettingKinds } from '../api/settings.js';
+import { parseDuration } from './units.js';
 
 /** As `wires.use` takes them. */
 const WIRE_NAME = /^[a-z0-9-]{1,64}$/;
@@ -67,6 +75,13 @@ export interface Contributions {
   readonly modules: readonly CommandModule[];
   readonly wires: readonly PluginWire[];
   readonly reports: readonly PluginReports[];
+  readonly tasks: readonly Task[];
+}
+
+/** Scheduled work, with its times in milliseconds. */
+export interface Task extends Pick<ScheduledTask, 'name' | 'timeout' | 'run'> {
+  readonly every: number;
+  readonly delay: number;
 }
 
 /** Throws ShapeError. */
@@ -74,25 +89,31 @@ export function checkContributions(given: unknown): Contributions {
   const modules: CommandModule[] = [];
   const wires: PluginWire[] = [];
   const reports: PluginReports[] = [];
+  const tasks: Task[] = [];
   for (const [index, item] of list('what setup gives', given).entries()) {
     const at = `contribution ${index + 1}`;
-    const { kind, module } = object(at, item);
+    const { kind, module, tasks: scheduled } = object(at, item);
     if (kind === 'commands') checkCommands(`${at}.module`, module);
     else if (kind === 'communication') checkWire(`${at}.module`, module);
     else if (kind === 'reports') callable(`${at}.module.services`, object(`${at}.module`, module)['services']);
-    else throw wrong(`${at}.kind`, "'commands', 'communication' or 'reports'", kind);
+    else if (kind === 'schedule') tasks.push(...checkTasks(`${at}.tasks`, scheduled));
+    else throw wrong(`${at}.kind`, "'commands', 'communication', 'reports' or 'schedule'", kind);
     const contribution = item as Contribution;
     if (contribution.kind === 'commands') modules.push(contribution.module);
     else if (contribution.kind === 'communication') wires.push(contribution.module);
-    else reports.push(contribution.module);
+    else if (contribution.kind === 'reports') reports.push(contribution.module);
   }
   const names = modules.flatMap(({ commands }) => commands.map(({ name }) => name));
   refuseTwice('command', names);
   refuseTwice(
+    'task',
+    tasks.map(({ name }) => name),
+  );
+  refuseTwice(
     'wire',
     wires.map(({ name }) => name),
   );
-  return { modules, wires, reports };
+  return { modules, wires, reports, tasks };
 }
 
 function refuseTwice(what: string, names: readonly string[]): void {
@@ -161,6 +182,31 @@ function checkCommands(at: string, module: unknown): void {
     if (failureCode !== undefined) text(`${inner}.failureCode`, failureCode);
     for (const form of forms === undefined ? [] : list(`${inner}.forms`, forms)) commandName(`${inner}.forms`, form);
   }
+}
+
+/** Nobody is to have no turn for it. Milliseconds. */
+const SHORTEST_INTERVAL = 1000;
+
+function checkTasks(at: string, tasks: unknown): readonly Task[] {
+  return list(at, tasks).map((item, index) => {
+    const inner = `${at}[${index}]`;
+    const task = object(inner, item);
+    commandName(`${inner}.name`, task['name']);
+    callable(`${inner}.run`, task['run']);
+    if (task['timeout'] !== undefined) milliseconds(`${inner}.timeout`, task['timeout']);
+    const every = duration(`${inner}.every`, task['every'], SHORTEST_INTERVAL);
+    const delay = task['delay'] === undefined ? every : duration(`${inner}.delay`, task['delay'], 0);
+    const { name, timeout } = item as ScheduledTask;
+    const run: Task['run'] = (context) => (item as ScheduledTask).run(context);
+    return { name, every, delay, run, ...(timeout === undefined ? {} : { timeout }) };
+  });
+}
+
+/** As text, or in milliseconds already. */
+function duration(at: string, value: unknown, min: number): number {
+  const found = typeof value === 'string' ? parseDuration(value) : value;
+  if (Number.isInteger(found) && (found as number) >= min && (found as number) < 2 ** 31) return found as number;
+  throw wrong(at, `a duration such as '15m' or '90s', or milliseconds, ${min} to 2147483647`, value);
 }
 
 function checkWire(at: string, wire: unknown): void {

@@ -11,7 +11,7 @@ import type { Plugin, PluginContext, PluginReports, PluginWire } from '../api/pl
 import type { PluginTable } from './config-file.js';
 import { describeError } from './log.js';
 import { OVERDUE, within } from './overdue.js';
-import { ShapeError, checkContributions, checkPlugin } from './plugin-shape.js';
+import { ShapeError, type Task, checkContributions, checkPlugin } from './plugin-shape.js';
 import { AsyncLocalStorage } from '../host/shared/runtime/async-context.js';
 
 export interface PluginOptions {
@@ -30,10 +30,24 @@ export interface LoadedPlugin {
   readonly modules: readonly CommandModule[];
   readonly wires: readonly PluginWire[];
   readonly reports: readonly PluginReports[];
+  readonly tasks: readonly LoadedTask[];
   /** Runs `work` as the plugin's: errors that come out of it, however late, are the plugin's. */
   run<T>(work: () => T): T;
   /** Tells the plugin to end what it has begun. */
   unload(): void;
+}
+
+export interface LoadedTask {
+  readonly name: string;
+  /** From one beginning to the next, milliseconds. */
+  readonly every: number;
+  /** Before the first, milliseconds. */
+  readonly delay: number;
+  /**
+   * Does it once. `signal` aborts when the agent stops. Rejects with an Error whose message says what went wrong, when
+   * the time is up too; and while an earlier run that was too late has not ended.
+   */
+  run(signal: AbortSignal): Promise<void>;
 }
 
 /** What the code that runs now belongs to. */
@@ -81,12 +95,13 @@ export async function loadPlugin(
     const settings = await settingsOf(plugin, table(plugin.name));
     const context = { log: log.child({ plugin: plugin.name }), settings, signal: stop.signal };
     const given = await inTime('setup', async () => plugin.setup(host, context));
-    const { modules, wires, reports } = checkContributions(given);
+    const { modules, wires, reports, tasks } = checkContributions(given);
     return {
       name: plugin.name,
       modules: modules.map((module) => isolatedModule(plugin, module, run, commandTimeout)),
       wires,
       reports,
+      tasks: tasks.map((task) => isolatedTask(task, run, { ...context, timeout: task.timeout ?? commandTimeout })),
       run,
       unload: () => {
         run(() => {
@@ -140,6 +155,11 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
   const failed = (reason: string, cause?: unknown): AgentError =>
     new AgentError('GW_PLUGIN_FAILED', [plugin, reason], { cause });
   let overdue = 0;
+  const late = (work: Promise<unknown>): void => {
+    overdue += 1;
+    const ended = (): void => void (overdue -= 1);
+    work.then(ended, ended);
+  };
   return {
     ...command,
     name: command.name,
@@ -147,29 +167,18 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
     journaled: true,
     async handle(value, outer) {
       if (overdue > 0) throw failed('an earlier call of the command has not ended yet');
-      // Not AbortSignal.any: on Node 20 the outer signal, which lasts as long as the agent, would remember every call.
-      const ending = new AbortController();
-      const end = (): void => {
-        run(() => {
-          ending.abort(outer.signal.reason);
-        });
+      const work = (signal: AbortSignal): Promise<Reply> => {
+        const context: CommandContext = {
+          get log() {
+            return outer.log;
+          },
+          signal,
+        };
+        return Promise.resolve(command.handle(value, context));
       };
-      if (outer.signal.aborted) end();
-      outer.signal.addEventListener('abort', end, { once: true });
-      const context: CommandContext = {
-        get log() {
-          return outer.log;
-        },
-        signal: ending.signal,
-      };
-      // What wanted to end the process may never come to its end, or may have caught what it was told instead.
-      let fail: Fail = () => undefined;
-      const ended = new Promise<never>((_, reject) => (fail = reject));
-      const work = run(async () => command.handle(value, context), fail);
-      work.catch(() => undefined);
       let reply: unknown;
       try {
-        reply = await within(Promise.race([ended, work]), timeout);
+        reply = await call(run, work, { signals: [outer.signal], timeout, late });
       } catch (error) {
         if (error instanceof AgentError) throw error;
         if (error instanceof PluginError) throw refusal(error, failed);
@@ -177,17 +186,89 @@ function isolated(plugin: string, command: Command, run: Run, timeout: number): 
         const { type, code, at } = describeError(error);
         outer.log.error({ plugin, type, at }, 'plugin threw');
         throw failed(`it threw ${code ?? type}`, error);
-      } finally {
-        outer.signal.removeEventListener('abort', end);
       }
-      if (reply === OVERDUE) {
-        overdue += 1;
-        const ended = (): void => void (overdue -= 1);
-        work.then(ended, ended);
-        end();
-        throw failed(`no answer within ${timeout / 1000} s`);
-      }
+      if (reply === OVERDUE) throw failed(`no answer within ${timeout / 1000} s`);
       return checkReply(reply, failed);
+    },
+  };
+}
+
+interface Call {
+  /** Each of them ends it. */
+  readonly signals: readonly AbortSignal[];
+  /** Milliseconds. */
+  readonly timeout: number;
+  /** Is handed what goes on when the time is up. */
+  readonly late: (work: Promise<unknown>) => void;
+}
+
+/** Lets the plugin do what somebody waits for, or gives OVERDUE. `work` is told by its signal when to end. */
+async function call<T>(
+  run: Run,
+  work: (signal: AbortSignal) => Promise<T>,
+  { signals, timeout, late }: Call,
+): Promise<T | typeof OVERDUE> {
+  // Not AbortSignal.any: on Node 20 a signal that lasts as long as the agent would remember every call.
+  const ending = new AbortController();
+  const end = (reason?: unknown): void => {
+    run(() => {
+      ending.abort(reason);
+    });
+  };
+  const undo = signals.map((signal) => {
+    const forward = (): void => {
+      end(signal.reason);
+    };
+    if (signal.aborted) forward();
+    signal.addEventListener('abort', forward, { once: true });
+    return () => {
+      signal.removeEventListener('abort', forward);
+    };
+  });
+  // What wanted to end the process may never come to its end, or may have caught what it was told instead.
+  let fail: Fail = () => undefined;
+  const ended = new Promise<never>((_, reject) => (fail = reject));
+  const promised = run(async () => work(ending.signal), fail);
+  promised.catch(() => undefined);
+  try {
+    const result = await within(Promise.race([ended, promised]), timeout);
+    if (result !== OVERDUE) return result;
+    late(promised);
+    end();
+    return OVERDUE;
+  } finally {
+    for (const one of undo) one();
+  }
+}
+
+interface TaskOptions {
+  /** The plugin's. */
+  readonly log: Logger;
+  /** Aborts when the plugin is unloaded. */
+  readonly signal: AbortSignal;
+  /** Milliseconds. */
+  readonly timeout: number;
+}
+
+function isolatedTask(task: Task, run: Run, { log, signal, timeout }: TaskOptions): LoadedTask {
+  let isLate = false;
+  const late = (work: Promise<unknown>): void => {
+    isLate = true;
+    const ended = (): void => void (isLate = false);
+    work.then(ended, ended);
+  };
+  const own = log.child({ task: task.name });
+  return {
+    name: task.name,
+    every: task.every,
+    delay: task.delay,
+    async run(agent) {
+      if (isLate) throw new Error('an earlier run has not ended yet');
+      const work = async (ending: AbortSignal): Promise<void> => task.run({ log: own, signal: ending });
+      const result = await call(run, work, { signals: [signal, agent], timeout, late }).catch((error: unknown) => {
+        throw new Error(explain(error), { cause: error });
+      });
+      if (result === OVERDUE) throw new Error(`took longer than ${timeout / 1000} s`);
     },
   };
 }

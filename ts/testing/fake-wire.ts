@@ -56,6 +56,11 @@ export interface FakeWire {
    */
   reload(plugin: Plugin, settings?: FakeWireOptions['settings']): Promise<void>;
   /**
+   * Does the scheduled work of that name now, as the agent does when it is due: nothing else begins it here. Rejects with
+   * what the log would say when it fails.
+   */
+  runTask(name: string): Promise<void>;
+  /**
    * The agent dies, whatever it is doing, and starts again on the same machine, with its plugin set up anew: requests
    * without an answer come again, and those that had begun get the answer that they were interrupted. Code that runs
    * cannot be ended here: its signal is aborted, and what it still answers reaches nobody.
@@ -126,6 +131,7 @@ export async function fakeWire(
         throw error;
       }
     },
+    runTask: (name) => running.runTask(name),
     async crash() {
       const { transport, journal } = running;
       running.die();
@@ -151,6 +157,7 @@ interface Running {
   die(): void;
   report(): Promise<Report>;
   reload(plugin: Plugin): Promise<void>;
+  runTask(name: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -232,6 +239,14 @@ async function start(plugin: Plugin, journalText: string, options: PluginOptions
       loaded.unload();
       loaded = fresh;
       reports.look();
+    },
+    async runTask(name) {
+      const task = loaded.tasks.find((one) => one.name === name);
+      if (task === undefined) {
+        const names = loaded.tasks.map((one) => one.name).join(', ');
+        throw new Error(`wanted a task of the plugin (${names === '' ? 'it has none' : names}), got ${name}`);
+      }
+      await dispatcher.inTurn(() => task.run(stop.signal));
     },
     close,
   };

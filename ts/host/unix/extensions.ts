@@ -1,4 +1,5 @@
 /** What the machine's owner has put into the folders of plugins and scripts, before any of it is run. */
+import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { access, open, readFile, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -125,7 +126,8 @@ async function plugin(where: string, entry: string, modules: string | null = nul
     const distrust = examined.map((one) => one.distrust).find((reason) => reason !== null);
     if (distrust !== undefined) return distrusted(where, distrust);
     const tree = modules ?? (where === entry ? dirname(where) : where);
-    const fingerprint = examined.map((one) => one.fingerprint).join('\n');
+    const marks = examined.map((one) => one.fingerprint).join('\n');
+    const fingerprint = createHash('sha256').update(marks).digest('hex');
     return { found: [{ where, entry, tree, fingerprint }], problems: [] };
   });
 }
