@@ -1,8 +1,4 @@
-/**
- * What a wire carries: bytes, or text that stands for its bytes in UTF-8. What comes and goes as text spares both sides
- * the making of an array of bytes, which takes as long as all else that is done for an answer.
- */
-export type Body = string | Uint8Array;
+import type { Body } from './body.js';
 
 /** The bytes of a body as a Buffer: the same ones, where they are bytes already. */
 export function asBuffer(body: Body): Buffer {

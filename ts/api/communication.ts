@@ -1,8 +1,8 @@
-import type { Body } from './bytes.js';
+import type { Body } from './body.js';
 import type { Signal } from './platform.js';
 import type { Reports } from './report.js';
 
-export type { Body } from './bytes.js';
+export type { Body } from './body.js';
 
 /** A request exactly as it came off the wire. */
 export interface RawRequest {
