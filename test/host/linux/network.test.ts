@@ -276,6 +276,15 @@ test("the kernel's settings of IPv6 are read as they were set, and by the values
   assert.deepEqual(inNamespace(...PAIR, ...steps).ipv6, { ...all[0], temporaryAddresses: 'none' });
 });
 
+test('a setting of IPv6 that there is not is an error, and the others are set', async () => {
+  await using scratch = await createScratch();
+  for (const key of ['forwarding', 'accept_ra']) await scratch.write(`proc/sys/net/ipv6/conf/eth0/${key}`, '0\n');
+  const network = createNetwork(scratch.root, true);
+  const settings = { forwarding: 'yes', advertisements: 'heard' } as unknown as Ipv6Settings;
+  await assert.rejects(network.setIpv6('eth0', settings), { message: 'forwarding: wanted false or true, got "yes"' });
+  assert.deepEqual(await network.ipv6Settings('eth0'), { forwarding: false, advertisements: 'heard' });
+});
+
 test('a route that a routing daemon has set is told as that, and can be set again as that', () => {
   const nic = 'eth0';
   const steps: readonly Step[] = [

@@ -57,9 +57,10 @@ export async function writeIpv6(directory: string, settings: Partial<Ipv6Setting
   let first: Error | null = null;
   for (const [key, [file, words]] of Object.entries(FILES)) {
     const wanted: unknown = Reflect.get(settings, key);
-    const value = words.find(([, word]) => word === wanted)?.[0];
-    if (value === undefined) continue;
+    if (wanted === undefined) continue;
     try {
+      const value = words.find(([, word]) => word === wanted)?.[0];
+      if (value === undefined) throw new Error(`${key}: wanted ${listed(words)}, got ${JSON.stringify(wanted)}`);
       // Without O_CREAT: /proc refuses that with EACCES where it should say that there is nothing.
       await writeFile(join(directory, file), String(value), { flag: constants.O_WRONLY }).catch(absent);
     } catch (error) {
@@ -67,6 +68,10 @@ export async function writeIpv6(directory: string, settings: Partial<Ipv6Setting
     }
   }
   if (first !== null) throw first;
+}
+
+function listed(words: Words<unknown>): string {
+  return words.map(([, word]) => String(word)).join(' or ');
 }
 
 /** A number below the least, as -1 of `use_tempaddr`, counts as that. */
