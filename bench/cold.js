@@ -41,8 +41,8 @@ const line = new SharedStoreLine({ open: () => store, log });
 const transport = await NovaTransport.open({
   line,
   log,
-  keepAnswers: 600_000,
-  pollInterval: 60_000,
+  answerLifetime: 600_000,
+  scanInterval: 60_000,
 });
 const registry = new Registry({ allow: ['*'], deny: [] });
 registry.add(versionCommands(), { kind: 'native', where: 'version' });

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Composition starts here: finds the subcommand, runs it, and turns what it throws into an exit code. */
+/** Starts: finds the subcommand, runs it, and turns what it throws into an exit code. */
 import { AgentError, messageOf, codeOf } from './api/errors.js';
 import { EXIT, UsageError } from './cli/command-line.js';
 import { SUBCOMMANDS } from './cli/index.js';

@@ -259,11 +259,11 @@ test('a system that has neither program says so, whatever the value is, and so d
 });
 
 const WRONG: readonly (readonly [value: unknown, message: string])[] = [
-  ['', 'Invalid kmsactivate value: expected an object with activation_key and domains, got string'],
+  ['', 'Invalid kmsactivate value: expected an object with activation_key and domains, got text'],
   [[VALUE], 'Invalid kmsactivate value: expected an object with activation_key and domains, got a list'],
   [{ ...VALUE, activation_key: undefined }, 'Invalid activation_key: expected an activation key, got nothing'],
   [{ ...VALUE, activation_key: '' }, 'Invalid activation_key: expected an activation key, got nothing'],
-  [{ ...VALUE, activation_key: 5 }, 'Invalid activation_key: expected an activation key, got number'],
+  [{ ...VALUE, activation_key: 5 }, 'Invalid activation_key: expected an activation key, got a number'],
   [
     { ...VALUE, activation_key: '--help' },
     'Invalid activation_key: expected an activation key, got text that begins with - or has a control character',
@@ -274,7 +274,7 @@ const WRONG: readonly (readonly [value: unknown, message: string])[] = [
   ],
   [{ ...VALUE, domains: undefined }, 'Invalid domains: expected a list of servers, or text with commas, got nothing'],
   [{ ...VALUE, domains: [] }, 'Invalid domains: expected a list of servers, or text with commas, got nothing'],
-  [{ ...VALUE, domains: [5] }, 'Invalid domains: expected a list of servers, or text with commas, got number'],
+  [{ ...VALUE, domains: [5] }, 'Invalid domains: expected a list of servers, or text with commas, got a number'],
   [{ ...VALUE, domains: 'a;b' }, 'Invalid domains: expected servers such as rhn.example.org, got a;b'],
   [
     { ...VALUE, domains: ['a\nhttpProxy=evil'] },

@@ -240,10 +240,10 @@ test('keyinit takes a number as well as text, and refuses what is no public key'
     ['162259276829213363391578010288126', `${notKey} a number out of range`],
     [1e31, `${notText} a number that JSON does not carry exactly`],
     [2.5, `${notText} a number that JSON does not carry exactly`],
-    [null, `${notText} nothing`],
+    [null, `${notText} null`],
     [[25], `${notText} a list`],
-    [{}, `${notText} object`],
-    [true, `${notText} boolean`],
+    [{}, `${notText} an object`],
+    [true, `${notText} a boolean`],
   ] as const) {
     assert.deepEqual(await call(module, 'keyinit', value), { returncode: '500', message });
   }

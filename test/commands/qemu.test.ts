@@ -76,11 +76,11 @@ async function machine(options: { host?: Partial<Host>; now?: () => number; user
 
 const ARGUMENTS: readonly (readonly [name: string, args: object, why: RegExp])[] = [
   ['guest-sync', {}, /Invalid id: expected a whole number of 64 bits, got nothing/],
-  ['guest-sync', { id: '1' }, /got string/],
-  ['guest-sync', { id: 2n ** 63n }, /got bigint/],
+  ['guest-sync', { id: '1' }, /got text/],
+  ['guest-sync', { id: 2n ** 63n }, /got a bigint/],
   ['guest-sync', { id: 1, foo: 2 }, /Invalid arguments: expected id, got foo/],
   ['guest-ping', { 'a"\\\n': 1 }, /Invalid arguments: expected none, got a\?\?\?$/],
-  ['guest-file-open', { path: 5 }, /Invalid path: expected text, got number/],
+  ['guest-file-open', { path: 5 }, /Invalid path: expected text, got a number/],
   ['guest-file-open', { path: 'etc/passwd' }, /absolute path/],
   ['guest-file-open', { path: '/etc/passwd', mode: 'x' }, /Invalid mode/],
   ['guest-set-user-password', { username: 'root', password: 'YQ==' }, /Invalid crypted: expected true or false/],

@@ -443,21 +443,21 @@ test("what belongs to somebody else is not shown, taken over or given away, even
 test('a request that is not of its form changes nothing and says what was wanted', async () => {
   await using m = await machine();
   for (const [value, text] of [
-    ['x', 'Invalid sshkeys value: expected an object with action and keys, got string'],
-    [null, 'Invalid sshkeys value: expected an object with action and keys, got nothing'],
+    ['x', 'Invalid sshkeys value: expected an object with action and keys, got text'],
+    [null, 'Invalid sshkeys value: expected an object with action and keys, got null'],
     [[], 'Invalid sshkeys value: expected an object with action and keys, got a list'],
     [{}, 'Invalid action: expected one of merge, remove, replace, list, got nothing'],
     [{ action: 'add' }, 'Invalid action: expected one of merge, remove, replace, list, got add'],
     [{ action: 'merge' }, 'Invalid keys: expected a list of texts, got nothing'],
-    [{ action: 'merge', keys: A }, 'Invalid keys: expected a list of texts, got string'],
+    [{ action: 'merge', keys: A }, 'Invalid keys: expected a list of texts, got text'],
     [{ action: 'merge', keys: [] }, 'Invalid keys: expected at least one key, got an empty list'],
-    [{ action: 'merge', keys: [A, 5] }, 'Invalid key 2: expected text, got number'],
+    [{ action: 'merge', keys: [A, 5] }, 'Invalid key 2: expected text, got a number'],
     [
       { action: 'merge', keys: [A, `${B}\n${C}`] },
       'Invalid key 2: expected an OpenSSH public key in one line, got a line break or another control character in it',
     ],
     [{ action: 'list', user: '../x' }, 'Invalid user: expected a user name, got text that is not a user name'],
-    [{ action: 'list', user: 5 }, 'Invalid user: expected a user name, got number'],
+    [{ action: 'list', user: 5 }, 'Invalid user: expected a user name, got a number'],
   ] as const) {
     assert.deepEqual(await m.send(value), { returncode: '500', message: text });
   }

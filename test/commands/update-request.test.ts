@@ -27,8 +27,8 @@ test('an object has md5sum, sha256, both, or none where a manifest is to say it'
 });
 
 const WRONG: readonly (readonly [value: unknown, message: string])[] = [
-  [5, 'Invalid arguments: expected url,md5 or an object with url, got number'],
-  [null, 'Invalid arguments: expected url,md5 or an object with url, got nothing'],
+  [5, 'Invalid arguments: expected url,md5 or an object with url, got a number'],
+  [null, 'Invalid arguments: expected url,md5 or an object with url, got null'],
   [[URL_TEXT, MD5], 'Invalid arguments: expected url,md5 or an object with url, got a list'],
   [URL_TEXT, 'Invalid arguments: expected url,md5, got text without a comma'],
   ['', 'Invalid arguments: expected url,md5, got text without a comma'],
@@ -40,7 +40,7 @@ const WRONG: readonly (readonly [value: unknown, message: string])[] = [
   [`${URL_TEXT},${MD5}0`, 'Invalid md5 sum: expected 32 hexadecimal digits, got 33 characters'],
   [`${URL_TEXT},${MD5.replace('0', 'g')}`, 'Invalid md5 sum: expected 32 hexadecimal digits, got 32 characters'],
   [{ url: URL_TEXT, sha256: MD5 }, 'Invalid sha256 sum: expected 64 hexadecimal digits, got 32 characters'],
-  [{ url: URL_TEXT, sha256: 5 }, 'Invalid sha256 sum: expected 64 hexadecimal digits, got number'],
+  [{ url: URL_TEXT, sha256: 5 }, 'Invalid sha256 sum: expected 64 hexadecimal digits, got a number'],
 ];
 for (const [value, message] of WRONG) {
   test(`refused: ${JSON.stringify(value)}`, () => {

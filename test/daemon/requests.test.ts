@@ -49,7 +49,7 @@ const DIFFERENT: Readonly<Record<string, readonly [returncode: string, message: 
   '19-inject-nocomma': ['500', /^Invalid /],
   '20-inject-relative': ['500', /absolute/],
   '23-inject-dir': ['500', /^Refused to write \/etc: /],
-  '25-update-none': ['500', /^Invalid arguments: expected url,md5 or an object with url, got number$/],
+  '25-update-none': ['500', /^Invalid arguments: expected url,md5 or an object with url, got a number$/],
   '26-update-nocomma': ['500', /^Invalid arguments: expected url,md5, got text without a comma$/],
   // The digest may be in a manifest; here it is a copy of a system, which comes first.
   '27-update-dict-missing': ['500', /^Refused to update: the agent works on a copy of a system$/],

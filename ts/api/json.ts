@@ -1,6 +1,15 @@
 /** How deep lists and objects of a request may lie in one another. */
 export const MAX_DEPTH = 64;
 
+/** What kind of value came in the place of another, for a message. Never the value itself: it may be a secret. */
+export function kindOf(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (value === null) return 'null';
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'string') return 'text';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
 /** Lists and objects that lie deeper in one another than {@link MAX_DEPTH}. */
 export class DepthError extends SyntaxError {
   override readonly name = 'DepthError';

@@ -1,4 +1,4 @@
-import { AgentError, command, type CommandModule, type Host, messageOf } from '../api/index.js';
+import { AgentError, command, type CommandModule, type Host, kindOf, messageOf } from '../api/index.js';
 import { type FileRules, whyRefused } from './file-rules.js';
 import { injectKeys, type KeysPolicy } from './keys-file.js';
 import { type Part, Uploads, digestOf } from './file-uploads.js';
@@ -64,11 +64,7 @@ function parseInjectfile(value: unknown): Injection {
 function parseFileInject(value: unknown): Injection | Part {
   const wanted = 'an object with b64_path and b64_file';
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new AgentError('GW_ARGUMENT_INVALID', [
-      'file_inject value',
-      wanted,
-      Array.isArray(value) ? 'a list' : typeof value,
-    ]);
+    throw new AgentError('GW_ARGUMENT_INVALID', ['file_inject value', wanted, kindOf(value)]);
   }
   const { b64_path: path, b64_file: file } = value as { readonly b64_path?: unknown; readonly b64_file?: unknown };
   if (path === undefined || file === undefined) {

@@ -7,8 +7,8 @@ import {
   type Host,
   type RunResult,
   Secret,
+  kindOf,
 } from '../api/index.js';
-import { describe } from './describe.js';
 import { setUp2date } from './up2date-file.js';
 
 export interface KmsOptions {
@@ -100,7 +100,7 @@ async function firstOf(host: Host, paths: readonly string[]): Promise<string | n
 
 function parseActivation(value: unknown): Activation {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('kmsactivate value', 'an object with activation_key and domains', describe(value));
+    throw invalid('kmsactivate value', 'an object with activation_key and domains', kindOf(value));
   }
   const given = value as Readonly<Record<'activation_key' | 'profile' | 'org' | 'domains', unknown>>;
   const key = argument(given.activation_key, 'activation_key', 'an activation key');
@@ -116,7 +116,7 @@ function parseActivation(value: unknown): Activation {
 /** Text that a program cannot take for an option; null when there is none. */
 function argument(value: unknown, what: string, wanted: string): string | null {
   if (value === undefined || value === null || value === '') return null;
-  if (typeof value !== 'string') throw invalid(what, wanted, describe(value));
+  if (typeof value !== 'string') throw invalid(what, wanted, kindOf(value));
   // eslint-disable-next-line no-control-regex
   if (value.startsWith('-') || /[\x00-\x1f\x7f]/.test(value)) {
     throw invalid(what, wanted, 'text that begins with - or has a control character');
@@ -130,7 +130,7 @@ function parseDomains(value: unknown): readonly string[] {
   const list: readonly unknown[] =
     typeof value === 'string' ? value.split(',') : Array.isArray(value) ? value : [value];
   return list.flatMap((entry) => {
-    if (typeof entry !== 'string') throw invalid('domains', 'a list of servers, or text with commas', describe(entry));
+    if (typeof entry !== 'string') throw invalid('domains', 'a list of servers, or text with commas', kindOf(entry));
     const domain = entry.trim();
     if (domain === '') return [];
     if (!/^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(\/[\w.~/-]*)?$/.test(domain)) {

@@ -1,4 +1,4 @@
-import { AgentError, command, type CommandModule, type Host, type Secret } from '../api/index.js';
+import { AgentError, command, type CommandModule, type Host, type Secret, kindOf } from '../api/index.js';
 import { decodeCiphertext, decryptPassword, type KeyExchange } from '../crypto/password.js';
 import {
   decodePasswordRequest,
@@ -7,7 +7,6 @@ import {
   type PasswordRequest,
   type SealedExchange,
 } from '../crypto/sealed.js';
-import { describe } from './describe.js';
 import { passwordSet } from './password-set.js';
 
 export interface PasswordOptions {
@@ -107,7 +106,7 @@ function parsePublicKey(value: unknown): Sent<string> {
   if (sealed !== null) return { form: 'sealed', value: sealed };
   if (typeof value === 'string') return { form: 'weak', value };
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return { form: 'weak', value: String(value) };
-  const got = typeof value === 'number' ? 'a number that JSON does not carry exactly' : describe(value);
+  const got = typeof value === 'number' ? 'a number that JSON does not carry exactly' : kindOf(value);
   throw new AgentError('GW_ARGUMENT_INVALID', ['public key', 'a decimal number as text', got]);
 }
 

@@ -1,4 +1,4 @@
-import { AgentError, command, type CommandContext, type CommandModule, type Host } from '../api/index.js';
+import { AgentError, command, type CommandContext, type CommandModule, type Host, kindOf } from '../api/index.js';
 import {
   distinctKeys,
   type Edited,
@@ -10,7 +10,6 @@ import {
 } from '../accounts/authorized-keys.js';
 import { type Account, findAccount, otherAccounts } from '../accounts/passwd.js';
 import { isShared, keysFiles, keysPath } from '../accounts/sshd-config.js';
-import { describe } from './describe.js';
 import { keyObstacles } from './key-login.js';
 import {
   type KeysFile,
@@ -66,7 +65,7 @@ function parseRequest(value: unknown): Request {
   const invalid = (what: string, wanted: string, got: string): AgentError =>
     new AgentError('GW_ARGUMENT_INVALID', [what, wanted, got]);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('sshkeys value', 'an object with action and keys', describe(value));
+    throw invalid('sshkeys value', 'an object with action and keys', kindOf(value));
   }
   const { user, action, keys } = value as {
     readonly user?: unknown;
@@ -74,18 +73,18 @@ function parseRequest(value: unknown): Request {
     readonly keys?: unknown;
   };
   if (user !== undefined && user !== null && (typeof user !== 'string' || !/^[^:\s/]+$/.test(user))) {
-    throw invalid('user', 'a user name', typeof user === 'string' ? 'text that is not a user name' : describe(user));
+    throw invalid('user', 'a user name', typeof user === 'string' ? 'text that is not a user name' : kindOf(user));
   }
   const known = ACTIONS.find((candidate) => candidate === action);
   if (known === undefined) {
-    throw invalid('action', `one of ${ACTIONS.join(', ')}`, typeof action === 'string' ? action : describe(action));
+    throw invalid('action', `one of ${ACTIONS.join(', ')}`, typeof action === 'string' ? action : kindOf(action));
   }
   if (known === 'list') return { user: user ?? null, action: known, keys: [] };
-  if (!Array.isArray(keys)) throw invalid('keys', 'a list of texts', describe(keys));
+  if (!Array.isArray(keys)) throw invalid('keys', 'a list of texts', kindOf(keys));
   // Nobody means to add or remove nothing; to be left with no key may be meant.
   if (keys.length === 0 && known !== 'replace') throw invalid('keys', 'at least one key', 'an empty list');
   const parsed = keys.map((key: unknown, index) => {
-    if (typeof key !== 'string') throw invalid(`key ${index + 1}`, 'text', describe(key));
+    if (typeof key !== 'string') throw invalid(`key ${index + 1}`, 'text', kindOf(key));
     return newKey(key, `key ${index + 1}`);
   });
   return { user: user ?? null, action: known, keys: parsed };

@@ -1,7 +1,6 @@
 /** What a host asks for, and what a manifest says. Pure. */
 import type { Digest } from '../agent/updates.js';
-import { AgentError } from '../api/index.js';
-import { describe } from './describe.js';
+import { AgentError, kindOf } from '../api/index.js';
 
 export interface UpdateRequest {
   readonly url: URL;
@@ -45,10 +44,10 @@ export function parseUpdateRequest(value: unknown): UpdateRequest {
     return { url: parseUrl(value.slice(0, cut).trim()), digests: parseDigests(digestOf(digest)) };
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('arguments', 'url,md5 or an object with url', describe(value));
+    throw invalid('arguments', 'url,md5 or an object with url', kindOf(value));
   }
   const { url, md5sum, sha256 } = value as Readonly<Record<string, unknown>>;
-  if (typeof url !== 'string') throw invalid('URL', 'text', describe(url));
+  if (typeof url !== 'string') throw invalid('URL', 'text', kindOf(url));
   return { url: parseUrl(url.trim()), digests: parseDigests({ md5: md5sum, sha256 }) };
 }
 
@@ -67,7 +66,7 @@ function parseDigests(found: Partial<Record<Digest, unknown>>): UpdateRequest['d
     if (text === undefined || text === null) continue;
     if (typeof text !== 'string' || !isDigest(name, text.trim())) {
       const wanted = `${DIGITS[name]} hexadecimal digits`;
-      throw invalid(`${name} sum`, wanted, typeof text === 'string' ? `${text.length} characters` : describe(text));
+      throw invalid(`${name} sum`, wanted, typeof text === 'string' ? `${text.length} characters` : kindOf(text));
     }
     digests[name] = text.trim().toLowerCase();
   }

@@ -71,7 +71,7 @@ export function updateOptions({ update }: Config): UpdateOptions {
 /** An agent on a copy of a system leaves this machine's port alone. */
 export function communicationOptions({ xenstore, stream }: Config, live: boolean): CommunicationOptions {
   return {
-    xenstore: { keepAnswers: xenstore['answer-lifetime'], pollInterval: xenstore['scan-interval'] },
+    xenstore: { answerLifetime: xenstore['answer-lifetime'], scanInterval: xenstore['scan-interval'] },
     stream: {
       path: stream.path,
       findPort: live,

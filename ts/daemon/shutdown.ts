@@ -1,4 +1,4 @@
-/** How long a running command may take to finish once the agent is asked to stop; systemd kills after 90 s. */
+/** How long a running command may take to finish once the agent is asked to stop; the unit's TimeoutStopSec= is longer. */
 const GRACE_MS = 30_000;
 const DAYS_MS = 2 ** 30;
 

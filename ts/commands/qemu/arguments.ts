@@ -1,5 +1,4 @@
-import { AgentError } from '../../api/index.js';
-import { describe } from '../describe.js';
+import { AgentError, kindOf } from '../../api/index.js';
 
 /** What an argument may be; with a question mark it may be left out. */
 type Kind = 'integer' | 'text' | 'flag' | 'texts';
@@ -37,7 +36,7 @@ export function readArguments<const S extends Spec>(spec: S): (value: unknown) =
       const kind = form.replace('?', '') as Kind;
       const argument = Object.hasOwn(given, name) ? given[name] : undefined;
       if (argument === undefined && form.endsWith('?')) return [name, null];
-      if (!fits(kind, argument)) throw new AgentError('GW_ARGUMENT_INVALID', [name, WANTED[kind], describe(argument)]);
+      if (!fits(kind, argument)) throw new AgentError('GW_ARGUMENT_INVALID', [name, WANTED[kind], kindOf(argument)]);
       return [name, argument];
     });
     return Object.fromEntries(entries) as Arguments<S>;

@@ -6,7 +6,7 @@
 import { asBuffer } from '../../api/bytes.js';
 import type { Body, Codec, CommandRequest, Reply } from '../../api/communication.js';
 import { AgentError } from '../../api/errors.js';
-import { DepthError, MAX_DEPTH } from '../../api/json.js';
+import { DepthError, MAX_DEPTH, kindOf } from '../../api/json.js';
 import { parseExact, stringifyExact } from './json.js';
 import { isUtf8 } from '../../host/shared/runtime/text.js';
 
@@ -44,7 +44,7 @@ function read(body: Body, limit: number): Line {
     // Not the parser's own message: it quotes the request, which may hold a secret.
     return none('a JSON object in one line', 'text that is not JSON');
   }
-  if (!isObject(value)) return none('a JSON object', describe(value));
+  if (!isObject(value)) return none('a JSON object', kindOf(value));
   const { id } = value;
   if (Object.hasOwn(value, 'execute')) {
     return { dialect: 'qemu', id, execute: value['execute'], arguments: value['arguments'] };
@@ -58,13 +58,13 @@ function decode(line: Line): CommandRequest {
   if (line.dialect === 'own') return { name: asText('name', line.name), value: line.value ?? '' };
   const name = asText('execute', line.execute);
   const { arguments: value = {} } = line;
-  if (!isObject(value)) throw new AgentError('GW_REQUEST_MALFORMED', ["an object as 'arguments'", describe(value)]);
+  if (!isObject(value)) throw new AgentError('GW_REQUEST_MALFORMED', ["an object as 'arguments'", kindOf(value)]);
   return { name, value, dialect: QEMU_DIALECT };
 }
 
 function asText(key: string, value: unknown): string {
   if (typeof value === 'string') return value;
-  throw new AgentError('GW_REQUEST_MALFORMED', [`text as '${key}'`, describe(value)]);
+  throw new AgentError('GW_REQUEST_MALFORMED', [`text as '${key}'`, kindOf(value)]);
 }
 
 function encode({ returncode, message, data, silent }: Reply, line: Line): Uint8Array {
@@ -89,10 +89,4 @@ function lineOf(answer: object): Buffer {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return 'nothing';
-  if (Array.isArray(value)) return 'a list';
-  return typeof value === 'string' ? 'text' : `a ${typeof value}`;
 }

@@ -4,9 +4,9 @@ import { codec } from './nova/codec.js';
 
 export interface XenStoreOptions {
   /** How long an answer stays in the store, milliseconds. */
-  readonly keepAnswers: number;
+  readonly answerLifetime: number;
   /** How often to look for requests whose event was lost, milliseconds. */
-  readonly pollInterval: number;
+  readonly scanInterval: number;
 }
 
 /** XenServer's and XCP-ng's wire. */

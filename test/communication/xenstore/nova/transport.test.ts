@@ -25,14 +25,14 @@ class Bench implements AsyncDisposable {
 
   static async open(
     store: MemoryXenStore,
-    options: { keepAnswers?: number; pollInterval?: number } = {},
+    options: { answerLifetime?: number; scanInterval?: number } = {},
   ): Promise<Bench> {
     const logged: string[] = [];
     const log = pino({ level: 'trace' }, { write: (line: string) => void logged.push(line) });
-    const { keepAnswers = 600_000, pollInterval = 600_000 } = options;
+    const { answerLifetime = 600_000, scanInterval = 600_000 } = options;
     const line = new SharedStoreLine({ open: store.open, log });
     try {
-      return new Bench(await NovaTransport.open({ line, log, keepAnswers, pollInterval }), line, logged);
+      return new Bench(await NovaTransport.open({ line, log, answerLifetime, scanInterval }), line, logged);
     } catch (error) {
       line[Symbol.dispose]();
       throw error;
@@ -190,7 +190,7 @@ test('requests come in the order of their events, whichever read ends first', as
 
 test('a request whose event was lost is found by the safety poll', async () => {
   const store = new MemoryXenStore();
-  await using bench = await Bench.open(store, { pollInterval: 20 });
+  await using bench = await Bench.open(store, { scanInterval: 20 });
   await settle();
   store.nodes.set('data/host/silent', Buffer.from('x'));
   await bench.request('silent');
@@ -252,7 +252,7 @@ function answersIn(store: MemoryXenStore): readonly string[] {
 test('old answers are removed when their time is up, those of an earlier run too, but for the newest four', async () => {
   const store = new MemoryXenStore();
   store.nodes.set('data/guest/earlier', Buffer.from('z'));
-  await using bench = await Bench.open(store, { keepAnswers: 150 });
+  await using bench = await Bench.open(store, { answerLifetime: 150 });
   await answer(store, bench, ['a', 'b', 'c', 'd', 'e']);
   assert.deepEqual(answersIn(store), ['earlier', 'a', 'b', 'c', 'd', 'e']);
   await until(() => answersIn(store).length < 5, 'the collection');
@@ -372,7 +372,7 @@ test('a store that is away for long is one line of the log for each reason, and 
 
 test('a request that cannot be removed is never yielded again, and its answer stays as long as it does', async () => {
   const store = new MemoryXenStore();
-  await using bench = await Bench.open(store, { keepAnswers: 30, pollInterval: 20 });
+  await using bench = await Bench.open(store, { answerLifetime: 30, scanInterval: 20 });
   store.before = (operation) => {
     if (operation === 'rm data/host/a') throw storeError('XS_REFUSED');
   };

@@ -5,7 +5,7 @@
  */
 import type { Body, Codec, CommandRequest, Reply } from '../../../api/communication.js';
 import { AgentError } from '../../../api/errors.js';
-import { DepthError, MAX_DEPTH, parseHostJson } from '../../../api/json.js';
+import { DepthError, MAX_DEPTH, kindOf, parseHostJson } from '../../../api/json.js';
 
 /** Guests have a quota of 2,048 bytes a node, which also counts its permissions. */
 const ANSWER_LIMIT = 1900;
@@ -18,13 +18,13 @@ export const codec = { decode, encode } satisfies Codec;
 function decode(body: Body): CommandRequest {
   const request = parse(textOf(body));
   if (typeof request !== 'object' || request === null || Array.isArray(request)) {
-    throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', describe(request)]);
+    throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', kindOf(request)]);
   }
   const { name, value = '' } = request as { name?: unknown; value?: unknown };
   // Never the value of a key that is there.
   if (name === undefined) throw new AgentError('GW_REQUEST_NO_NAME');
   if (typeof name !== 'string') {
-    throw new AgentError('GW_REQUEST_MALFORMED', ["text as 'name'", describe(name)]);
+    throw new AgentError('GW_REQUEST_MALFORMED', ["text as 'name'", kindOf(name)]);
   }
   return { name, value };
 }
@@ -48,13 +48,6 @@ function parse(json: string): unknown {
     // Not the parser's own message: it quotes the request, which may hold a secret.
     throw new AgentError('GW_REQUEST_MALFORMED', ['a JSON object', json === '' ? 'nothing' : 'text that is not JSON']);
   }
-}
-
-function describe(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'string') return 'text';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function encode(reply: Reply): string {

@@ -12,9 +12,9 @@ export interface NovaTransportOptions {
   readonly line: StoreLine;
   readonly log: Logger;
   /** How long an answer stays in the store, milliseconds: nobody on the host removes it. */
-  readonly keepAnswers: number;
+  readonly answerLifetime: number;
   /** How often to look for requests whose event was lost, milliseconds. */
-  readonly pollInterval: number;
+  readonly scanInterval: number;
 }
 
 export class NovaTransport implements Transport {
@@ -22,14 +22,14 @@ export class NovaTransport implements Transport {
   readonly #answers: Answers;
   readonly #closing = new AbortController();
   #knowsEarlier = false;
-  #pollTimer: NodeJS.Timeout | null = null;
+  #scanTimer: NodeJS.Timeout | null = null;
 
-  private constructor({ line, log, keepAnswers }: NovaTransportOptions) {
+  private constructor({ line, log, answerLifetime }: NovaTransportOptions) {
     const { signal } = this.#closing;
     this.#intake = new Intake({ line, log, signal });
     this.#answers = new Answers({
       log,
-      keep: keepAnswers,
+      keep: answerLifetime,
       persist: (operation) => line.run(operation, { signal }),
       requests: this.#intake.standing,
       isWanted: (id) => this.#intake.stands(id),
@@ -57,7 +57,7 @@ export class NovaTransport implements Transport {
       throw error;
     }
     await looked;
-    transport.#pollTimer = setInterval(() => void intake.scan(), options.pollInterval);
+    transport.#scanTimer = setInterval(() => void intake.scan(), options.scanInterval);
     return transport;
   }
 
@@ -88,7 +88,7 @@ export class NovaTransport implements Transport {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort(new Error('the transport is closed'));
-    if (this.#pollTimer !== null) clearInterval(this.#pollTimer);
+    if (this.#scanTimer !== null) clearInterval(this.#scanTimer);
     this.#intake[Symbol.dispose]();
     this.#answers[Symbol.dispose]();
     await Promise.resolve();
