@@ -6,6 +6,13 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 export const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 export const median = (values) => quantile(Float64Array.from(values).sort(), 0.5);
 
+/** What `bench host` prints, a line for each request: microseconds until its answer, and of one READ. */
+export const hostTimes = (printed) =>
+  printed
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' ').map(Number));
+
 const us = (value) => value.toFixed(1);
 const times = (value) => `${value.toFixed(2)}×`;
 const row = (cells) => `| ${cells.join(' | ')} |`;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { goals, median, report, summarize } from './report.js';
+import { goals, hostTimes, median, report, summarize } from './report.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -193,9 +193,7 @@ async function version() {
         say(`version, ${name}: ${half} requests to ${program}, ${turn} turn`);
         const { child } = await start();
         try {
-          const lines = run(rust, ['host', socket, '7', String(half)]);
-          for (const line of lines.trim().split('\n')) {
-            const [answer, read] = line.split(' ').map(Number);
+          for (const [answer, read] of hostTimes(run(rust, ['host', socket, '7', String(half)]))) {
             answered[program].push(answer);
             reads.push(read);
           }

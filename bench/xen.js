@@ -5,7 +5,7 @@ import { mkdirSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { buildImages } from '../build/test/support/xen/images.js';
 import { XenMachine } from '../build/test/support/xen/machine.js';
-import { median, reportXen, summarize } from './report.js';
+import { hostTimes, median, reportXen, summarize } from './report.js';
 
 const { values: flags } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } },
@@ -106,8 +106,7 @@ try {
   say('version');
   const socket = '/run/xenstored/socket';
   const host = async (count) => {
-    const lines = await machine.run(`/test/bench host ${socket} ${guest.domain} ${count}`, 120_000);
-    return lines.split('\n').map((line) => line.split(' ').map(Number));
+    return hostTimes(await machine.run(`/test/bench host ${socket} ${guest.domain} ${count}`, 120_000));
   };
   const least = `/test/bench answer ${DEVICE} ${guest.domain}`;
   const samples = { agent: [], least: [], guest: [], dom0: [] };
