@@ -106,6 +106,10 @@ const WRONG: readonly (readonly [text: string, message: string])[] = [
   ['[store]\nendpiont = "/x"\n', `${PATH}:1: store is now xenstore`],
   ['[store]\nendpiont = "/x"\npoll = "loop"\n', `${PATH}:3: store.poll is now xenstore.poll`],
   ['level = "info"\n', `${PATH}:1: unknown key level`],
+  ['[files]\nbackups = nan\n', `${PATH}:2: files.backups: found NaN, wanted a whole number from 0 to 1000`],
+  ['[log]\n"a\\nb" = 1\n', `${PATH}:1: unknown key log."a\\nb"`],
+  ['[log]\n"" = 1\n', `${PATH}:2: unknown key log.""`],
+  ['["a b"]\n', `${PATH}:1: unknown section "a b"`],
   ['log = true\n', `${PATH}:1: log: found true, wanted a section [log]`],
 ];
 for (const [text, message] of WRONG) {

@@ -2,7 +2,7 @@
 import { TomlError, parse } from 'smol-toml';
 import { AgentError } from '../api/errors.js';
 import type { TextFile } from '../host/shared/system.js';
-import { checkValue, nearest, show } from './setting-checks.js';
+import { checkValue, dotted, nearest, show } from './setting-checks.js';
 import { SETTINGS, type Setting } from './settings.js';
 
 /** A value that a file sets. */
@@ -60,9 +60,7 @@ export function parseConfigFile({ path, text }: TextFile): ParsedFile {
       const moved = isTable(keys) ? Object.keys(keys).find((key) => RENAMED.has(`${section}.${key}`)) : undefined;
       throw invalid(
         `${path}:${lineOf(text, section, moved ?? null)}`,
-        moved === undefined
-          ? unknown(isTable(keys) ? 'section' : 'key', section)
-          : unknown('key', `${section}.${moved}`),
+        moved === undefined ? unknown(isTable(keys) ? 'section' : 'key', section) : unknown('key', section, moved),
       );
     }
     if (!isTable(keys)) {
@@ -71,12 +69,11 @@ export function parseConfigFile({ path, text }: TextFile): ParsedFile {
     }
     for (const [key, found] of Object.entries(keys)) {
       const line = lineOf(text, section, key);
-      const name = `${section}.${key}`;
       const setting = known.get(key);
-      if (setting === undefined) throw invalid(`${path}:${line}`, unknown('key', name));
+      if (setting === undefined) throw invalid(`${path}:${line}`, unknown('key', section, key));
       const checked = checkValue(setting, found);
       if ('wanted' in checked) {
-        throw invalid(`${path}:${line}`, `${name}: found ${show(found)}, wanted ${checked.wanted}`);
+        throw invalid(`${path}:${line}`, `${section}.${key}: found ${show(found)}, wanted ${checked.wanted}`);
       }
       assignments.push({ section, key, value: checked.value, line });
     }
@@ -86,14 +83,14 @@ export function parseConfigFile({ path, text }: TextFile): ParsedFile {
 
 function pluginTables({ path, text }: TextFile, tables: unknown): ReadonlyMap<string, PluginTable> {
   const at = (section: string, key: string | null): string => `${path}:${lineOf(text, section, key)}`;
-  const refuse = (section: string, found: unknown): never => {
-    throw invalid(at(section, null), `${section}: found ${show(found)}, wanted a section [${PLUGIN}.NAME]`);
+  const refuse = (section: string, found: unknown, shown = section): never => {
+    throw invalid(at(section, null), `${shown}: found ${show(found)}, wanted a section [${PLUGIN}.NAME]`);
   };
   if (!isTable(tables)) return refuse(PLUGIN, tables);
   return new Map(
     Object.entries(tables).map(([name, values]): readonly [string, PluginTable] => {
       const section = `${PLUGIN}.${name}`;
-      if (!isTable(values)) return refuse(section, values);
+      if (!isTable(values)) return refuse(section, values, dotted(PLUGIN, name));
       const settings = Object.entries(values).map(
         ([key, value]) => [key, { value, source: at(section, key) }] as const,
       );
@@ -107,7 +104,8 @@ function invalid(at: string, why: string): AgentError {
 }
 
 /** What is wrong with a name that nothing has. */
-function unknown(what: 'section' | 'key', name: string): string {
+function unknown(what: 'section' | 'key', ...names: readonly string[]): string {
+  const name = dotted(...names);
   const now = RENAMED.get(name);
   return now === undefined ? `unknown ${what} ${name}${nearest(name, NAMES)}` : `${name} is now ${now}`;
 }

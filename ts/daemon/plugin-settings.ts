@@ -2,7 +2,7 @@
 import type { PluginSettings, SettingsOf } from '../api/settings.js';
 import type { PluginTable } from './config-file.js';
 import { ShapeError } from './plugin-shape.js';
-import { checkValue, nearest, show } from './setting-checks.js';
+import { checkValue, dotted, nearest, show } from './setting-checks.js';
 
 /** Throws ShapeError that names file, line, key, what was found and what was wanted. */
 export function settingsFor(
@@ -10,7 +10,7 @@ export function settingsFor(
   schema: PluginSettings,
   table: PluginTable | null,
 ): SettingsOf<PluginSettings> {
-  const full = (key: string): string => `plugin.${name}.${key}`;
+  const full = (key: string): string => dotted('plugin', name, key);
   const settings = new Map<string, unknown>();
   for (const [key, setting] of Object.entries(schema)) {
     const written = setting.default;

@@ -114,8 +114,17 @@ export function checkValue(setting: Kind, found: unknown): { readonly value: unk
 }
 
 export function show(value: unknown): string {
-  const json = JSON.stringify(value, (_, inner: unknown) => (typeof inner === 'bigint' ? String(inner) : inner));
+  // TOML has numbers that JSON has not: nan and inf.
+  if (typeof value === 'number') return String(value);
+  const json = JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'bigint' || (typeof inner === 'number' && !Number.isFinite(inner)) ? String(inner) : inner,
+  );
   return json.length > 60 ? `${json.slice(0, 57)}...` : json;
+}
+
+/** A key as a file would have it: what is no bare key of TOML is quoted, so that it stays on its line. */
+export function dotted(...names: readonly string[]): string {
+  return names.map((name) => (/^[\w-]+$/.test(name) ? name : show(name))).join('.');
 }
 
 /** Points at the known name with the fewest letters different, where those are few enough for a slip. */
