@@ -33,10 +33,10 @@ export default defineConfig(
     },
   },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
-  forbid(['ts/api/**'], '^([.][.]/|node:|#)', 'api is the leaf: types and errors only'),
+  forbid(['ts/api/**'], `${node}|^([.][.]/|#)`, 'api is the leaf: types and errors only'),
   forbid(
     ['ts/agent/**'],
-    '^([.][.]/(?!api/)|node:|#)',
+    `${node}|^([.][.]/(?!api/)|#)`,
     'agent is what api is, for the agent itself: types, and api below',
   ),
   forbid(

@@ -221,7 +221,10 @@ unsafe extern "C" fn on_ready<T: Ready>(handle: *mut UvHandle, status: c_int, ev
     };
     // A panic must not unwind into libuv; the panic hook has printed it.
     drop(catch_unwind(AssertUnwindSafe(|| {
-        if status < 0 {
+        if status == -libc::EBADF {
+            // What libuv makes of POLLERR: whoever was killed in the middle of a request leaves it behind.
+            owner.failed("the store hung up");
+        } else if status < 0 {
             owner.failed(&format!(
                 "waiting for the store failed: {}",
                 io::Error::from_raw_os_error(-status)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { type Socket, createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -443,6 +443,23 @@ describe('XenStore', () => {
       await until(() => ends === 2);
       assert.equal(store.endpoint, socket);
       server.close();
+    });
+
+    it(`says that the store is gone when it leaves with a request unread (poll: ${poll})`, async () => {
+      await using scratch = await createScratch();
+      const socket = join(scratch.directory, 'socket');
+      const connections: Socket[] = [];
+      const server = createServer({ pauseOnConnect: true }, (connection) => connections.push(connection));
+      server.listen(socket);
+      await once(server, 'listening');
+      const reasons: string[] = [];
+      const store = XenStore.open({ endpoint: socket, poll }, (reason) => reasons.push(reason));
+      await until(() => connections.length === 2);
+      const reading = store.read('/');
+      for (const connection of connections) connection.destroy();
+      server.close();
+      await assert.rejects(reading, { code: 'XS_CLOSED' });
+      assert.match(String(reasons[0]), /hung up$|Connection reset/);
     });
   }
 });

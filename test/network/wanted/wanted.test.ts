@@ -279,7 +279,7 @@ suite('which device a MAC means', () => {
 });
 
 suite('the order of the interfaces', () => {
-  const NICS = ['eth2', 'eth10', 'eth1', 'enX0'].map((name, index) => nic(name, `52:54:00:aa:01:0${index}`));
+  const NICS = ['eth2', 'eth10', 'eth1', 'enX0', 'enp0s3'].map((name, index) => nic(name, `52:54:00:aa:01:0${index}`));
   const ROWS = NICS.map(({ mac }, index): readonly [string, unknown] => [
     mac.replaceAll(':', ''),
     record({ mac, address: `192.0.${index}.4`, gateway: `192.0.${index}.1` }),
@@ -289,7 +289,7 @@ suite('the order of the interfaces', () => {
     const { interfaces } = readWanted(publishedBy({ networking: Object.fromEntries(ROWS) }), NICS);
     assert.deepEqual(
       interfaces.map(({ nic: { name } }) => name),
-      ['enX0', 'eth1', 'eth2', 'eth10'],
+      ['enp0s3', 'enX0', 'eth1', 'eth2', 'eth10'],
     );
   });
 

@@ -98,18 +98,20 @@ export function byDevice(a: InterfaceConfig, b: InterfaceConfig): number {
   return compareNumbered(a.nic.name, b.nic.name);
 }
 
-/** Text by its characters and numbers by their value: eth2 before eth10. */
+/** Text by its letters, small or capital, and numbers by their value: eth2 before eth10, enp0s3 before enX0. */
 function compareNumbered(a: string, b: string): number {
-  const [ours, theirs] = [a, b].map((name) => name.split(/(\d+)/)) as [string[], string[]];
+  const [ours, theirs] = [a, b].map((name) => name.toLowerCase().split(/(\d+)/)) as [string[], string[]];
   for (const [at, part] of ours.entries()) {
     const other = theirs[at] ?? '';
-    if (part === other) continue;
     // Every second part is digits.
-    const byValue = at % 2 === 1 ? Number(part) - Number(other) : 0;
+    const byValue = at % 2 === 1 ? Number(part) - Number(other) : compare(part, other);
     if (byValue !== 0) return byValue;
-    return part < other ? -1 : 1;
   }
-  return ours.length - theirs.length;
+  return ours.length - theirs.length || compare(a, b);
+}
+
+function compare(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 /** Where a record stands, and what it says of its device. */
