@@ -80,3 +80,16 @@ test('a module that has not just the commands that the list names cannot be load
   await assert.rejects(load('a'), /^Error: module m has no command b$/);
   await assert.rejects(load('a', 'b', 'c'), /^Error: module m has a command c that is not named$/);
 });
+
+test('a module that could not be loaded once is loaded at the next request', async () => {
+  let tries = 0;
+  const { commands } = deferred('m', [{ name: 'a' }], () => {
+    tries += 1;
+    if (tries === 1) return Promise.reject(new Error('too many open files'));
+    return Promise.resolve({ name: 'm', commands: [done('a')] });
+  });
+  const [one] = commands;
+  await assert.rejects(one!.load(), /too many open files/);
+  assert.equal((await one!.load()).name, 'a');
+  assert.equal(tries, 2);
+});

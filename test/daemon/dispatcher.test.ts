@@ -22,6 +22,7 @@ class Bench implements AsyncDisposable {
   readonly logged: string[] = [];
   /** What was asked to be done once serving has stopped. */
   readonly handedOver: (() => Promise<void>)[] = [];
+  dispatcher: Dispatcher | null = null;
   readonly #scratch: ScratchDirectory;
   readonly #stop = new AbortController();
   readonly #file: ReturnType<typeof appendOnlyFile>;
@@ -50,6 +51,7 @@ class Bench implements AsyncDisposable {
         bench.#stop.abort();
       },
     });
+    bench.dispatcher = dispatcher;
     bench.#served = dispatcher.serve(bench.transport, wire, bench.#stop.signal);
     return bench;
   }
@@ -426,6 +428,32 @@ test('a request whose answer has no place waits for one, with those behind it on
   assert.deepEqual(ran, ['a', 'c']);
   await bench.stop();
   assert.ok(messages(bench).includes('request was withdrawn before its turn: no answer to work is wanted any more'));
+});
+
+test('requests of a wire keep their order when one of them waited for a place meanwhile', async () => {
+  const ran: unknown[] = [];
+  const work = serial('work', (value) => {
+    ran.push(value);
+    return Promise.resolve('');
+  });
+  await using bench = await Bench.open([work]);
+  const asked: string[] = [];
+  let places = 0;
+  Object.assign(bench.transport, {
+    reserve: ({ id }: { id: string }) => {
+      asked.push(id);
+      return Promise.resolve(places > 0);
+    },
+  });
+  bench.transport.push('a', request('work', 'a'));
+  while (asked.length === 0) await sleep(10);
+  // Whatever another wire has that lasts until after `a` is tried again.
+  const other = bench.dispatcher?.inTurn(() => sleep(3000));
+  bench.transport.push('b', request('work', 'b'));
+  places = 1;
+  await other;
+  await bench.retired('a', 'b');
+  assert.deepEqual(ran, ['a', 'b']);
 });
 
 test('a request whose answer can never be published is retired, and not begun', async () => {

@@ -1,4 +1,5 @@
 import type { Body } from './communication.js';
+import { codeOf } from './errors.js';
 import type { Signal } from './platform.js';
 
 /** Bytes both ways between the host and this guest. Disposing of it hangs up. */
@@ -87,4 +88,9 @@ export interface Endpoints {
     onConnection: (stream: ByteStream) => void,
     onRefusal: (reason: string) => void,
   ): Promise<AsyncDisposable>;
+}
+
+/** Whether an operation failed because its connection is lost, which says nothing of the operation. */
+export function isConnectionLoss(error: unknown): boolean {
+  return ['XS_CLOSED', 'XS_IO', 'XS_PROTOCOL'].includes(codeOf(error) ?? '');
 }

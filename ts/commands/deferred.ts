@@ -40,7 +40,12 @@ export function deferred(name: string, named: readonly Named[], load: () => Prom
   };
   const commands = named.map((known): DeferredCommand => {
     const loadCommand = async (): Promise<AgentCommand> => {
-      const command = (await (loading ??= loadModule())).get(known.name);
+      // One that cannot be loaded now, for want of memory or descriptors, can be later.
+      loading ??= loadModule().catch((error: unknown) => {
+        loading = null;
+        throw error;
+      });
+      const command = (await loading).get(known.name);
       if (command === undefined) throw new Error(`module ${name} has no command ${known.name}`);
       return command;
     };

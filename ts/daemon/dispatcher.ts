@@ -214,13 +214,20 @@ export class Dispatcher {
     if (held.length > 1) return false;
     const again = sleep(PLACE_RETRY_MS, { signal }).then(
       () => {
-        for (const waiting of held.splice(0)) this.#enqueue(waiting, wire);
+        // What came after them on their wire and has its turn before this one joins them.
+        this.#serial = this.#serial.then(() => this.#takeHeld(wire));
+        track(this.#serial, wire);
       },
       // Who stops leaves them to the next run.
       () => undefined,
     );
     track(again, wire);
     return false;
+  }
+
+  /** Tries those that waited for a place, in the order in which they came. */
+  async #takeHeld(wire: Wire): Promise<void> {
+    for (const job of wire.held.splice(0)) await this.#takeTurn(job, wire);
   }
 
   async #stillWanted(raw: RawRequest, transport: Transport): Promise<boolean> {

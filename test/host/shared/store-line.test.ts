@@ -212,3 +212,61 @@ test('who asks of a new domain is told of each, by a watch and by a lost connect
   await sleep(20);
   assert.equal(told, 3);
 });
+
+test('a store that takes everybody in and turns everybody out again is asked with pauses between', async () => {
+  const store = new MemoryXenStore();
+  let opened = 0;
+  const open = (onClose: (reason: string) => void): StoreConnection => {
+    opened += 1;
+    return store.open(onClose);
+  };
+  using line = new SharedStoreLine({ open, log });
+  const ready = (): void =>
+    void setImmediate(() => {
+      store.drop();
+    });
+  await line.join({ prepare: () => Promise.resolve(), ready }, new AbortController().signal);
+  await sleep(1000);
+  // Pauses of 25 ms at least, twice as long each time.
+  assert.ok(opened < 10, `${opened} connections in a second`);
+});
+
+test('who joins is told when the line is closed, and a connection that is still being prepared is closed', async () => {
+  const store = new MemoryXenStore();
+  const line = lineTo(store);
+  const { signal } = new AbortController();
+  const refused = line.join({ prepare: () => Promise.reject(storeError('XS_REFUSED')) }, signal);
+  await until(() => store.connections === 1, 'a connection');
+  await sleep(20);
+  line[Symbol.dispose]();
+  await assert.rejects(refused, /the line to XenStore is closed/);
+  assert.equal(store.connections, 0);
+  const silent = lineTo(store);
+  const waiting = silent.join({ prepare: () => new Promise(() => undefined) }, signal);
+  await until(() => store.connections === 1, 'a connection');
+  silent[Symbol.dispose]();
+  await assert.rejects(waiting, /the line to XenStore is closed/);
+  assert.equal(store.connections, 0);
+});
+
+test('the log says that refusals are over once nobody is refused any more', async () => {
+  const store = new MemoryXenStore();
+  const logged: string[] = [];
+  using line = new SharedStoreLine({
+    open: store.open,
+    log: pino({ level: 'info' }, { write: (text: string) => void logged.push(text) }),
+  });
+  const { signal } = new AbortController();
+  let isRefused = true;
+  const refused = line.join(
+    { prepare: () => (isRefused ? Promise.reject(storeError('XS_REFUSED')) : Promise.resolve()) },
+    signal,
+  );
+  await line.join({ prepare: () => Promise.resolve() }, signal);
+  await sleep(50);
+  const over = (): number => logged.filter((text) => text.includes('accepts watches and reads again')).length;
+  assert.equal(over(), 0);
+  isRefused = false;
+  await refused;
+  assert.equal(over(), 1);
+});

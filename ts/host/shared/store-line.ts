@@ -1,13 +1,21 @@
 /** The guest's one connection to XenStore, for all that use it. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { LineUser, StoreConnection, StoreLine, Wait } from '../../api/endpoints.js';
+import {
+  type LineUser,
+  type StoreConnection,
+  type StoreLine,
+  type Wait,
+  isConnectionLoss,
+} from '../../api/endpoints.js';
 import { AgentError, codeOf, messageOf } from '../../api/errors.js';
 import type { Store } from '../../api/host.js';
 import { Repeated } from '../../api/repeated.js';
 import { type StoreOptions, openExpectedStore, storeBy } from './store.js';
 
 const BACK_OFF_MS = { first: 50, last: 5000 } as const;
+/** A connection that lasted so long was a good one: what follows it is tried at once. Milliseconds. */
+const LASTING_MS = 5000;
 /** An operation that loses the connection so often is itself the reason. */
 const ATTEMPTS = 10;
 /** How long a command waits for a store that is away, milliseconds: longer than its restart takes. */
@@ -35,11 +43,19 @@ export class SharedStoreLine implements StoreLine, Disposable {
   readonly #users = new Set<LineUser>();
   readonly #closing = new AbortController();
   /** Those whose first connection is still to be prepared. */
-  readonly #joining = new Map<LineUser, () => void>();
+  readonly #joining = new Map<LineUser, Waiter>();
   readonly #away: Repeated;
   readonly #refused: Repeated;
   readonly #waiting = new Set<Waiter>();
+  /** Whom the store refuses what they want of the connection that there is. */
+  readonly #unprepared = new Set<LineUser>();
   #connection: StoreConnection | null = null;
+  /** The one that is being prepared. */
+  #opening: StoreConnection | null = null;
+  /** When the connection came into use. */
+  #since = Number.NEGATIVE_INFINITY;
+  /** Before the next try, milliseconds. */
+  #delay = 0;
   #connecting = false;
   /** There was a connection: the machine has a store, wherever it is now. */
   #wasThere = false;
@@ -66,26 +82,33 @@ export class SharedStoreLine implements StoreLine, Disposable {
 
   async join(user: LineUser, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
+    this.#closing.signal.throwIfAborted();
     const leave = (): void => {
       this.#users.delete(user);
       this.#joining.delete(user);
+      this.#unprepared.delete(user);
     };
     this.#users.add(user);
+    let stop = (): void => undefined;
     const ready = new Promise<void>((resolve, reject) => {
       const earlier = this.#joining.get(user);
-      this.#joining.set(user, () => {
-        earlier?.();
-        resolve();
-      });
-      signal.addEventListener(
-        'abort',
-        () => {
-          leave();
-          reject(signal.reason as Error);
+      this.#joining.set(user, {
+        resolve: () => {
+          earlier?.resolve();
+          resolve();
         },
-        { once: true },
-      );
+        reject: (error) => {
+          earlier?.reject(error);
+          reject(error);
+        },
+      });
+      stop = () => {
+        leave();
+        reject(signal.reason as Error);
+      };
     });
+    // A user leaves by its signal, however long after.
+    signal.addEventListener('abort', stop, { once: true });
     try {
       const connection = this.#connection;
       if (connection === null) await Promise.race([this.#next({ signal }), ready]);
@@ -93,6 +116,7 @@ export class SharedStoreLine implements StoreLine, Disposable {
       await ready;
     } catch (error) {
       ready.catch(() => undefined);
+      signal.removeEventListener('abort', stop);
       leave();
       throw error;
     }
@@ -124,9 +148,12 @@ export class SharedStoreLine implements StoreLine, Disposable {
     for (const repeated of [this.#away, this.#refused]) repeated[Symbol.dispose]();
     this.#connection?.[Symbol.dispose]();
     this.#connection = null;
+    this.#opening?.[Symbol.dispose]();
+    const closed = this.#closing.signal.reason as Error;
     this.#settle(({ reject }) => {
-      reject(this.#closing.signal.reason as Error);
+      reject(closed);
     });
+    for (const { reject } of [...this.#joining.values()]) reject(closed);
   }
 
   /** Not an async function: an answer is behind this one. */
@@ -139,7 +166,7 @@ export class SharedStoreLine implements StoreLine, Disposable {
     if (connection === null) return this.#next(wait).then(() => this.#attempt(operation, wait, attempt));
     return operation(connection).catch((error: unknown) => {
       const isOver = wait?.signal?.aborted === true || this.#closing.signal.aborted;
-      if (!isLoss(error) || attempt === ATTEMPTS || isOver) throw error;
+      if (!isConnectionLoss(error) || attempt === ATTEMPTS || isOver) throw error;
       this.#lose(connection, codeOf(error) ?? 'unknown');
       return this.#attempt(operation, wait, attempt + 1);
     });
@@ -210,13 +237,13 @@ export class SharedStoreLine implements StoreLine, Disposable {
 
   async #open(): Promise<void> {
     const { signal } = this.#closing;
-    for (let delay: number = BACK_OFF_MS.first; ; delay = nextDelay(delay)) {
-      let connection: StoreConnection | null = null;
+    for (;;) {
+      if (this.#delay > 0) await pause(this.#delay, signal);
       try {
         const opened = this.#options.open((reason) => {
           this.#lose(opened, reason);
         });
-        connection = opened;
+        this.#opening = opened;
         const unprepared = new Set<LineUser>();
         // Also those that join meanwhile.
         for (const user of this.#users) if (!(await this.#prepare(user, opened))) unprepared.add(user);
@@ -224,6 +251,8 @@ export class SharedStoreLine implements StoreLine, Disposable {
         this.#away.over();
         this.#wasThere = true;
         this.#connection = opened;
+        this.#opening = null;
+        this.#since = performance.now();
         this.#settle(({ resolve }) => {
           resolve();
         });
@@ -233,13 +262,14 @@ export class SharedStoreLine implements StoreLine, Disposable {
         }
         return;
       } catch (error) {
-        connection?.[Symbol.dispose]();
+        this.#opening?.[Symbol.dispose]();
+        this.#opening = null;
         if (signal.aborted || (!this.#wasThere && isAbsence(error))) throw error;
         this.#away.tell(messageOf(error));
       }
-      // Whoever comes next tries again.
-      if (!this.#isWanted()) return;
-      await pause(delay, signal);
+      // Whoever comes next tries again, at once.
+      this.#delay = this.#isWanted() ? nextDelay(this.#delay) : 0;
+      if (this.#delay === 0) return;
     }
   }
 
@@ -263,16 +293,18 @@ export class SharedStoreLine implements StoreLine, Disposable {
       await user.prepare(connection);
       return true;
     } catch (error) {
-      if (isLoss(error)) throw error;
+      if (isConnectionLoss(error)) throw error;
+      this.#unprepared.add(user);
       this.#refused.tell(messageOf(error));
       return false;
     }
   }
 
   #ready(user: LineUser): void {
-    this.#refused.over();
+    this.#unprepared.delete(user);
+    if (this.#unprepared.size === 0) this.#refused.over();
     user.ready?.();
-    this.#joining.get(user)?.();
+    this.#joining.get(user)?.resolve();
     this.#joining.delete(user);
   }
 
@@ -281,6 +313,8 @@ export class SharedStoreLine implements StoreLine, Disposable {
     // A connection that was lost before it was in use is retried by whoever was opening it.
     if (this.#connection !== connection || this.#closing.signal.aborted) return;
     this.#connection = null;
+    // A store that takes everybody in and turns everybody out again is not to be asked without a pause.
+    this.#delay = performance.now() - this.#since < LASTING_MS ? nextDelay(this.#delay) : 0;
     this.#away.tell(reason, {}, 'XenStore connection lost');
     if (this.#isWanted()) this.#connect();
   }
@@ -310,11 +344,6 @@ function pause(delay: number, signal: AbortSignal): Promise<void> {
 
 function nextDelay(delay: number): number {
   return Math.min(Math.max(delay * 2, BACK_OFF_MS.first), BACK_OFF_MS.last);
-}
-
-/** Whether the connection, and not the operation, is to blame. */
-function isLoss(error: unknown): boolean {
-  return ['XS_CLOSED', 'XS_IO', 'XS_PROTOCOL'].includes(codeOf(error) ?? '');
 }
 
 function isAbsence(error: unknown): boolean {

@@ -417,3 +417,87 @@ test('disposing ends the requests and closes the connection; twice is quiet', as
   await bench[Symbol.asyncDispose]();
   assert.equal(store.connections, 0);
 });
+
+test('a guest that may not list its answers serves all the same, with one watch', async () => {
+  const store = new MemoryXenStore();
+  store.before = (operation) => {
+    if (operation === 'list data/guest') throw storeError('XS_REFUSED', 'the store refused data/guest: EACCES');
+  };
+  store.write('data/host/a', 'hello');
+  await using bench = await Bench.open(store);
+  await bench.request('a');
+  assert.equal(store.operations.filter((operation) => operation === 'watch data/host').length, 1);
+});
+
+test('what is refused while a connection is prepared is asked again without another watch', async () => {
+  const store = new MemoryXenStore();
+  let refusals = 2;
+  store.before = (operation) => {
+    if (operation === 'list data/guest' && refusals-- > 0)
+      throw storeError('XS_REFUSED', 'the store refused it: EINVAL');
+  };
+  store.write('data/host/a', 'hello');
+  await using bench = await Bench.open(store);
+  await bench.request('a');
+  assert.equal(store.operations.filter((operation) => operation === 'watch data/host').length, 1);
+});
+
+test('a request is not given up because the store hangs up again and again', async (t) => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  await using bench = await Bench.open(store, { scanInterval: 50 });
+  let losses = 30;
+  store.before = (operation) => {
+    if (operation === 'read data/host/a' && losses-- > 0) throw storeError('XS_CLOSED');
+  };
+  // Of the pauses between, whose length has a share of chance, a hundredth is left.
+  t.mock.method(Math, 'random', () => -0.49);
+  store.write('data/host/a', 'hello');
+  await bench.request('a');
+  assert.ok(losses <= 0);
+});
+
+test('a request that the guest may not read is read once it may: an event says so', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  await using bench = await Bench.open(store);
+  await settle();
+  let mayRead = false;
+  store.before = (operation) => {
+    if (operation === 'read data/host/a' && !mayRead) throw storeError('XS_REFUSED', 'data/host/a: EACCES');
+  };
+  store.write('data/host/a', 'hello');
+  await settle();
+  assert.deepEqual(bench.ids, []);
+  mayRead = true;
+  store.fire('data/host/a');
+  await bench.request('a');
+});
+
+test('a request of the same name as one of long ago, whose answer is gone, is a new one', async () => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  for (const name of ['1', '2', '3', '4', '5', '6']) store.nodes.set(`data/guest/${name}`, Buffer.from('old'));
+  await using bench = await Bench.open(store, { answerLifetime: 20 });
+  await until(() => !store.nodes.has('data/guest/1'), 'the old answer goes');
+  await settle();
+  store.write('data/host/1', 'hello');
+  assert.equal((await bench.request('1')).answered, false);
+});
+
+test('a clock that is set back holds up no answer', async (t) => {
+  const store = new MemoryXenStore();
+  store.nodes.set('data/host', Buffer.alloc(0));
+  for (const name of ['1', '2', '3', '4', '5', '6']) store.nodes.set(`data/guest/${name}`, Buffer.from('old'));
+  await using bench = await Bench.open(store);
+  store.write('data/host/a', 'hello');
+  const request = await bench.request('a');
+  store.before = (operation) => {
+    const answers = [...store.nodes.keys()].filter((path) => path.startsWith('data/guest/'));
+    if (operation === 'write data/guest/a' && answers.length >= 6) throw storeError('XS_REFUSED', 'x: ENOSPC');
+  };
+  const { now } = Date;
+  t.mock.method(Date, 'now', () => now() - 3_600_000);
+  await bench.transport.respond(request, 'answer');
+  assert.ok(store.nodes.has('data/guest/a'));
+});

@@ -52,7 +52,7 @@ export interface AnswersOptions {
 
 export class Answers implements Disposable {
   readonly #options: AnswersOptions;
-  /** When each answer was written, or first seen, in that order. */
+  /** When each answer was written, or first seen, in that order: by a clock that nobody sets. */
   readonly #standing = new Map<string, number>();
   /** Of their names. */
   #bytes = 0;
@@ -100,9 +100,20 @@ export class Answers implements Disposable {
 
   /** Takes what an earlier run of the agent, or another agent, left for answers, and gives their names. */
   async standing(connection: StoreConnection): Promise<readonly string[]> {
-    const names = (await connection.list(FOLDER)) ?? [];
-    this.#note(names);
-    return names;
+    try {
+      const names = (await connection.list(FOLDER)) ?? [];
+      this.#note(names);
+      return names;
+    } catch (error) {
+      // What the guest may not list it may still write; which requests it has answered the journal knows as well.
+      if (storeWord(error) !== 'EACCES') throw error;
+      return [];
+    }
+  }
+
+  /** Whether the answer stands there, for all that is known. */
+  stands(id: string): boolean {
+    return this.#standing.has(id);
   }
 
   #note(names: readonly string[]): void {
@@ -114,7 +125,7 @@ export class Answers implements Disposable {
   publish(id: string, body: Body): Promise<void> {
     // One write creates the node with its value: a host that finds it empty would take that for the answer.
     const write = (connection: StoreConnection): Promise<void> => connection.write(`${FOLDER}/${id}`, body);
-    const end = Date.now() + HOST_PATIENCE_MS;
+    const end = performance.now() + HOST_PATIENCE_MS;
     // What has a place need not wait for others to find one.
     const squeezeIn = (): Promise<void> =>
       this.#reservedFor === id
@@ -178,7 +189,7 @@ export class Answers implements Disposable {
   #add(id: string): void {
     // To the end: in the order of time.
     if (this.#standing.delete(id)) this.#bytes -= id.length + 1;
-    this.#standing.set(id, Date.now());
+    this.#standing.set(id, performance.now());
     this.#bytes += id.length + 1;
   }
 
@@ -236,7 +247,7 @@ export class Answers implements Disposable {
         this.#published(id);
         return;
       } catch (error) {
-        if (!isFull(error) || this.#stopping.signal.aborted || Date.now() > end) throw error;
+        if (!isFull(error) || this.#stopping.signal.aborted || performance.now() > end) throw error;
         if (this.#oldest() === null) this.#full.tell(storeWord(error));
       }
     }
@@ -263,7 +274,7 @@ export class Answers implements Disposable {
     await this.#look();
     if (this.#hasPlace(id)) return false;
     const oldest = this.#oldest();
-    const wait = oldest === null ? RETRY_MS : oldest.time + READ_IN_NEED_MS - Date.now();
+    const wait = oldest === null ? RETRY_MS : oldest.time + READ_IN_NEED_MS - performance.now();
     if (wait <= 0) return false;
     await sleep(wait, { signal: this.#stopping.signal }).catch(() => undefined);
     return true;
@@ -277,7 +288,7 @@ export class Answers implements Disposable {
     }
     const oldest = this.#oldest();
     if (oldest === null) return;
-    const ageMs = Date.now() - oldest.time;
+    const ageMs = Math.round(performance.now() - oldest.time);
     if (ageMs < READ_MS) this.#early.tell('the store is full', { request: oldest.id, ageMs });
     await this.#remove(oldest.id);
   }
@@ -345,7 +356,7 @@ export class Answers implements Disposable {
       () => {
         void this.#collect();
       },
-      Math.max(end - Date.now(), 100),
+      Math.max(end - performance.now(), 100),
     ).unref();
   }
 
@@ -355,7 +366,7 @@ export class Answers implements Disposable {
     this.#timerEnds = Infinity;
     this.#collecting = true;
     for (const [id, time] of [...this.#standing]) {
-      if (time + this.#age() > Date.now() || this.#standing.size <= KEPT || this.#stopping.signal.aborted) break;
+      if (time + this.#age() > performance.now() || this.#standing.size <= KEPT || this.#stopping.signal.aborted) break;
       // Looked at again when it is as old once more.
       if (this.#mayGo(id)) await this.#remove(id);
       else this.#add(id);

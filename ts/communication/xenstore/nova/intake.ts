@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Body, RawRequest } from '../../../api/communication.js';
-import type { StoreConnection, StoreLine } from '../../../api/endpoints.js';
+import { type StoreConnection, type StoreLine, isConnectionLoss } from '../../../api/endpoints.js';
 import { Repeated } from '../../../api/repeated.js';
 import { RequestQueue } from '../../request-queue.js';
 import { storeWord } from '../store-word.js';
@@ -14,10 +14,10 @@ const REQUESTS = 'data/host';
 const READS_AT_ONCE = 16;
 
 /**
- * `taken`: yielded, or about to be. `retiring`: the removal is under way. `stuck`: could not be read or removed, and is
- * never to be looked at again.
+ * `taken`: yielded, or about to be. `retiring`: the removal is under way. `unreadable`: the store refused to show it, and
+ * it is looked at again when an event comes. `stuck`: could not be removed, and is never to be looked at again.
  */
-type Standing = 'taken' | 'retiring' | 'stuck';
+type Standing = 'taken' | 'retiring' | 'unreadable' | 'stuck';
 
 /** A place in the order of arrival, taken before the value is there: replies may overtake each other. */
 interface Slot {
@@ -31,7 +31,9 @@ interface Slot {
 export interface IntakeOptions {
   readonly line: Pick<StoreLine, 'run'>;
   readonly log: Logger;
-  /** Ends all that waits for the store. */
+  /** Whether an answer to the request stands in the store, for all that is known. */
+  readonly isAnswered: (id: string) => boolean;
+  /** Ends all that waits for a connection to the store. */
   readonly signal: AbortSignal;
 }
 
@@ -73,7 +75,9 @@ export class Intake implements Disposable {
     for (const id of ids) this.#answeredBefore.add(id);
   }
 
+  /** Once on each connection, however often it is asked for. */
   async watch(connection: StoreConnection): Promise<void> {
+    if (this.#watched === connection) return;
     await connection.watchValues(REQUESTS, (below, value) => {
       if (this.#followed === connection) this.#onEvent(below, value);
     });
@@ -124,11 +128,15 @@ export class Intake implements Disposable {
   }
 
   #onEvent(below: string, value: Body | null | undefined): void {
-    if (value !== undefined) this.#take(below, value);
-    else if (below === '') void this.scan();
+    if (value !== undefined) {
+      if (this.#standing.get(below) === 'unreadable') this.#standing.delete(below);
+      this.#take(below, value);
+    } else if (below === '') void this.scan();
     else {
       // Perhaps of a node further down: the request is what stands above.
-      this.#take(below.split('/', 1)[0] ?? below, undefined);
+      const id = below.split('/', 1)[0] ?? below;
+      if (this.#standing.get(id) === 'unreadable') this.#standing.delete(id);
+      this.#take(id, undefined);
       this.#readNext();
     }
   }
@@ -155,7 +163,7 @@ export class Intake implements Disposable {
       }
       const there = new Set(ids);
       for (const [id, standing] of this.#standing) {
-        if (standing === 'stuck' && !there.has(id)) this.#standing.delete(id);
+        if ((standing === 'stuck' || standing === 'unreadable') && !there.has(id)) this.#standing.delete(id);
       }
       this.#unlisted.over();
       for (const id of there) this.#take(id, undefined);
@@ -186,7 +194,8 @@ export class Intake implements Disposable {
   }
 
   #request(id: string, body: Body): RawRequest {
-    return { id, body, answered: this.#answeredBefore.delete(id) };
+    // Once its answer is gone, a request of the same name is another one.
+    return { id, body, answered: this.#answeredBefore.delete(id) && this.#options.isAnswered(id) };
   }
 
   #fill(slot: Slot, body: Body | null): void {
@@ -217,7 +226,8 @@ export class Intake implements Disposable {
       this.#fill(slot, body);
     } catch (error) {
       this.#fill(slot, null);
-      this.#standing.set(id, 'stuck');
+      // Of a connection that is lost again and again the request is not to blame: the next scan finds it.
+      if (!isConnectionLoss(error)) this.#standing.set(id, 'unreadable');
       if (!this.#options.signal.aborted) this.#unread.tell(storeWord(error), { request: id });
     }
     this.#reading -= 1;

@@ -26,7 +26,7 @@ export class NovaTransport implements Transport {
 
   private constructor({ line, log, answerLifetime }: NovaTransportOptions) {
     const { signal } = this.#closing;
-    this.#intake = new Intake({ line, log, signal });
+    this.#intake = new Intake({ line, log, signal, isAnswered: (id) => this.#answers.stands(id) });
     this.#answers = new Answers({
       log,
       keep: answerLifetime,
