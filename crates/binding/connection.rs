@@ -286,9 +286,13 @@ impl Core {
         Env::from_raw(self.js.0)
             .spawn(task)
             .map(drop)
-            .map_err(|error| XenStoreError::Io {
-                doing: "handing a watch to a worker thread".to_owned(),
-                source: io::Error::other(error.to_string()),
+            .map_err(|error| {
+                // What stayed booked would be settled a second time when the connection ends.
+                connection.refuse(request, path, io::ErrorKind::Other.into());
+                XenStoreError::Io {
+                    doing: "handing a watch to a worker thread".to_owned(),
+                    source: io::Error::other(error.to_string()),
+                }
             })
     }
 
