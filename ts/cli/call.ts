@@ -2,7 +2,7 @@ import { Secret } from '../api/secret.js';
 import { type Answer, type PasswordOptions, AnswerTimeout, Controller, isSuccess } from '../controller/controller.js';
 import { fileValue, sendFile } from '../controller/send-file.js';
 import { readLocalFile } from '../host/shared/local-file.js';
-import { readSilently } from '../host/shared/runtime/command-line.js';
+import { readSilently } from '../host/shared/runtime/terminal.js';
 import { EXIT, UsageError, choice, domainId, integer, print, required, subcommand } from './command-line.js';
 
 /** nova's own limits, `agent_resetnetwork_timeout` and `agent_timeout`, in seconds; a download may take longer. */
